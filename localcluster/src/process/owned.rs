@@ -1,0 +1,59 @@
+//! A process that lives as long as a value: for tests.
+
+use std::process::Child;
+use std::time::Duration;
+
+use super::{Identity, Launch, SpawnError, StopSignal};
+
+/// A throw-away process gets this long to end by itself; its data is thrown away too, so there is no hurry to be polite.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// A child process that is stopped, and waited for, when the value is dropped.
+#[derive(Debug)]
+pub struct OwnedChild {
+    child: Child,
+    stop_signal: StopSignal,
+}
+
+impl OwnedChild {
+    /// Starts the process.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(launch: &Launch) -> Result<OwnedChild, SpawnError> {
+        Ok(OwnedChild { child: launch.spawn()?, stop_signal: launch.stop_signal })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Stops it and waits for its end.
+    pub fn stop(&mut self) {
+        if let Some(identity) = Identity::of(self.child.id()) {
+            let _ = identity.stop(self.stop_signal, STOP_LIMIT);
+        }
+        let _ = self.child.wait();
+    }
+
+    /// `kill -9`, and waits for its end: what tests of recovery do to a process.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for OwnedChild {
+    fn drop(&mut self) {
+        if !self.has_ended() {
+            self.stop();
+        }
+    }
+}
