@@ -1,1 +1,34 @@
-//! Placeholder.
+//! The rules of streaming as plain values and plain functions.
+//!
+//! Nothing here waits, talks or tells the time: no async runtime, no clock, no thread, no socket, no file. Time comes in
+//! as an argument, decisions leave as values, and the edges (`jobmanager`, `taskmanager`, `connectors`) carry them out.
+//! `make check` fails if this crate's dependency tree gains anything that could break that promise.
+//!
+//! The modules are ordered: each knows only those above it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`ids`], [`time`], [`secret`] | newtypes, so that no bare number or text crosses a function |
+//! | [`key_group`] | key → key group → subtask, by a fixed hash |
+//! | [`event_batch`], [`row`] | what travels: keyed events in columns, result rows ready for `COPY` |
+//! | [`watermark`] | event time's progress: per split, per input, never backwards |
+//! | [`timers`], [`session`] | the session windows of every key: add, merge, fire, late |
+//! | [`collector`], [`operator`] | what a job's code sees: batches in, routed batches out |
+//! | [`pipeline`], [`plan`] | the job's graph as data, and its expansion over slots |
+//! | [`slot`], [`job`] | the control plane's state machines: `on(now, event) -> effects` |
+
+pub mod collector;
+pub mod event_batch;
+pub mod ids;
+pub mod job;
+pub mod key_group;
+pub mod operator;
+pub mod pipeline;
+pub mod plan;
+pub mod row;
+pub mod secret;
+pub mod session;
+pub mod slot;
+pub mod time;
+pub mod timers;
+pub mod watermark;

@@ -1,0 +1,133 @@
+//! Names of things, as types: a job cannot be passed where a taskmanager is meant.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A job, for its whole life across attempts. Shown as 32 hexadecimal digits, as Flink shows its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct JobId(pub u128);
+
+/// One try at running a job; grows by one with each restart. A message of an older attempt changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AttemptNumber(pub u32);
+
+/// A checkpoint of a job. Only ever grows, also across restarts of the jobmanager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CheckpointId(pub u64);
+
+/// A stage's place in its pipeline, from 0 at the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StageIndex(pub u32);
+
+/// A parallel copy of a stage, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SubtaskIndex(pub u32);
+
+/// One subtask of a job: which stage, which copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SubtaskId {
+    /// The stage it is a copy of.
+    pub stage: StageIndex,
+    /// Which copy.
+    pub index: SubtaskIndex,
+}
+
+/// A taskmanager process, by the name it registered with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TaskManagerId(pub String);
+
+/// A taskmanager's share that holds one subtask of each stage.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SlotId {
+    /// Whose slot.
+    pub taskmanager: TaskManagerId,
+    /// Which of its slots, from 0.
+    pub index: u32,
+}
+
+/// A unit of input, for instance the Kafka partition `topic/3`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SplitId(pub String);
+
+/// The text is not 32 hexadecimal digits.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a job id: 32 hexadecimal digits are expected")]
+pub struct ParseJobIdError(String);
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = ParseJobIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        is_hex
+            .then(|| u128::from_str_radix(text, 16).ok())
+            .flatten()
+            .map(JobId)
+            .ok_or_else(|| ParseJobIdError(text.to_owned()))
+    }
+}
+
+impl From<JobId> for String {
+    fn from(id: JobId) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for JobId {
+    type Error = ParseJobIdError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+macro_rules! displayed_as_its_value {
+    ($($name:ident),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )*};
+}
+displayed_as_its_value!(AttemptNumber, CheckpointId, StageIndex, SubtaskIndex, TaskManagerId, SplitId);
+
+impl fmt::Display for SlotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.taskmanager, self.index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn job_id_reads_back_what_it_shows() {
+        let id = JobId(0x1234_5678_9abc);
+        assert_eq!(id.to_string(), "00000000000000000000123456789abc");
+        assert_eq!(id.to_string().parse::<JobId>().expect("own text"), id);
+    }
+
+    #[test]
+    fn job_id_refuses_other_texts() {
+        for text in ["", "xyz", "+0000000000000000000123456789abc", "123"] {
+            assert!(text.parse::<JobId>().is_err(), "{text}");
+        }
+    }
+}

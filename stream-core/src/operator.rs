@@ -1,0 +1,58 @@
+//! The small traits through which the data plane runs a job's code: always a batch at a time.
+//!
+//! Everything here is synchronous and pure: records in, events or rows out into a [`Collector`]. Threads, queues and
+//! sockets are the taskmanager's business.
+
+use crate::collector::Collector;
+use crate::event_batch::EventBatch;
+use crate::time::EventTime;
+use crate::watermark::Watermark;
+
+/// A record as a source read it.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// Its bytes; `None` for a record without a value (a Kafka tombstone).
+    pub payload: Option<&'a [u8]>,
+    /// Its place in its split: a Kafka offset, a byte or line number of a file.
+    pub offset: u64,
+}
+
+/// What became of a batch of records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Decoded {
+    /// The latest event time among them, which raises the split's watermark.
+    pub latest: Option<EventTime>,
+    /// Events put into the collector.
+    pub events: u64,
+    /// Records that could not be read: not the format, or without a valid time.
+    pub bad: u64,
+}
+
+/// Turns a source's records into events or rows. One for each source subtask, used by one thread.
+pub trait Decoder: Send {
+    /// Decodes records of one split, in their order.
+    fn decode(&mut self, records: &[Record<'_>], out: &mut Collector) -> Decoded;
+}
+
+/// What an operator tells of itself, for `describe` and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OperatorCounters {
+    /// Events that came too late and changed nothing.
+    pub late: u64,
+    /// Windows now in state.
+    pub open: u64,
+    /// Events in windows now in state.
+    pub open_events: u64,
+}
+
+/// A keyed operator. One for each subtask, used by one thread.
+pub trait Operator: Send {
+    /// Takes a batch of events of its key groups.
+    fn on_events(&mut self, events: &EventBatch, out: &mut Collector);
+
+    /// The subtask's watermark rose; [`Watermark::END`] is the end of a bounded input.
+    fn on_watermark(&mut self, watermark: Watermark, out: &mut Collector);
+
+    /// What it tells of itself.
+    fn counters(&self) -> OperatorCounters;
+}

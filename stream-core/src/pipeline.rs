@@ -1,0 +1,220 @@
+//! A job's graph as data: what a job describes, a client submits and the jobmanager plans.
+//!
+//! A pipeline is a chain of stages with an exchange between each two of them. The source and the sink are named by URI and
+//! settings; which client library serves them is the connectors' business, what the job's options mean is the job's.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{JobId, SplitId, StageIndex, SubtaskId};
+use crate::key_group::{KeyGroupRange, MaxParallelism};
+use crate::operator::{Decoder, Operator};
+use crate::row::Column;
+use crate::secret::Secret;
+use crate::time::EventTime;
+
+/// A job, ready to be submitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pipeline {
+    /// The registered job, for instance `sessionize`.
+    pub job: String,
+    /// The job's options as JSON, opaque to everybody else.
+    pub options: String,
+    /// Subtasks of each stage that is not gathered into one.
+    pub parallelism: NonZeroU32,
+    /// Key groups of the job's keyed state.
+    pub max_parallelism: MaxParallelism,
+    /// Where records come from.
+    pub source: SourceSpec,
+    /// Where rows go.
+    pub sink: SinkSpec,
+    /// The stages, from the source on; the first has no input.
+    pub stages: Vec<Stage>,
+}
+
+/// A stage of a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Its name, for instance `window`.
+    pub name: String,
+    /// What runs in it.
+    pub kind: StageKind,
+    /// How the stage before hands its output on to this one; `None` for the first.
+    pub input: Option<Exchange>,
+}
+
+/// What runs in a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageKind {
+    /// Reads splits and decodes records.
+    Source,
+    /// Runs an operator over the events of a key group range.
+    Operator,
+    /// Writes result rows.
+    Sink,
+}
+
+/// How output travels from one stage to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exchange {
+    /// Events, each to the subtask that owns its key group.
+    Hash,
+    /// Rows, all to the one subtask of the next stage.
+    Gather,
+}
+
+/// Where records come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceSpec {
+    /// `kafka://HOST:PORT[,…]/TOPIC`, `file:PATH` or `stdin:`; without user and password.
+    pub uri: String,
+    /// Where to begin.
+    pub from: StartPosition,
+    /// Whether to stop at what was the end at submit.
+    pub is_bounded: bool,
+    /// How far the watermark stays behind the latest event time, for each split.
+    pub watermark_delay: Duration,
+    /// How long a split may deliver nothing before it no longer holds the watermark back; zero for never, as in Flink.
+    pub idle_timeout: Duration,
+    /// Settings of the connector, for instance `group.id`.
+    pub properties: BTreeMap<String, String>,
+    /// Settings that must never be shown, for instance `sasl.password`.
+    pub secrets: BTreeMap<String, Secret>,
+}
+
+/// Where rows go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkSpec {
+    /// `postgres://HOST:PORT/DATABASE`, `csv:PATH`, `jsonl:PATH`, or `stdout:`; without user and password.
+    pub uri: String,
+    /// The table, where the sink has tables.
+    pub table: String,
+    /// The columns of the rows.
+    pub columns: Vec<Column>,
+    /// Settings of the connector, for instance `user`.
+    pub properties: BTreeMap<String, String>,
+    /// Settings that must never be shown, for instance `password`.
+    pub secrets: BTreeMap<String, Secret>,
+}
+
+/// Where a source begins to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartPosition {
+    /// The first record there is.
+    Earliest,
+    /// The next record to come.
+    Latest,
+    /// The group's committed offset; the earliest where there is none.
+    Committed,
+    /// The first record with at least this time, by the broker's word.
+    At(EventTime),
+}
+
+/// A unit of input with its bounds, resolved once at submit so that a restart reads the very same records.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Split {
+    /// Its name: `TOPIC/PARTITION`, or a file's path.
+    pub id: SplitId,
+    /// The first offset to read.
+    pub start: u64,
+    /// The offset to stop before; `None` for a split without end.
+    pub end: Option<u64>,
+}
+
+impl Pipeline {
+    /// The subtasks of a stage: one where rows are gathered, the job's parallelism elsewhere.
+    pub fn stage_parallelism(&self, stage: StageIndex) -> u32 {
+        match self.stages[stage.0 as usize].input {
+            Some(Exchange::Gather) => 1,
+            Some(Exchange::Hash) | None => self.parallelism.get(),
+        }
+    }
+
+    /// Checks what every part of the system relies on.
+    ///
+    /// # Errors
+    /// If the stages do not form a chain from one source to one sink, or the parallelism exceeds the key groups.
+    pub fn check(&self) -> Result<(), PipelineError> {
+        let parallelism = self.parallelism.get();
+        if parallelism > u32::from(self.max_parallelism.get()) {
+            return Err(PipelineError::Parallelism { parallelism, max: self.max_parallelism.get() });
+        }
+        let [first, .., last] = self.stages.as_slice() else {
+            return Err(PipelineError::Shape("at least a source and a sink"));
+        };
+        let begins_at_source = first.kind == StageKind::Source && first.input.is_none();
+        let ends_at_sink = last.kind == StageKind::Sink && last.input == Some(Exchange::Gather);
+        let between = &self.stages[1..self.stages.len() - 1];
+        let keyed_between = between.iter().all(|s| s.kind == StageKind::Operator && s.input == Some(Exchange::Hash));
+        if !begins_at_source {
+            return Err(PipelineError::Shape("a source first"));
+        }
+        if !ends_at_sink {
+            return Err(PipelineError::Shape("a sink last, with its input gathered"));
+        }
+        if !keyed_between {
+            return Err(PipelineError::Shape("operators with hashed input between source and sink"));
+        }
+        Ok(())
+    }
+}
+
+/// A pipeline that cannot run.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PipelineError {
+    /// More subtasks than key groups to share among them.
+    #[error("parallelism {parallelism} is above max parallelism {max}: choose `--parallelism` from 1 to {max}")]
+    Parallelism {
+        /// Asked for.
+        parallelism: u32,
+        /// The number of key groups.
+        max: u16,
+    },
+    /// Stages in another order than the data plane can run.
+    #[error("a pipeline needs {0}")]
+    Shape(&'static str),
+}
+
+/// A job type: what a crate such as `job-sessionize` registers.
+pub trait JobDefinition: Send + Sync {
+    /// The name under which it is submitted.
+    fn name(&self) -> &'static str;
+
+    /// A decoder for one source subtask.
+    ///
+    /// # Errors
+    /// If the options are not this job's.
+    fn decoder(&self, options: &str) -> Result<Box<dyn Decoder>, OptionsError>;
+
+    /// An operator for one subtask of an operator stage.
+    ///
+    /// # Errors
+    /// If the options are not this job's, or the job has no such stage.
+    fn operator(&self, options: &str, context: &OperatorContext<'_>) -> Result<Box<dyn Operator>, OptionsError>;
+}
+
+/// Where an operator runs.
+#[derive(Clone, Copy, Debug)]
+pub struct OperatorContext<'a> {
+    /// The job.
+    pub job_id: JobId,
+    /// Its stage's name.
+    pub stage: &'a str,
+    /// Which subtask it is.
+    pub subtask: SubtaskId,
+    /// The key groups that it owns.
+    pub key_groups: KeyGroupRange,
+    /// The key groups there are.
+    pub max_parallelism: MaxParallelism,
+}
+
+/// Options that a job does not understand.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct OptionsError(pub String);

@@ -1,0 +1,267 @@
+//! Result rows, encoded once where a window fires and handed on as bytes.
+//!
+//! The layout is that of a tuple in PostgreSQL's `COPY … (FORMAT binary)`: a 16-bit field count, then each field as a
+//! 32-bit length (−1 for NULL) and its bytes, all big-endian; a timestamp is 64-bit microseconds since 2000-01-01
+//! (PostgreSQL documentation, "COPY", "Binary Format"). The Postgres sink forwards it untouched; other sinks read it
+//! field by field.
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::EventTime;
+
+/// The type of a result column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnType {
+    /// `TIMESTAMP(3)`, without zone.
+    Timestamp,
+    /// `VARCHAR`.
+    Text,
+    /// `BIGINT`.
+    BigInt,
+}
+
+/// A result column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name in the table and in a file's header.
+    pub name: String,
+    /// Its type.
+    pub column_type: ColumnType,
+}
+
+/// Rows of one schema in one contiguous buffer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowBatch {
+    bytes: Vec<u8>,
+    rows: u64,
+}
+
+/// A field as a sink reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field<'a> {
+    /// SQL's NULL.
+    Null,
+    /// A `TIMESTAMP(3)`.
+    Timestamp(EventTime),
+    /// A text.
+    Text(&'a str),
+    /// A 64-bit integer.
+    BigInt(i64),
+}
+
+/// Bytes that are not rows of the schema.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("row batch is damaged at byte {0}")]
+pub struct DecodeRowError(usize);
+
+/// 2000-01-01T00:00:00 in milliseconds since 1970.
+const POSTGRES_EPOCH_MS: i64 = 946_684_800_000;
+
+impl RowBatch {
+    /// Begins a row; exactly `columns` fields must follow through the returned writer.
+    pub fn row(&mut self, columns: u16) -> RowWriter<'_> {
+        self.rows += 1;
+        self.bytes.extend_from_slice(&columns.to_be_bytes());
+        RowWriter { bytes: &mut self.bytes }
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Whether it holds no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The rows as `COPY` takes them, without its header and trailer.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Takes all rows out, keeping the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.rows = 0;
+    }
+
+    /// Appends the rows of another batch of the same schema.
+    pub fn append(&mut self, other: &RowBatch) {
+        self.bytes.extend_from_slice(&other.bytes);
+        self.rows += other.rows;
+    }
+
+    /// Rows that came over the wire, checked to be `columns` wide throughout.
+    ///
+    /// # Errors
+    /// If they are not, or do not end where the bytes end.
+    pub fn from_bytes(bytes: Vec<u8>, columns: &[Column]) -> Result<Self, DecodeRowError> {
+        let mut batch = RowBatch { bytes, rows: 0 };
+        let mut reader = batch.reader(columns);
+        let mut rows = 0;
+        while reader.next_row(|_, _| {})? {
+            rows += 1;
+        }
+        batch.rows = rows;
+        Ok(batch)
+    }
+
+    /// Reads the rows one after the other.
+    pub fn reader<'a>(&'a self, columns: &'a [Column]) -> RowReader<'a> {
+        RowReader { bytes: &self.bytes, at: 0, columns }
+    }
+}
+
+/// Writes the fields of one row.
+#[derive(Debug)]
+pub struct RowWriter<'a> {
+    bytes: &'a mut Vec<u8>,
+}
+
+impl RowWriter<'_> {
+    /// A NULL of any type.
+    pub fn null(&mut self) -> &mut Self {
+        self.bytes.extend_from_slice(&(-1_i32).to_be_bytes());
+        self
+    }
+
+    /// A `TIMESTAMP(3)`. Beyond what Postgres can hold (294276 AD) it is held at 64 bits of microseconds.
+    pub fn timestamp(&mut self, time: EventTime) -> &mut Self {
+        let micros = time.0.saturating_sub(POSTGRES_EPOCH_MS).saturating_mul(1000);
+        self.fixed(micros)
+    }
+
+    /// A `BIGINT`.
+    pub fn bigint(&mut self, value: i64) -> &mut Self {
+        self.fixed(value)
+    }
+
+    /// A text, or NULL.
+    ///
+    /// # Panics
+    /// If it is longer than 2 GiB, which no message can be.
+    pub fn text(&mut self, text: Option<&str>) -> &mut Self {
+        let Some(text) = text else { return self.null() };
+        let length = i32::try_from(text.len()).expect("a text is shorter than its message, which is below 2 GiB");
+        self.bytes.extend_from_slice(&length.to_be_bytes());
+        self.bytes.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    fn fixed(&mut self, value: i64) -> &mut Self {
+        self.bytes.extend_from_slice(&8_i32.to_be_bytes());
+        self.bytes.extend_from_slice(&value.to_be_bytes());
+        self
+    }
+}
+
+/// Reads rows back; see [`RowBatch::reader`].
+#[derive(Debug)]
+pub struct RowReader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    columns: &'a [Column],
+}
+
+impl<'a> RowReader<'a> {
+    /// Passes each field of the next row, with its column's index, to `on_field`; `false` once there is no row left.
+    ///
+    /// # Errors
+    /// If the bytes are not a row of these columns.
+    pub fn next_row(&mut self, mut on_field: impl FnMut(usize, Field<'a>)) -> Result<bool, DecodeRowError> {
+        if self.at == self.bytes.len() {
+            return Ok(false);
+        }
+        let columns = self.columns;
+        if usize::from(u16::from_be_bytes(self.take()?)) != columns.len() {
+            return Err(DecodeRowError(self.at));
+        }
+        for (index, column) in columns.iter().enumerate() {
+            on_field(index, self.field(column.column_type)?);
+        }
+        Ok(true)
+    }
+
+    fn field(&mut self, column_type: ColumnType) -> Result<Field<'a>, DecodeRowError> {
+        let length = i32::from_be_bytes(self.take()?);
+        let at = self.at;
+        match (column_type, usize::try_from(length)) {
+            (_, Err(_)) if length == -1 => Ok(Field::Null),
+            (ColumnType::Timestamp, Ok(8)) => {
+                let micros = i64::from_be_bytes(self.take()?);
+                Ok(Field::Timestamp(EventTime(micros.div_euclid(1000).saturating_add(POSTGRES_EPOCH_MS))))
+            }
+            (ColumnType::BigInt, Ok(8)) => Ok(Field::BigInt(i64::from_be_bytes(self.take()?))),
+            (ColumnType::Text, Ok(length)) => {
+                let text = at.checked_add(length).and_then(|end| self.bytes.get(at..end)).ok_or(DecodeRowError(at))?;
+                self.at += length;
+                std::str::from_utf8(text).map(Field::Text).map_err(|_| DecodeRowError(at))
+            }
+            _ => Err(DecodeRowError(at)),
+        }
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeRowError> {
+        let chunk = self.bytes[self.at..].first_chunk().ok_or(DecodeRowError(self.at))?;
+        self.at += N;
+        Ok(*chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns() -> Vec<Column> {
+        let column = |name: &str, column_type| Column { name: name.to_owned(), column_type };
+        vec![column("t", ColumnType::Timestamp), column("s", ColumnType::Text), column("n", ColumnType::BigInt)]
+    }
+
+    fn fields(batch: &RowBatch) -> Vec<String> {
+        let columns = columns();
+        let mut reader = batch.reader(&columns);
+        let mut seen = Vec::new();
+        while reader.next_row(|_, field| seen.push(format!("{field:?}"))).expect("own rows") {}
+        seen
+    }
+
+    #[test]
+    fn reader_gives_back_what_the_writer_wrote() {
+        let mut batch = RowBatch::default();
+        batch.row(3).timestamp(EventTime(1_736_874_072_232)).text(Some("www.a.io")).bigint(3);
+        batch.row(3).timestamp(EventTime(-1)).text(None).bigint(i64::MIN);
+        assert_eq!(
+            fields(&batch),
+            [
+                "Timestamp(EventTime(1736874072232))",
+                "Text(\"www.a.io\")",
+                "BigInt(3)",
+                "Timestamp(EventTime(-1))",
+                "Null",
+                "BigInt(-9223372036854775808)"
+            ]
+        );
+        let read = RowBatch::from_bytes(batch.as_bytes().to_vec(), &columns()).expect("own bytes");
+        assert_eq!(read, batch);
+    }
+
+    #[test]
+    fn a_row_is_a_copy_tuple_to_the_byte() {
+        let mut batch = RowBatch::default();
+        batch.row(3).timestamp(EventTime(POSTGRES_EPOCH_MS + 1)).text(Some("é")).null();
+        let expected: &[u8] = &[0, 3, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 3, 232, 0, 0, 0, 2, 0xc3, 0xa9, 255, 255, 255, 255];
+        assert_eq!(batch.as_bytes(), expected);
+    }
+
+    #[test]
+    fn damaged_rows_are_refused() {
+        let mut batch = RowBatch::default();
+        batch.row(3).timestamp(EventTime(0)).text(Some("abc")).bigint(1);
+        for end in 1..batch.as_bytes().len() {
+            assert!(RowBatch::from_bytes(batch.as_bytes()[..end].to_vec(), &columns()).is_err(), "cut at {end}");
+        }
+        assert!(RowBatch::from_bytes(batch.as_bytes().to_vec(), &columns()[..2]).is_err());
+    }
+}

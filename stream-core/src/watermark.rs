@@ -1,0 +1,254 @@
+//! The progress of event time: for each split, over a source's splits, and over a subtask's inputs.
+//!
+//! A watermark `W` promises that no record with event time ≤ `W` will come. It never goes back. The rules are Flink's:
+//! bounded out-of-orderness without the DataStream generator's extra millisecond (`WatermarkAssignerOperator`), the
+//! minimum over a reader's splits (`WatermarkOutputMultiplexer`), and the minimum over the inputs of a subtask
+//! (`StatusWatermarkValve`). Reading no clock, nothing here decides *when* a split is idle; it is told.
+
+use crate::time::EventTime;
+
+/// A promise about event time; [`Watermark::NONE`] promises nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Watermark(pub i64);
+
+impl Watermark {
+    /// Before any event: nothing is promised, nothing is late.
+    pub const NONE: Watermark = Watermark(i64::MIN);
+    /// The end of a bounded input: every window closes.
+    pub const END: Watermark = Watermark(i64::MAX);
+}
+
+/// What a source subtask, or one input of a subtask, says of its progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It promises this much.
+    Active(Watermark),
+    /// It has nothing to read and must not hold others back.
+    Idle,
+}
+
+/// The watermarks of one source subtask's splits and their minimum.
+#[derive(Debug)]
+pub struct SplitWatermarks {
+    delay_ms: i64,
+    splits: Vec<SplitState>,
+    combined: Watermark,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SplitState {
+    watermark: Watermark,
+    activity: Activity,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Activity {
+    Active,
+    Idle,
+    Finished,
+}
+
+impl SplitWatermarks {
+    /// No splits yet; watermarks will run `delay_ms` behind the highest event time of each.
+    pub fn new(delay_ms: i64) -> Self {
+        SplitWatermarks { delay_ms, splits: Vec::new(), combined: Watermark::NONE }
+    }
+
+    /// Adds a split and returns its number. It holds everything back until its first event, as in Flink.
+    pub fn add_split(&mut self) -> usize {
+        self.splits.push(SplitState { watermark: Watermark::NONE, activity: Activity::Active });
+        self.splits.len() - 1
+    }
+
+    /// A split delivered events, the latest of them at `latest`. An idle split counts again at once.
+    pub fn observe(&mut self, split: usize, latest: EventTime) {
+        let state = &mut self.splits[split];
+        state.watermark = state.watermark.max(Watermark(latest.0.saturating_sub(self.delay_ms)));
+        state.activity = Activity::Active;
+    }
+
+    /// A split has had nothing to deliver for the idle timeout: it no longer holds the others back.
+    pub fn mark_idle(&mut self, split: usize) {
+        if self.splits[split].activity == Activity::Active {
+            self.splits[split].activity = Activity::Idle;
+        }
+    }
+
+    /// A split delivered a record again that raised no time (a bad record): it is not idle.
+    pub fn mark_active(&mut self, split: usize) {
+        if self.splits[split].activity == Activity::Idle {
+            self.splits[split].activity = Activity::Active;
+        }
+    }
+
+    /// A bounded split has ended and stops counting.
+    pub fn finish(&mut self, split: usize) {
+        self.splits[split].activity = Activity::Finished;
+    }
+
+    /// Whether every split has ended; true where there is none.
+    pub fn is_finished(&self) -> bool {
+        self.splits.iter().all(|split| split.activity == Activity::Finished)
+    }
+
+    /// A split's own watermark, for showing who holds the others back.
+    pub fn split_watermark(&self, split: usize) -> Watermark {
+        self.splits[split].watermark
+    }
+
+    /// Whether a split is left out of the minimum.
+    pub fn is_idle(&self, split: usize) -> bool {
+        self.splits[split].activity == Activity::Idle
+    }
+
+    /// The least watermark of the active splits, never less than it was; idle if no split is active.
+    pub fn progress(&mut self) -> Progress {
+        let active = self.splits.iter().filter(|split| split.activity == Activity::Active);
+        match active.map(|split| split.watermark).min() {
+            None => Progress::Idle,
+            Some(least) => {
+                self.combined = self.combined.max(least);
+                Progress::Active(self.combined)
+            }
+        }
+    }
+}
+
+/// Combines the progress of a subtask's inputs: the minimum over those that are active and have caught up.
+#[derive(Debug)]
+pub struct Valve {
+    inputs: Vec<InputState>,
+    combined: Watermark,
+    was_idle: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct InputState {
+    watermark: Watermark,
+    is_idle: bool,
+    /// An input that wakes up behind the combined watermark does not count until it has caught up.
+    is_aligned: bool,
+}
+
+impl Valve {
+    /// A valve over `inputs` inputs, none of which has promised anything.
+    pub fn new(inputs: usize) -> Self {
+        let input = InputState { watermark: Watermark::NONE, is_idle: false, is_aligned: true };
+        Valve { inputs: vec![input; inputs], combined: Watermark::NONE, was_idle: false }
+    }
+
+    /// The combined watermark so far.
+    pub fn watermark(&self) -> Watermark {
+        self.combined
+    }
+
+    /// Takes one input's progress; returns what changed for the subtask, if anything did.
+    pub fn on_progress(&mut self, input: usize, progress: Progress) -> Option<Progress> {
+        let state = &mut self.inputs[input];
+        match progress {
+            Progress::Idle => {
+                state.is_idle = true;
+                state.is_aligned = false;
+            }
+            Progress::Active(watermark) => {
+                state.is_idle = false;
+                state.watermark = state.watermark.max(watermark);
+                state.is_aligned |= state.watermark >= self.combined;
+            }
+        }
+        self.combine()
+    }
+
+    fn combine(&mut self) -> Option<Progress> {
+        if self.inputs.iter().all(|input| input.is_idle) {
+            let became_idle = !self.was_idle && !self.inputs.is_empty();
+            self.was_idle = true;
+            return became_idle.then_some(Progress::Idle);
+        }
+        let woke = std::mem::take(&mut self.was_idle);
+        let aligned = self.inputs.iter().filter(|input| input.is_aligned && !input.is_idle);
+        let least = aligned.map(|input| input.watermark).min().unwrap_or(self.combined);
+        let rose = least > self.combined;
+        self.combined = self.combined.max(least);
+        (rose || woke).then_some(Progress::Active(self.combined))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn active(ms: i64) -> Progress {
+        Progress::Active(Watermark(ms))
+    }
+
+    fn two_splits() -> SplitWatermarks {
+        let mut splits = SplitWatermarks::new(15_000);
+        splits.add_split();
+        splits.add_split();
+        splits
+    }
+
+    #[test]
+    fn watermark_is_the_highest_time_less_the_delay_and_never_falls() {
+        let mut splits = SplitWatermarks::new(15_000);
+        splits.add_split();
+        splits.observe(0, EventTime(314_998));
+        assert_eq!(splits.progress(), active(299_998));
+        splits.observe(0, EventTime(0));
+        assert_eq!(splits.progress(), active(299_998));
+    }
+
+    #[test]
+    fn silent_split_holds_everything_back_until_it_is_idle_or_finished() {
+        let mut splits = two_splits();
+        splits.observe(0, EventTime(20_000));
+        assert_eq!(splits.progress(), Progress::Active(Watermark::NONE));
+        splits.mark_idle(1);
+        assert_eq!(splits.progress(), active(5_000));
+        splits.observe(1, EventTime(16_000));
+        assert_eq!(splits.progress(), active(5_000), "an awakened split holds it, but does not take it back");
+        splits.finish(1);
+        splits.observe(0, EventTime(30_000));
+        assert_eq!(splits.progress(), active(15_000));
+    }
+
+    #[test]
+    fn no_active_split_is_idle() {
+        let mut splits = two_splits();
+        splits.mark_idle(0);
+        splits.mark_idle(1);
+        assert_eq!(splits.progress(), Progress::Idle);
+        assert_eq!(SplitWatermarks::new(0).progress(), Progress::Idle);
+        assert!(SplitWatermarks::new(0).is_finished());
+    }
+
+    #[test]
+    fn valve_gives_the_minimum_over_its_inputs_once_it_rises() {
+        let mut valve = Valve::new(2);
+        assert_eq!(valve.on_progress(0, active(10)), None);
+        assert_eq!(valve.on_progress(1, active(5)), Some(active(5)));
+        assert_eq!(valve.on_progress(1, active(3)), None, "an input never goes back");
+        assert_eq!(valve.on_progress(1, active(20)), Some(active(10)));
+    }
+
+    #[test]
+    fn idle_input_is_left_out_and_counts_again_once_it_has_caught_up() {
+        let mut valve = Valve::new(2);
+        valve.on_progress(0, active(10));
+        assert_eq!(valve.on_progress(1, Progress::Idle), Some(active(10)));
+        assert_eq!(valve.on_progress(1, active(5)), None, "behind: does not count yet");
+        assert_eq!(valve.on_progress(0, active(20)), Some(active(20)));
+        assert_eq!(valve.on_progress(1, active(25)), None);
+        assert_eq!(valve.on_progress(0, active(30)), Some(active(25)), "caught up: counts again");
+    }
+
+    #[test]
+    fn valve_is_idle_when_all_inputs_are_and_says_so_once() {
+        let mut valve = Valve::new(2);
+        assert_eq!(valve.on_progress(0, Progress::Idle), None);
+        assert_eq!(valve.on_progress(1, Progress::Idle), Some(Progress::Idle));
+        assert_eq!(valve.on_progress(1, Progress::Idle), None);
+        assert_eq!(valve.on_progress(0, active(7)), Some(active(7)));
+    }
+}
