@@ -1,0 +1,285 @@
+//! The tokens of JSON, read from a position in a message.
+//!
+//! Accepts what Flink's parser accepts: control characters raw in text, and UTF-8 that is only checked for the shape of
+//! its sequences (overlong forms and encoded surrogates pass). A message that is strict UTF-8 – nearly every one – is known
+//! to be so before the cursor starts (`UTF8`), and then only quotes and backslashes need a look.
+//!
+//! Nothing is decoded here: tokens are ranges of the message. See `text` and `number` for their meaning.
+
+use super::error::{Fault, MAX_NUMBER_DIGITS, Reason};
+
+/// A position in a message. `UTF8` says that the whole message is strict UTF-8.
+pub(super) struct Cursor<'m, const UTF8: bool> {
+    bytes: &'m [u8],
+    at: usize,
+}
+
+/// A text between its quotes. If `is_plain`, the bytes are the text; otherwise they hold an escape, or non-ASCII bytes
+/// that have not been checked strictly.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quoted {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) is_plain: bool,
+}
+
+impl<'m, const UTF8: bool> Cursor<'m, UTF8> {
+    pub(super) fn new(bytes: &'m [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    pub(super) fn bytes(&self) -> &'m [u8] {
+        self.bytes
+    }
+
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Steps over the byte that was peeked at.
+    #[inline]
+    pub(super) fn advance(&mut self) {
+        self.at += 1;
+    }
+
+    #[cold]
+    pub(super) fn fault(&self, reason: Reason) -> Fault {
+        let reason = if self.at >= self.bytes.len() { Reason::Truncated } else { reason };
+        Fault { reason, at: self.at }
+    }
+
+    /// The next byte that is not a blank, not consumed.
+    #[inline]
+    pub(super) fn peek(&mut self) -> Result<u8, Fault> {
+        loop {
+            match self.bytes.get(self.at) {
+                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
+                Some(&byte) => return Ok(byte),
+                None => return Err(self.fault(Reason::Truncated)),
+            }
+        }
+    }
+
+    /// A field name and the colon after it.
+    #[inline]
+    pub(super) fn name(&mut self) -> Result<Quoted, Fault> {
+        if self.peek()? != b'"' {
+            return Err(self.fault(Reason::ExpectedName));
+        }
+        let name = self.quoted()?;
+        if self.peek()? != b':' {
+            return Err(self.fault(Reason::ExpectedColon));
+        }
+        self.advance();
+        Ok(name)
+    }
+
+    /// A text, from its opening quote to past its closing one.
+    #[inline]
+    pub(super) fn quoted(&mut self) -> Result<Quoted, Fault> {
+        self.advance();
+        let start = self.at;
+        let mut is_plain = true;
+        loop {
+            match self.find_mark()? {
+                b'"' => {
+                    let end = self.at;
+                    self.advance();
+                    return Ok(Quoted { start, end, is_plain });
+                }
+                b'\\' => self.escape()?,
+                _ => self.sequence()?,
+            }
+            is_plain = false;
+        }
+    }
+
+    /// Moves to the next quote or backslash, or if the message is not known to be UTF-8 the next byte that is not ASCII.
+    #[inline]
+    fn find_mark(&mut self) -> Result<u8, Fault> {
+        while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
+            let marks = marks::<UTF8>(u64::from_le_bytes(*chunk));
+            if marks != 0 {
+                let nth = marks.trailing_zeros() as usize / 8;
+                self.at += nth;
+                return Ok(chunk[nth]);
+            }
+            self.at += 8;
+        }
+        while let Some(&byte) = self.bytes.get(self.at) {
+            if byte == b'"' || byte == b'\\' || (!UTF8 && !byte.is_ascii()) {
+                return Ok(byte);
+            }
+            self.at += 1;
+        }
+        Err(self.fault(Reason::Truncated))
+    }
+
+    /// Steps over an escape, from its backslash on.
+    #[inline]
+    fn escape(&mut self) -> Result<(), Fault> {
+        match self.bytes.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 2;
+                Ok(())
+            }
+            Some(b'u') => self.unicode_escape(),
+            Some(_) => Err(self.fault(Reason::BadEscape)),
+            None => Err(Fault { reason: Reason::Truncated, at: self.bytes.len() }),
+        }
+    }
+
+    fn unicode_escape(&mut self) -> Result<(), Fault> {
+        let digits = &self.bytes[self.at + 2..];
+        match digits.first_chunk::<4>() {
+            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => {
+                self.at += 6;
+                Ok(())
+            }
+            None if digits.iter().all(u8::is_ascii_hexdigit) => {
+                Err(Fault { reason: Reason::Truncated, at: self.bytes.len() })
+            }
+            _ => Err(self.fault(Reason::BadEscape)),
+        }
+    }
+
+    /// Steps over one UTF-8 sequence, checking only its shape.
+    #[cold]
+    fn sequence(&mut self) -> Result<(), Fault> {
+        let following = match self.bytes[self.at] {
+            0xc0..=0xdf => 1,
+            0xe0..=0xef => 2,
+            0xf0..=0xf7 => 3,
+            _ => return Err(self.fault(Reason::BadUtf8)),
+        };
+        for _ in 0..following {
+            self.advance();
+            match self.bytes.get(self.at) {
+                Some(0x80..=0xbf) => {}
+                _ => return Err(self.fault(Reason::BadUtf8)),
+            }
+        }
+        self.advance();
+        Ok(())
+    }
+
+    /// A number, from its first byte (a minus or a digit) to past its last.
+    pub(super) fn number(&mut self) -> Result<(), Fault> {
+        let start = self.at;
+        if self.bytes[start] == b'-' {
+            self.advance();
+        }
+        let begins_with_zero = self.bytes.get(self.at) == Some(&b'0');
+        let mut digits = self.digits()?;
+        if begins_with_zero && digits > 1 {
+            return Err(Fault { reason: Reason::BadNumber, at: start });
+        }
+        if self.bytes.get(self.at) == Some(&b'.') {
+            self.advance();
+            digits += self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.bytes.get(self.at) {
+            self.advance();
+            if let Some(b'+' | b'-') = self.bytes.get(self.at) {
+                self.advance();
+            }
+            digits += self.digits()?;
+        }
+        if digits > MAX_NUMBER_DIGITS {
+            return Err(Fault { reason: Reason::NumberTooLong, at: start });
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<usize, Fault> {
+        let start = self.at;
+        while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
+            self.at += 1;
+        }
+        if self.at == start {
+            return Err(self.fault(Reason::BadNumber));
+        }
+        Ok(self.at - start)
+    }
+
+    /// One of `true`, `false` and `null`. What may follow is for the caller's next step to say.
+    #[inline]
+    pub(super) fn literal(&mut self, literal: &'static str) -> Result<(), Fault> {
+        let rest = &self.bytes[self.at..];
+        if rest.starts_with(literal.as_bytes()) {
+            self.at += literal.len();
+            return Ok(());
+        }
+        let is_cut = literal.as_bytes().starts_with(rest);
+        let at = if is_cut { self.bytes.len() } else { self.at };
+        Err(Fault { reason: if is_cut { Reason::Truncated } else { Reason::ExpectedValue }, at })
+    }
+}
+
+/// The high bit of each byte of `word` that must be looked at. Bytes above the lowest mark may be marked wrongly (a borrow
+/// runs upwards); only the lowest is used.
+#[inline]
+fn marks<const UTF8: bool>(word: u64) -> u64 {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let zeros = |w: u64| w.wrapping_sub(LOW) & !w & HIGH;
+    let found = zeros(word ^ (LOW * b'"' as u64)) | zeros(word ^ (LOW * b'\\' as u64));
+    if UTF8 { found } else { found | (word & HIGH) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn quote_is_found_at_every_distance_and_alignment() {
+        for before in 0..40 {
+            for after in 0..20 {
+                let message = format!("\"{}\"{}", "é".repeat(before / 2) + &"x".repeat(before % 2), "y".repeat(after));
+                let end = message.rfind('"').unwrap();
+                let mut strict = Cursor::<true>::new(message.as_bytes());
+                let mut lenient = Cursor::<false>::new(message.as_bytes());
+                assert_eq!(strict.quoted().unwrap().end, end);
+                assert_eq!(lenient.quoted().unwrap().end, end);
+            }
+        }
+    }
+
+    #[test]
+    fn every_byte_before_the_quote_is_passed_unless_it_is_a_mark() {
+        for byte in 0..=127u8 {
+            let message = [b'"', b'a', byte, b'!', b'#', b'[', b']', b'x', b'"', b'"', b'z'];
+            let quoted = Cursor::<true>::new(&message).quoted();
+            match byte {
+                b'"' => assert_eq!(quoted.unwrap().end, 2),
+                b'\\' => assert_eq!(quoted.unwrap_err(), Fault { reason: Reason::BadEscape, at: 2 }),
+                _ => assert_eq!(quoted.unwrap().end, 8),
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_json_numbers() {
+        for good in ["0", "-0", "10", "1.50", "1e3", "1E+3", "-0.0e-0"] {
+            let mut cursor = Cursor::<true>::new(good.as_bytes());
+            assert_eq!(cursor.number().map(|()| cursor.at()), Ok(good.len()), "{good}");
+        }
+        for bad in ["-x", "007", "-01", "5.,", "5.e1", "1e,", "1e+,", "-.5"] {
+            assert_eq!(Cursor::<true>::new(bad.as_bytes()).number().unwrap_err().reason, Reason::BadNumber, "{bad}");
+        }
+        let cut = Cursor::<true>::new(b"-").number().unwrap_err();
+        assert_eq!(cut.reason, Reason::Truncated);
+    }
+
+    #[test]
+    fn a_thousand_digits_are_the_limit_wherever_they_stand() {
+        let reason = |text: String| Cursor::<true>::new(text.as_bytes()).number().err().map(|fault| fault.reason);
+        let nines = |count| "9".repeat(count);
+        assert_eq!(reason(format!("-{}", nines(1000))), None);
+        assert_eq!(reason(nines(1001)), Some(Reason::NumberTooLong));
+        assert_eq!(reason(format!("1.{}e-1", nines(998))), None);
+        assert_eq!(reason(format!("1.{}e-1", nines(999))), Some(Reason::NumberTooLong));
+    }
+}
