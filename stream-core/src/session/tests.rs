@@ -143,3 +143,19 @@ fn many_keys_come_and_go_and_leave_nothing_behind() {
     assert_eq!(fired, 20 * 500 * 2);
     assert!(probe.windows.is_empty());
 }
+
+#[test]
+fn leftover_timer_at_the_very_time_of_the_next_one_does_not_fire_a_window_twice() {
+    let lateness = 10 * GAP;
+    let mut probe = Probe::new(lateness);
+    probe.add("a", 0);
+    assert_eq!(probe.advance(GAP - 1).len(), 1); // From now on a timer waits at the window's expiry.
+    let expiry = GAP - 1 + lateness;
+    let last = expiry + 1 - GAP; // A last event that makes the window end at that same time.
+    for time in (0..last).step_by(usize::try_from(GAP).expect("positive")).chain([last]) {
+        probe.add("a", time);
+    }
+    probe.advance(2 * GAP);
+    let fired = probe.advance(expiry);
+    assert_eq!(fired.len(), 1, "{fired:?}");
+}
