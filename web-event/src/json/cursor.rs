@@ -8,6 +8,11 @@
 
 use super::error::{Fault, MAX_NUMBER_DIGITS, Reason};
 
+/// The lowest bit of each of eight bytes.
+const LOW: u64 = 0x0101_0101_0101_0101;
+/// The highest.
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
 /// A position in a message. `UTF8` says that the whole message is strict UTF-8.
 pub(super) struct Cursor<'m, const UTF8: bool> {
     bytes: &'m [u8],
@@ -87,7 +92,12 @@ impl<'m, const UTF8: bool> Cursor<'m, UTF8> {
                     self.advance();
                     return Ok(Quoted { start, end, is_plain });
                 }
-                b'\\' => self.escape()?,
+                b'\\' => {
+                    self.escape()?;
+                    if UTF8 {
+                        self.skip_escaped_quotes();
+                    }
+                }
                 _ => self.sequence()?,
             }
             is_plain = false;
@@ -113,6 +123,32 @@ impl<'m, const UTF8: bool> Cursor<'m, UTF8> {
             self.at += 1;
         }
         Err(self.fault(Reason::Truncated))
+    }
+
+    /// Steps over text and escaped quotes, up to anything else: the closing quote, or another escape.
+    ///
+    /// JSON within JSON is a quote every few bytes. Taking them eight bytes at a time, instead of one by one, halves the
+    /// cost of such a text, because where to look next does not depend on what was found.
+    #[inline]
+    fn skip_escaped_quotes(&mut self) {
+        // The mark of the byte after a backslash that ended the last chunk.
+        let mut carry = 0;
+        while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
+            let word = u64::from_le_bytes(*chunk);
+            let backslashes = bytes_equal(word, b'\\');
+            let escaped = backslashes << 8 | carry;
+            // A quote that is not escaped, or something escaped that is not a quote.
+            let stops = bytes_equal(word, b'"') ^ escaped;
+            if stops != 0 {
+                let is_escaped = escaped >> stops.trailing_zeros() & 1;
+                self.at += stops.trailing_zeros() as usize / 8;
+                self.at -= is_escaped as usize;
+                return;
+            }
+            carry = backslashes >> 56;
+            self.at += 8;
+        }
+        self.at -= usize::from(carry != 0);
     }
 
     /// Steps over an escape, from its backslash on.
@@ -216,12 +252,17 @@ impl<'m, const UTF8: bool> Cursor<'m, UTF8> {
     }
 }
 
+/// The high bit of each byte of `word` that equals `byte`, and no other.
+#[inline]
+fn bytes_equal(word: u64, byte: u8) -> u64 {
+    let other = word ^ (LOW * u64::from(byte));
+    !(((other & !HIGH) + !HIGH) | other) & HIGH
+}
+
 /// The high bit of each byte of `word` that must be looked at. Bytes above the lowest mark may be marked wrongly (a borrow
 /// runs upwards); only the lowest is used.
 #[inline]
 fn marks<const UTF8: bool>(word: u64) -> u64 {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
     let zeros = |w: u64| w.wrapping_sub(LOW) & !w & HIGH;
     let found = zeros(word ^ (LOW * b'"' as u64)) | zeros(word ^ (LOW * b'\\' as u64));
     if UTF8 { found } else { found | (word & HIGH) }
