@@ -62,6 +62,8 @@ pub struct Windows {
     timers: Timers<SessionRef>,
     due: Vec<(i64, SessionRef)>,
     firing: Vec<SessionRef>,
+    /// Events in windows in state.
+    events: u64,
 }
 
 impl Windows {
@@ -74,6 +76,7 @@ impl Windows {
             timers: Timers::new(),
             due: Vec::new(),
             firing: Vec::new(),
+            events: 0,
         }
     }
 
@@ -89,10 +92,12 @@ impl Windows {
             if self.expires_at(joined.end) <= self.watermark.0 {
                 return Added::Late;
             }
+            self.events = self.events.saturating_add(u64::from(event.count));
             let session = self.store.insert(event.hash, event.key, Entry::new(joined));
             self.settle(session, fire);
             return Added::Accepted;
         };
+        self.events = self.events.saturating_add(u64::from(event.count));
         self.store.get_mut(keeper).span = joined;
         self.settle(keeper, fire);
         Added::Accepted
@@ -142,6 +147,11 @@ impl Windows {
         self.len() == 0
     }
 
+    /// The number of events in windows in state.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
     /// Joins `joined` with every window of the event's key that it overlaps or touches; returns the one that is to hold
     /// the result, with the others gone. At most two can be: windows in state are further apart than the gap.
     fn join(&mut self, event: &KeyedEvent<'_>, joined: &mut Span) -> Option<SessionRef> {
@@ -182,6 +192,7 @@ impl Windows {
     fn settle_after_timer(&mut self, session: SessionRef) {
         let next_at = self.next_at(session);
         if next_at <= self.watermark.0 {
+            self.events = self.events.saturating_sub(self.store.get(session).span.count);
             self.store.remove(session);
         } else {
             self.store.get_mut(session).timer_at = next_at;

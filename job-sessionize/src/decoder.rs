@@ -1,0 +1,156 @@
+//! A record to keyed events.
+//!
+//! What is read is what Flink reads (`web_event`). What cannot be read is *bad*: counted, and otherwise skipped, where Flink
+//! would fail the job or open a session in 1970 (`docs/differences-from-flink.md`). A NULL `ip` or `host` is an ordinary
+//! key, a record without a value is no event and no error.
+
+use stream_core::collector::Collector;
+use stream_core::event_batch::KeyedEvent;
+use stream_core::key_group::hash_key;
+use stream_core::operator::{Decoded, Decoder, Record};
+use stream_core::time::EventTime;
+use web_event::event_time::to_timestamp;
+use web_event::json::Projection;
+
+use crate::key::Key;
+
+/// A longer record is bad, unread. Kafka's own default limit is 1 MiB; the key of one record must fit into one frame of the
+/// exchange.
+pub const MAX_RECORD_BYTES: usize = 8 << 20;
+
+/// Decodes web events; its buffers are used again for each record.
+#[derive(Debug)]
+pub struct EventDecoder {
+    fields: Projection<3>,
+    key: Vec<u8>,
+}
+
+impl EventDecoder {
+    /// A decoder with empty buffers.
+    pub fn new() -> Self {
+        EventDecoder { fields: Projection::new(["ip", "host", "event_time"]), key: Vec::new() }
+    }
+
+    fn decode_payload(&mut self, payload: &[u8], out: &mut Collector, decoded: &mut Decoded) {
+        if payload.len() > MAX_RECORD_BYTES {
+            decoded.bad += 1;
+            return;
+        }
+        let key = &mut self.key;
+        let read = self.fields.decode(payload, |[ip, host, event_time]| {
+            let Some(time) = event_time.and_then(to_timestamp).map(EventTime) else {
+                decoded.bad += 1;
+                return;
+            };
+            Key { ip, host }.encode(key);
+            out.event(KeyedEvent { hash: hash_key(key), time, count: 1, key });
+            decoded.events += 1;
+            decoded.latest = decoded.latest.max(Some(time));
+        });
+        decoded.bad += u64::from(read.is_err());
+    }
+}
+
+impl Decoder for EventDecoder {
+    /// In a record that is an array, each element without a valid time counts as bad on its own; elements before one that
+    /// is not JSON are kept, as in Flink with `json.ignore-parse-errors`.
+    fn decode(&mut self, records: &[Record<'_>], out: &mut Collector) -> Decoded {
+        let mut decoded = Decoded::default();
+        for payload in records.iter().filter_map(|record| record.payload) {
+            self.decode_payload(payload, out, &mut decoded);
+        }
+        decoded
+    }
+}
+
+impl Default for EventDecoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stream_core::key_group::MaxParallelism;
+
+    use super::*;
+
+    type Row = (Option<String>, Option<String>, i64);
+
+    fn decode(payloads: &[Option<&[u8]>]) -> (Decoded, Vec<Row>) {
+        let mut out = Collector::new(MaxParallelism::DEFAULT, 1);
+        let records: Vec<Record<'_>> =
+            (0..).zip(payloads).map(|(offset, &payload)| Record { payload, offset }).collect();
+        let decoded = EventDecoder::new().decode(&records, &mut out);
+        let mut rows = Vec::new();
+        for (_, batch) in out.take_all() {
+            rows.extend(batch.iter().map(|event| {
+                let key = Key::decode(event.key).expect("own key");
+                (key.ip.map(str::to_owned), key.host.map(str::to_owned), event.time.0)
+            }));
+        }
+        (decoded, rows)
+    }
+
+    fn row(ip: &str, host: &str, time: i64) -> Row {
+        (Some(ip.to_owned()), Some(host.to_owned()), time)
+    }
+
+    #[test]
+    fn event_is_keyed_by_ip_and_host_and_raises_the_latest_time() {
+        let (decoded, rows) = decode(&[
+            Some(br#"{"ip":"1","host":"a","event_time":"1970-01-01T00:00:09.000Z","url":"/"}"#),
+            Some(br#"{"ip":"2","host":"b","event_time":"1970-01-01T00:00:05.000Z"}"#),
+        ]);
+        assert_eq!(decoded, Decoded { latest: Some(EventTime(9000)), events: 2, bad: 0 });
+        assert_eq!(rows, [row("1", "a", 9000), row("2", "b", 5000)]);
+    }
+
+    #[test]
+    fn missing_ip_and_null_host_are_ordinary_keys() {
+        let (decoded, rows) = decode(&[Some(br#"{"host":null,"event_time":"1970-01-01T00:00:01.000Z"}"#)]);
+        assert_eq!((decoded.events, decoded.bad), (1, 0));
+        assert_eq!(rows, [(None, None, 1000)]);
+    }
+
+    #[test]
+    fn tombstone_and_empty_record_are_neither_event_nor_error() {
+        assert_eq!(decode(&[None, Some(b""), Some(b"[]")]).0, Decoded::default());
+    }
+
+    #[test]
+    fn bad_records_are_counted_and_the_next_one_is_read() {
+        let bad: [&[u8]; 6] = [
+            b"not json",
+            br#"{"ip":"1","host":"a""#,
+            br#"{"ip":"1","host":"a"}"#,
+            br#"{"ip":"1","host":"a","event_time":null}"#,
+            br#"{"ip":"1","host":"a","event_time":"yesterday"}"#,
+            b"\xff\xfe",
+        ];
+        let good: &[u8] = br#"{"ip":"1","host":"a","event_time":"1970-01-01T00:00:01.000Z"}"#;
+        for payload in bad {
+            let (decoded, rows) = decode(&[Some(payload), Some(good)]);
+            assert_eq!(decoded, Decoded { latest: Some(EventTime(1000)), events: 1, bad: 1 });
+            assert_eq!(rows, [row("1", "a", 1000)]);
+        }
+    }
+
+    #[test]
+    fn elements_of_an_array_count_one_by_one() {
+        let (decoded, rows) = decode(&[Some(
+            br#"[{"ip":"1","host":"a","event_time":"1970-01-01T00:00:01.000Z"},{"event_time":"x"},{"event_time":"y"},7]"#,
+        )]);
+        assert_eq!((decoded.events, decoded.bad), (1, 3));
+        assert_eq!(rows, [row("1", "a", 1000)]);
+    }
+
+    #[test]
+    fn record_above_the_limit_is_bad() {
+        let pad = "x".repeat(MAX_RECORD_BYTES);
+        let record = format!(r#"{{"event_time":"1970-01-01T00:00:01.000Z","pad":"{pad}"}}"#);
+        assert_eq!(decode(&[Some(record.as_bytes())]).0, Decoded { latest: None, events: 0, bad: 1 });
+        let under = &record[record.len() - MAX_RECORD_BYTES..];
+        assert_eq!(decode(&[Some(under.as_bytes())]).0.bad, 1, "at the limit it is read, and is not JSON");
+    }
+}

@@ -1,0 +1,167 @@
+//! Keyed events and watermarks to the rows of closed sessions.
+
+use stream_core::collector::Collector;
+use stream_core::event_batch::EventBatch;
+use stream_core::key_group::{KeyGroupRange, MaxParallelism};
+use stream_core::operator::{Operator, OperatorCounters};
+use stream_core::session::{Added, Config, Fired, Windows};
+use stream_core::watermark::Watermark;
+
+use crate::key::Key;
+
+/// The two forms in which the job exists in Flink. They count differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Table API and SQL: `num_hits` is `COUNT(host)`, so 0 where the host is NULL. It knows no allowed lateness.
+    Sql,
+    /// `EventTimeSessionWindows` with `allowedLateness`: `num_hits` counts events, and a session that a late event joins is
+    /// emitted again with its whole new count.
+    DataStream,
+}
+
+/// The session windows of one subtask.
+#[derive(Debug)]
+pub struct SessionOperator {
+    windows: Windows,
+    form: Form,
+    late: u64,
+}
+
+impl SessionOperator {
+    /// No sessions yet, for the keys of `key_groups`.
+    pub fn new(windows: Config, form: Form, key_groups: KeyGroupRange, max_parallelism: MaxParallelism) -> Self {
+        SessionOperator { windows: Windows::new(windows, key_groups, max_parallelism), form, late: 0 }
+    }
+}
+
+impl Operator for SessionOperator {
+    fn on_events(&mut self, events: &EventBatch, out: &mut Collector) {
+        let SessionOperator { windows, form, late } = self;
+        for event in events.iter() {
+            let added = windows.add(event, |fired| write_row(*form, fired, out));
+            if added == Added::Late {
+                *late += u64::from(event.count);
+            }
+        }
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark, out: &mut Collector) {
+        let form = self.form;
+        self.windows.advance(watermark, |fired| write_row(form, fired, out));
+    }
+
+    fn counters(&self) -> OperatorCounters {
+        OperatorCounters { late: self.late, open: self.windows.len() as u64, open_events: self.windows.events() }
+    }
+}
+
+/// `num_hits` of a session.
+pub fn num_hits(form: Form, key: Key<'_>, events: u64) -> i64 {
+    match (form, key.host) {
+        (Form::Sql, None) => 0,
+        (Form::Sql, Some(_)) | (Form::DataStream, _) => events.try_into().unwrap_or(i64::MAX),
+    }
+}
+
+fn write_row(form: Form, fired: Fired<'_>, out: &mut Collector) {
+    let key = Key::decode(fired.key).expect("every key in a window was encoded by this job's decoder");
+    out.row(4).timestamp(fired.start).text(key.ip).text(key.host).bigint(num_hits(form, key, fired.count));
+}
+
+#[cfg(test)]
+mod tests {
+    use stream_core::event_batch::KeyedEvent;
+    use stream_core::key_group::hash_key;
+    use stream_core::row::Field;
+    use stream_core::time::EventTime;
+
+    use super::*;
+    use crate::pipeline::columns;
+
+    const MINUTE: i64 = 60_000;
+
+    struct Probe {
+        operator: SessionOperator,
+        out: Collector,
+    }
+
+    impl Probe {
+        fn new(form: Form, allowed_lateness_ms: i64) -> Self {
+            let max = MaxParallelism::DEFAULT;
+            let config = Config { gap_ms: 5 * MINUTE, allowed_lateness_ms };
+            let all = KeyGroupRange { start: 0, end: max.get() };
+            Probe { operator: SessionOperator::new(config, form, all, max), out: Collector::new(max, 1) }
+        }
+
+        fn event(&mut self, host: Option<&str>, time: i64) {
+            let mut key = Vec::new();
+            Key { ip: Some("1.2.3.4"), host }.encode(&mut key);
+            let mut batch = EventBatch::default();
+            batch.push(KeyedEvent { hash: hash_key(&key), time: EventTime(time), count: 1, key: &key });
+            self.operator.on_events(&batch, &mut self.out);
+        }
+
+        fn rows(&mut self, watermark: i64) -> Vec<String> {
+            self.operator.on_watermark(Watermark(watermark), &mut self.out);
+            let rows = self.out.take_rows().unwrap_or_default();
+            let columns = columns();
+            let mut reader = rows.reader(&columns);
+            let mut shown = Vec::new();
+            loop {
+                let mut row = Vec::new();
+                let is_row = reader.next_row(|_, field| {
+                    row.push(match field {
+                        Field::Null => "NULL".to_owned(),
+                        Field::Timestamp(time) => time.to_string(),
+                        Field::Text(text) => text.to_owned(),
+                        Field::BigInt(number) => number.to_string(),
+                    });
+                });
+                if !is_row.expect("own rows") {
+                    return shown;
+                }
+                shown.push(row.join(" | "));
+            }
+        }
+    }
+
+    #[test]
+    fn closed_session_is_one_row_with_its_start_and_hits() {
+        let mut probe = Probe::new(Form::Sql, 0);
+        probe.event(Some("a.io"), 1_736_874_072_232);
+        probe.event(Some("a.io"), 1_736_874_073_000);
+        assert_eq!(probe.operator.counters(), OperatorCounters { late: 0, open: 1, open_events: 2 });
+        assert_eq!(probe.rows(i64::MAX), ["2025-01-14 17:01:12.232 | 1.2.3.4 | a.io | 2"]);
+        assert_eq!(probe.operator.counters(), OperatorCounters::default());
+    }
+
+    #[test]
+    fn session_without_a_host_has_no_hits_in_sql_and_its_events_in_datastream() {
+        for (form, hits) in [(Form::Sql, 0), (Form::DataStream, 2)] {
+            let mut probe = Probe::new(form, 0);
+            probe.event(None, 0);
+            probe.event(None, 1);
+            assert_eq!(probe.rows(i64::MAX), [format!("1970-01-01 00:00:00.000 | 1.2.3.4 | NULL | {hits}")]);
+        }
+    }
+
+    #[test]
+    fn late_event_is_counted_and_gives_no_row() {
+        let mut probe = Probe::new(Form::Sql, 0);
+        probe.rows(10 * MINUTE);
+        probe.event(Some("a.io"), 0);
+        assert_eq!(probe.operator.counters(), OperatorCounters { late: 1, open: 0, open_events: 0 });
+        assert!(probe.rows(i64::MAX).is_empty());
+    }
+
+    #[test]
+    fn allowed_late_event_gives_the_session_again_and_counts_until_it_is_forgotten() {
+        let mut probe = Probe::new(Form::DataStream, MINUTE);
+        probe.event(Some("a.io"), 0);
+        assert_eq!(probe.rows(5 * MINUTE), ["1970-01-01 00:00:00.000 | 1.2.3.4 | a.io | 1"]);
+        assert_eq!(probe.operator.counters(), OperatorCounters { late: 0, open: 1, open_events: 1 });
+        probe.event(Some("a.io"), 0);
+        assert_eq!(probe.rows(6 * MINUTE), ["1970-01-01 00:00:00.000 | 1.2.3.4 | a.io | 2"]);
+        assert_eq!(probe.operator.counters(), OperatorCounters::default());
+    }
+}

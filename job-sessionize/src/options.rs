@@ -1,0 +1,148 @@
+//! What a user can choose about the job itself, checked once.
+//!
+//! Where records come from, where rows go and how wide the job runs are the pipeline's; the constants here are what those
+//! get where the user says nothing.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use stream_core::session;
+use stream_core::time::millis;
+
+use crate::operator::Form;
+
+/// The inactivity that ends a session.
+pub const DEFAULT_GAP: Duration = Duration::from_secs(5 * 60);
+/// How far the watermark stays behind the latest event time.
+pub const DEFAULT_WATERMARK_DELAY: Duration = Duration::from_secs(15);
+/// How long a partition may be silent before it no longer holds the others back.
+pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Subtasks of source and window.
+pub const DEFAULT_PARALLELISM: NonZeroU32 = NonZeroU32::MIN;
+/// The table that the rows go to.
+pub const DEFAULT_TABLE: &str = "sessionized_aggregated_events";
+
+/// The job's options. They travel as JSON ([`Options::to_json`]) inside the pipeline, which nobody but this job reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    gap_ms: i64,
+    allowed_lateness_ms: i64,
+}
+
+/// Options that make no job.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidOptions {
+    /// Every event would be its own session's end.
+    #[error("the gap is 0: choose at least `1ms`")]
+    NoGap,
+    /// Times are counted in 64-bit milliseconds.
+    #[error("`{0}` is too large: choose less than 292 million years")]
+    TooLarge(&'static str),
+    /// Not written by [`Options::to_json`] of this version.
+    #[error("its options are not readable: {0}")]
+    Unreadable(serde_json::Error),
+}
+
+/// The stored form. Unknown fields are refused: they would be choices that nobody honours.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    gap_ms: u64,
+    allowed_lateness_ms: u64,
+}
+
+impl Options {
+    /// Sessions that end after `gap` without an event and take late events for `allowed_lateness` more.
+    ///
+    /// Lateness 0 is Flink's SQL form of the job, any other its DataStream form: see [`Form`].
+    ///
+    /// # Errors
+    /// If the gap is below one millisecond.
+    pub fn new(gap: Duration, allowed_lateness: Duration) -> Result<Self, InvalidOptions> {
+        match (millis(gap), millis(allowed_lateness)) {
+            (0, _) => Err(InvalidOptions::NoGap),
+            (gap_ms, allowed_lateness_ms) => Ok(Options { gap_ms, allowed_lateness_ms }),
+        }
+    }
+
+    /// Reads what [`Options::to_json`] wrote.
+    ///
+    /// # Errors
+    /// If it is something else, or a value is out of range.
+    pub fn from_json(json: &str) -> Result<Self, InvalidOptions> {
+        let stored: Stored = serde_json::from_str(json).map_err(InvalidOptions::Unreadable)?;
+        let gap_ms = i64::try_from(stored.gap_ms).map_err(|_| InvalidOptions::TooLarge("gap_ms"))?;
+        let allowed_lateness_ms =
+            i64::try_from(stored.allowed_lateness_ms).map_err(|_| InvalidOptions::TooLarge("allowed_lateness_ms"))?;
+        if gap_ms == 0 {
+            return Err(InvalidOptions::NoGap);
+        }
+        Ok(Options { gap_ms, allowed_lateness_ms })
+    }
+
+    /// The options as they travel.
+    pub fn to_json(self) -> String {
+        let stored =
+            Stored { gap_ms: self.gap_ms.unsigned_abs(), allowed_lateness_ms: self.allowed_lateness_ms.unsigned_abs() };
+        serde_json::to_string(&stored).expect("two numbers can always be written")
+    }
+
+    /// What a window is, for `stream_core::session`.
+    pub fn windows(self) -> session::Config {
+        session::Config { gap_ms: self.gap_ms, allowed_lateness_ms: self.allowed_lateness_ms }
+    }
+
+    /// Which of Flink's two forms of the job this is.
+    pub fn form(self) -> Form {
+        if self.allowed_lateness_ms == 0 { Form::Sql } else { Form::DataStream }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { gap_ms: millis(DEFAULT_GAP), allowed_lateness_ms: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_reads_back() {
+        let options = Options::new(Duration::from_secs(90), Duration::from_millis(5)).expect("valid");
+        assert_eq!(options.to_json(), r#"{"gap_ms":90000,"allowed_lateness_ms":5}"#);
+        assert_eq!(Options::from_json(&options.to_json()).expect("own text"), options);
+        assert_eq!(Options::from_json(&Options::default().to_json()).expect("own text"), Options::default());
+    }
+
+    #[test]
+    fn gap_must_last() {
+        for gap in [Duration::ZERO, Duration::from_micros(999)] {
+            let error = Options::new(gap, Duration::ZERO).expect_err("no gap");
+            assert_eq!(error.to_string(), "the gap is 0: choose at least `1ms`");
+        }
+    }
+
+    #[test]
+    fn foreign_options_are_refused() {
+        for json in [
+            "",
+            "{}",
+            r#"{"gap_ms":-1,"allowed_lateness_ms":0}"#,
+            r#"{"gap_ms":0,"allowed_lateness_ms":0}"#,
+            r#"{"gap_ms":18446744073709551615,"allowed_lateness_ms":0}"#,
+            r#"{"gap_ms":1,"allowed_lateness_ms":0,"color":"red"}"#,
+        ] {
+            assert!(Options::from_json(json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn lateness_chooses_the_form() {
+        assert_eq!(Options::default().form(), Form::Sql);
+        let late = Options::new(DEFAULT_GAP, Duration::from_millis(1)).expect("valid");
+        assert_eq!(late.form(), Form::DataStream);
+    }
+}

@@ -1,0 +1,85 @@
+//! The job's graph: source → (hash) → window → (gather) → sink.
+
+use std::num::NonZeroU32;
+
+use stream_core::key_group::MaxParallelism;
+use stream_core::pipeline::{Exchange, Pipeline, SinkSpec, SourceSpec, Stage, StageKind};
+use stream_core::row::{Column, ColumnType};
+
+use crate::Sessionize;
+use crate::options::Options;
+
+/// The stage that decodes records.
+pub const SOURCE_STAGE: &str = "source";
+/// The stage that holds the sessions.
+pub const WINDOW_STAGE: &str = "window";
+/// The stage that writes rows.
+pub const SINK_STAGE: &str = "sink";
+
+/// The columns of a row. `event_hour` is the session's start, to the millisecond: the name is the homework's, and nothing
+/// is rounded.
+pub fn columns() -> Vec<Column> {
+    let column = |name: &str, column_type| Column { name: name.to_owned(), column_type };
+    vec![
+        column("event_hour", ColumnType::Timestamp),
+        column("ip", ColumnType::Text),
+        column("host", ColumnType::Text),
+        column("num_hits", ColumnType::BigInt),
+    ]
+}
+
+/// The job as a pipeline, ready to be submitted.
+pub fn pipeline(
+    options: Options,
+    parallelism: NonZeroU32,
+    max_parallelism: MaxParallelism,
+    source: SourceSpec,
+    sink: SinkSpec,
+) -> Pipeline {
+    let stage = |name: &str, kind, input| Stage { name: name.to_owned(), kind, input };
+    Pipeline {
+        job: Sessionize::NAME.to_owned(),
+        options: options.to_json(),
+        parallelism,
+        max_parallelism,
+        source,
+        sink,
+        stages: vec![
+            stage(SOURCE_STAGE, StageKind::Source, None),
+            stage(WINDOW_STAGE, StageKind::Operator, Some(Exchange::Hash)),
+            stage(SINK_STAGE, StageKind::Sink, Some(Exchange::Gather)),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stream_core::pipeline::StartPosition;
+
+    use super::*;
+    use crate::options::{DEFAULT_IDLE_TIMEOUT, DEFAULT_PARALLELISM, DEFAULT_TABLE, DEFAULT_WATERMARK_DELAY};
+
+    #[test]
+    fn pipeline_is_one_that_the_data_plane_can_run() {
+        let source = SourceSpec {
+            uri: "file:events.jsonl".to_owned(),
+            from: StartPosition::Earliest,
+            is_bounded: true,
+            watermark_delay: DEFAULT_WATERMARK_DELAY,
+            idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            properties: [].into(),
+            secrets: [].into(),
+        };
+        let sink = SinkSpec {
+            uri: "stdout:".to_owned(),
+            table: DEFAULT_TABLE.to_owned(),
+            columns: columns(),
+            properties: [].into(),
+            secrets: [].into(),
+        };
+        let pipeline = pipeline(Options::default(), DEFAULT_PARALLELISM, MaxParallelism::DEFAULT, source, sink);
+        assert_eq!(pipeline.check(), Ok(()));
+        let names: Vec<&str> = pipeline.stages.iter().map(|stage| stage.name.as_str()).collect();
+        assert_eq!(names, ["source", "window", "sink"]);
+    }
+}
