@@ -13,6 +13,7 @@ pub struct Collector {
     open: Vec<EventBatch>,
     full: Vec<(SubtaskIndex, EventBatch)>,
     rows: RowBatch,
+    full_rows: Vec<RowBatch>,
 }
 
 /// Entries in a full batch: enough that the cost of handing it on vanishes, few enough to stay in the caches.
@@ -24,7 +25,7 @@ impl Collector {
     /// A collector for events that go to `targets` subtasks by key group. `targets` is at least 1.
     pub fn new(max_parallelism: MaxParallelism, targets: u32) -> Self {
         let open = (0..targets.max(1)).map(|_| EventBatch::default()).collect();
-        Collector { max_parallelism, open, full: Vec::new(), rows: RowBatch::default() }
+        Collector { max_parallelism, open, full: Vec::new(), rows: RowBatch::default(), full_rows: Vec::new() }
     }
 
     /// Adds an event for the subtask that owns its key.
@@ -43,6 +44,9 @@ impl Collector {
 
     /// Begins a result row of `columns` fields.
     pub fn row(&mut self, columns: u16) -> RowWriter<'_> {
+        if self.rows.as_bytes().len() >= BATCH_BYTES {
+            self.full_rows.push(std::mem::take(&mut self.rows));
+        }
         self.rows.row(columns)
     }
 
@@ -57,14 +61,23 @@ impl Collector {
         self.full.drain(..).chain(open.map(|(target, batch)| (SubtaskIndex(target), std::mem::take(batch))))
     }
 
-    /// Takes the result rows, if there are any.
+    /// Takes all result rows in one batch, if there are any.
     pub fn take_rows(&mut self) -> Option<RowBatch> {
-        (!self.rows.is_empty()).then(|| std::mem::take(&mut self.rows))
+        self.take_row_batches().reduce(|mut rows, more| {
+            rows.append(&more);
+            rows
+        })
+    }
+
+    /// Takes the result rows in batches of about [`BATCH_BYTES`], in their order: one watermark can fire a million rows.
+    pub fn take_row_batches(&mut self) -> impl Iterator<Item = RowBatch> + '_ {
+        let open = (!self.rows.is_empty()).then(|| std::mem::take(&mut self.rows));
+        self.full_rows.drain(..).chain(open)
     }
 
     /// The bytes of result rows waiting to be taken.
     pub fn row_bytes(&self) -> usize {
-        self.rows.as_bytes().len()
+        self.full_rows.iter().chain([&self.rows]).map(|rows| rows.as_bytes().len()).sum()
     }
 }
 
@@ -73,6 +86,24 @@ mod tests {
     use super::*;
     use crate::key_group::hash_key;
     use crate::time::EventTime;
+
+    #[test]
+    fn rows_come_in_batches_or_all_at_once() {
+        let mut collector = Collector::new(MaxParallelism::DEFAULT, 1);
+        let write = |collector: &mut Collector| {
+            for n in 0..20_000 {
+                collector.row(2).bigint(n).text(Some("some text"));
+            }
+        };
+        write(&mut collector);
+        let bytes = collector.row_bytes();
+        let batches: Vec<_> = collector.take_row_batches().collect();
+        assert!(batches.len() > 1 && batches.iter().all(|rows| rows.as_bytes().len() < BATCH_BYTES + 64));
+        write(&mut collector);
+        let all = collector.take_rows().expect("rows");
+        assert_eq!((all.rows(), all.as_bytes().len(), collector.row_bytes()), (20_000, bytes, 0));
+        assert_eq!(all.as_bytes(), batches.iter().flat_map(|rows| rows.as_bytes()).copied().collect::<Vec<_>>());
+    }
 
     #[test]
     fn every_event_goes_to_the_owner_of_its_key_and_none_is_lost() {
