@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use stream_core::ids::{SplitId, StageIndex, SubtaskId, SubtaskIndex};
+use stream_core::job::{JobState, TaskState};
 use stream_core::key_group::{KeyGroupRange, MaxParallelism};
 use stream_core::pipeline::{Exchange, Pipeline, SinkSpec, SourceSpec, Split, Stage, StageKind, StartPosition};
 use stream_core::row::{Column, ColumnType};
@@ -268,6 +269,55 @@ impl TryFrom<v1::KeyGroupRange> for KeyGroupRange {
             (Ok(start), Ok(end)) if start <= end => Ok(KeyGroupRange { start, end }),
             _ => Err(InvalidMessage(format!("key groups {}..{} are no range", range.start, range.end))),
         }
+    }
+}
+
+impl From<JobState> for v1::JobState {
+    fn from(state: JobState) -> Self {
+        match state {
+            JobState::Created => v1::JobState::Created,
+            JobState::Running => v1::JobState::Running,
+            JobState::Failing => v1::JobState::Failing,
+            JobState::Failed => v1::JobState::Failed,
+            JobState::Canceling => v1::JobState::Canceling,
+            JobState::Canceled => v1::JobState::Canceled,
+            JobState::Finished => v1::JobState::Finished,
+        }
+    }
+}
+
+impl From<TaskState> for v1::TaskState {
+    fn from(state: TaskState) -> Self {
+        match state {
+            TaskState::Created => v1::TaskState::Created,
+            TaskState::Scheduled => v1::TaskState::Scheduled,
+            TaskState::Deploying => v1::TaskState::Deploying,
+            TaskState::Initializing => v1::TaskState::Initializing,
+            TaskState::Running => v1::TaskState::Running,
+            TaskState::Canceling => v1::TaskState::Canceling,
+            TaskState::Finished => v1::TaskState::Finished,
+            TaskState::Canceled => v1::TaskState::Canceled,
+            TaskState::Failed => v1::TaskState::Failed,
+        }
+    }
+}
+
+impl TryFrom<v1::TaskState> for TaskState {
+    type Error = InvalidMessage;
+
+    fn try_from(state: v1::TaskState) -> Result<Self, Self::Error> {
+        Ok(match state {
+            v1::TaskState::Unspecified => return Err(unspecified("task.state")),
+            v1::TaskState::Created => TaskState::Created,
+            v1::TaskState::Scheduled => TaskState::Scheduled,
+            v1::TaskState::Deploying => TaskState::Deploying,
+            v1::TaskState::Initializing => TaskState::Initializing,
+            v1::TaskState::Running => TaskState::Running,
+            v1::TaskState::Canceling => TaskState::Canceling,
+            v1::TaskState::Finished => TaskState::Finished,
+            v1::TaskState::Canceled => TaskState::Canceled,
+            v1::TaskState::Failed => TaskState::Failed,
+        })
     }
 }
 

@@ -8,6 +8,7 @@ pub mod connector;
 pub mod duration;
 pub mod jobs;
 pub mod logging;
+pub mod memory;
 pub mod retry;
 pub mod shutdown;
 

@@ -1,0 +1,131 @@
+//! The life of a job: what to do when a task changes its state, a taskmanager is lost, or somebody cancels.
+//!
+//! ```text
+//! created ──> running ──> finished              all tasks finished
+//!    │           ├──────> canceling ──> canceled   on request
+//!    └──────────>└──────> failing ────> failed     one task failed: the others are canceled first
+//! ```
+//!
+//! A [`Job`] takes [`Event`]s with the time at which they happened and answers with [`Effect`]s, to be carried out in
+//! their order; what comes of an effect comes back as an event. It never sends, waits or reads a clock, and it does not
+//! know what its tasks compute. A message of another attempt changes nothing, and nothing changes once a job has ended.
+//!
+//! Examples compare effects; a simulation feeds events in random order and checks that the job ends, once, with its
+//! slots released once.
+
+mod machine;
+mod state;
+
+use std::time::Duration;
+
+pub use machine::Job;
+pub use state::{JobState, TaskState};
+
+use crate::ids::{AttemptNumber, SubtaskId, TaskManagerId};
+use crate::pipeline::Split;
+use crate::plan::Plan;
+
+/// How patient a job is, and what it does about failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a deployed task may take until it says that it initializes.
+    pub deploy_timeout: Duration,
+    /// How long a taskmanager may take to confirm that its tasks are canceled.
+    pub cancel_timeout: Duration,
+    /// What follows once a failed attempt's tasks have all ended.
+    pub restart: RestartStrategy,
+}
+
+/// What follows a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartStrategy {
+    /// The job fails with its first attempt.
+    Never,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Slots were granted and the first attempt is planned.
+    Planned(Plan),
+    /// A taskmanager's connection took the deployment.
+    Deployed {
+        /// Of which attempt.
+        attempt: AttemptNumber,
+        /// Whose.
+        taskmanager: TaskManagerId,
+    },
+    /// A task told its new state.
+    TaskStateChanged {
+        /// Of which attempt.
+        attempt: AttemptNumber,
+        /// Which task.
+        subtask: SubtaskId,
+        /// What it is now.
+        state: TaskState,
+        /// Why it failed, outermost first.
+        causes: Vec<String>,
+    },
+    /// A taskmanager is gone, and its tasks with it.
+    TaskManagerLost {
+        /// Which.
+        taskmanager: TaskManagerId,
+        /// How that was noticed, for the user.
+        reason: String,
+    },
+    /// The source was asked again for its splits; these are all it has now.
+    SplitsDiscovered(Vec<Split>),
+    /// A user wants the job to stop.
+    CancelRequested,
+    /// Time passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send a taskmanager its tasks of the plan; answered by [`Event::Deployed`] or [`Event::TaskManagerLost`].
+    Deploy {
+        /// Of which attempt.
+        attempt: AttemptNumber,
+        /// To whom.
+        taskmanager: TaskManagerId,
+    },
+    /// Tell a source task of splits that were found after it began.
+    AssignSplits {
+        /// Of which attempt.
+        attempt: AttemptNumber,
+        /// To whom.
+        taskmanager: TaskManagerId,
+        /// To which task.
+        subtask: SubtaskId,
+        /// What it reads from now on, beside what it has.
+        splits: Vec<Split>,
+    },
+    /// Tell a taskmanager to cancel all tasks of the attempt.
+    CancelTasks {
+        /// Of which attempt.
+        attempt: AttemptNumber,
+        /// Whom.
+        taskmanager: TaskManagerId,
+    },
+    /// Break the connection to a taskmanager that does not confirm: its slots may still be taken.
+    Disconnect {
+        /// Whom.
+        taskmanager: TaskManagerId,
+    },
+    /// Give the job's slots back.
+    ReleaseSlots,
+    /// The job has ended; nothing follows.
+    JobEnded {
+        /// How.
+        state: JobState,
+        /// Why it failed, outermost first; empty if it did not.
+        causes: Vec<String>,
+    },
+}
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! A pipeline for the tests of the control plane.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::ids::SplitId;
+use crate::key_group::MaxParallelism;
+use crate::pipeline::{Exchange, Pipeline, SinkSpec, SourceSpec, Split, Stage, StageKind, StartPosition};
+
+/// source → window (hashed) → sink (gathered).
+pub(crate) fn pipeline(parallelism: u32) -> Pipeline {
+    let stage = |name: &str, kind, input| Stage { name: name.to_owned(), kind, input };
+    Pipeline {
+        job: "toy".to_owned(),
+        options: "{}".to_owned(),
+        parallelism: NonZeroU32::new(parallelism).expect("not zero"),
+        max_parallelism: MaxParallelism::DEFAULT,
+        source: SourceSpec {
+            uri: "kafka://127.0.0.1:9092/events".to_owned(),
+            from: StartPosition::Earliest,
+            is_bounded: false,
+            watermark_delay: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+            properties: [].into(),
+            secrets: [].into(),
+        },
+        sink: SinkSpec {
+            uri: "stdout:".to_owned(),
+            table: String::new(),
+            columns: Vec::new(),
+            properties: [].into(),
+            secrets: [].into(),
+        },
+        stages: vec![
+            stage("source", StageKind::Source, None),
+            stage("window", StageKind::Operator, Some(Exchange::Hash)),
+            stage("sink", StageKind::Sink, Some(Exchange::Gather)),
+        ],
+    }
+}
+
+/// A split without end.
+pub(crate) fn split(id: &str) -> Split {
+    Split { id: SplitId(id.to_owned()), start: 0, end: None }
+}
