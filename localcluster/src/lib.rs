@@ -13,11 +13,18 @@
 
 pub mod apache_kafka;
 pub mod cache;
+pub mod cluster;
 pub mod deadline;
 pub mod devbroker_process;
+pub mod env_file;
 pub mod kafka_probe;
 pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod program;
+pub mod psql;
+pub mod settings;
+pub mod state_dir;
+pub mod table;
+pub mod traffic;
 pub mod user;

@@ -15,7 +15,7 @@ mod throwaway;
 
 pub use download::{Download, VERSION as DOWNLOADED_VERSION};
 pub use installation::Installation;
-pub use place::place;
+pub use place::{moved_from, place};
 pub use server::{Durability, Server};
 pub use throwaway::Postgres;
 

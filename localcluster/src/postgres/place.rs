@@ -19,6 +19,13 @@ pub fn place(wanted: &Path, run_as: Option<&User>) -> PathBuf {
     Path::new(FOR_ROOT).join(format!("gapwise-{:016x}", fnv1a(wanted.as_os_str().as_encoded_bytes())))
 }
 
+/// Where [`place`] has moved the data of `wanted`, if that is elsewhere.
+#[must_use]
+pub fn moved_from(wanted: &Path) -> Option<PathBuf> {
+    let home = place(wanted, crate::user::unprivileged().ok()?.as_ref());
+    (home != wanted).then_some(home)
+}
+
 /// FNV-1a, 64 bits: a short name for a path, nothing more.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))

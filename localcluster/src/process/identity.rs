@@ -114,6 +114,7 @@ fn parse_resident(status: &str) -> Option<u64> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::io::Read;
 
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
@@ -144,10 +145,11 @@ mod tests {
 
     #[test]
     fn a_process_that_ignores_the_signal_is_killed() {
-        let mut child = std::process::Command::new("sh").args(["-c", "trap '' TERM; while :; do sleep 1; done"]).spawn().unwrap();
+        let mut sh = std::process::Command::new("sh");
+        sh.args(["-c", "trap '' TERM; echo trapped; while :; do sleep 1; done"]).stdout(std::process::Stdio::piped());
+        let mut child = sh.spawn().unwrap();
+        child.stdout.take().unwrap().read_exact(&mut [0; 7]).unwrap();
         let it = Identity::of(child.id()).unwrap();
-        let trapped = || fs::read_to_string(format!("/proc/{}/status", it.pid)).unwrap_or_default().contains("SigIgn:\t0000000000004");
-        Deadline::after(Duration::from_secs(10)).wait_until(trapped);
         assert!(!it.stop(StopSignal::Terminate, Duration::from_millis(100)));
         assert!(!it.is_alive());
         child.wait().unwrap();

@@ -1,5 +1,6 @@
 //! How a process is started: program, arguments, environment, log, user.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -28,8 +29,8 @@ pub struct Launch {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
-    /// Variables set on top of the environment we have.
-    pub env: Vec<(String, OsString)>,
+    /// Variables set on top of the environment we have, or taken out of it (`None`).
+    pub env: BTreeMap<String, Option<String>>,
     /// Where it runs; here if `None`.
     pub current_dir: Option<PathBuf>,
     /// Both its outputs are appended to this file.
@@ -68,7 +69,7 @@ impl Launch {
         Launch {
             program: program.into(),
             args: Vec::new(),
-            env: Vec::new(),
+            env: BTreeMap::new(),
             current_dir: None,
             log: log.into(),
             run_as: None,
@@ -93,11 +94,16 @@ impl Launch {
         let mut command = Command::new(&self.program);
         command
             .args(&self.args)
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(also_log)
             .process_group(0);
+        for (name, value) in &self.env {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         if let Some(dir) = &self.current_dir {
             command.current_dir(dir);
         }

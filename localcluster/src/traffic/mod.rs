@@ -1,0 +1,11 @@
+//! Synthetic web traffic: the same bytes for the same seed, on every machine.
+//!
+//! [`WebEvents`] writes one event at a time; [`generate`] makes a file of them whose times advance so that about every
+//! fifth event begins a session of its own (gap 5 minutes). No crate for randomness: their algorithms may change.
+
+mod file;
+mod random;
+mod web_event;
+
+pub use file::{Error, Plan, generate};
+pub use web_event::WebEvents;
