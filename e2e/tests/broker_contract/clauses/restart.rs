@@ -3,7 +3,7 @@
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::client::{Client, LIMIT, Read, Sent, admin_options, count_partitions};
+use crate::client::{Client, LIMIT, Read, Sent, admin_options, count_partitions, wait_until};
 
 /// What a consumer saw before the restart.
 pub(crate) struct Before {
@@ -23,7 +23,9 @@ pub(crate) async fn prepare(client: &Client) -> Before {
 
 pub(crate) async fn compare(client: &Client, before: &Before) {
     let consumer = client.consumer(&[("group.id", "durable")]);
-    assert_eq!(count_partitions(&consumer, "durable"), 3);
+    wait_until("the broker leads its partitions again", || {
+        consumer.fetch_watermarks("durable", 0, LIMIT).is_ok() && count_partitions(&consumer, "durable") == 3
+    });
     assert_eq!(client.watermarks("durable"), (10, 60));
     assert_eq!(client.read("durable", Offset::Beginning, 50, &[]), before.records);
     let mut wanted = TopicPartitionList::new();
