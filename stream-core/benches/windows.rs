@@ -1,0 +1,82 @@
+//! What a keyed event costs in the core: hash, collect into batches, session windows.
+//!
+//! Synthetic traffic: `KEYS` keys of about 30 bytes, one event in five opens a session; time advances so that sessions keep
+//! closing. Figures are for each event.
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use stream_core::collector::Collector;
+use stream_core::event_batch::{EventBatch, KeyedEvent};
+use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
+use stream_core::session::{Config, Windows};
+use stream_core::time::EventTime;
+use stream_core::watermark::Watermark;
+
+const GAP_MS: i64 = 300_000;
+const EVENTS: usize = 1 << 20;
+
+fn main() {
+    divan::main();
+}
+
+/// Keys and times as sorted traffic: a fixed multiplicative generator, so that every run sees the same.
+fn traffic(keys: u64) -> Vec<(String, i64)> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        state >> 33
+    };
+    // A key is seen every `keys` events on average: at this pace it is silent for a gap about once in five events.
+    let step_us = GAP_MS * 1000 / i64::try_from(keys).expect("few keys") * 62 / 100;
+    (0..EVENTS)
+        .map(|index| {
+            let key = next() % keys;
+            let time = i64::try_from(index).expect("small") * step_us / 1000;
+            (format!("\u{e}{}.{}.{}.7www{}.techcreator.io", key % 251, key / 251 % 251, key / 63_001, key % 7), time)
+        })
+        .collect()
+}
+
+#[divan::bench(args = [1_000, 100_000])]
+fn hash_and_collect(bencher: Bencher<'_, '_>, keys: u64) {
+    let traffic = traffic(keys);
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
+        let mut collector = Collector::new(MaxParallelism::DEFAULT, 2);
+        let mut batches = 0;
+        for (key, time) in &traffic {
+            let key = key.as_bytes();
+            collector.event(KeyedEvent { hash: hash_key(key), time: EventTime(*time), count: 1, key });
+            batches += collector.take_full().count();
+        }
+        batches
+    });
+}
+
+#[divan::bench(args = [1_000, 100_000])]
+fn session_windows(bencher: Bencher<'_, '_>, keys: u64) {
+    let mut batches: Vec<EventBatch> = Vec::new();
+    for chunk in traffic(keys).chunks(2048) {
+        let mut batch = EventBatch::default();
+        for (key, time) in chunk {
+            let key = key.as_bytes();
+            batch.push(KeyedEvent { hash: hash_key(key), time: EventTime(*time), count: 1, key });
+        }
+        batches.push(batch);
+    }
+    let max = MaxParallelism::DEFAULT;
+    let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0 };
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
+        let mut windows = Windows::new(config, KeyGroupRange { start: 0, end: max.get() }, max);
+        let mut sessions = 0_u64;
+        for batch in &batches {
+            let mut latest = i64::MIN;
+            for event in batch.iter() {
+                latest = latest.max(event.time.0);
+                windows.add(event, |_| {});
+            }
+            windows.advance(Watermark(latest - 15_000), |_| sessions += 1);
+        }
+        windows.advance(Watermark::END, |_| sessions += 1);
+        sessions
+    });
+}
