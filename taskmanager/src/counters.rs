@@ -1,0 +1,178 @@
+//! What one subtask counts about itself. Written by its thread once a batch, read by the heartbeat.
+//!
+//! The counters are independent of each other, hence relaxed atomics: a reader may see one batch's records without its
+//! bytes, never a wrong sum in the end.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use stream_core::ids::SplitId;
+use stream_core::operator::OperatorCounters;
+use stream_core::watermark::Watermark;
+
+/// The counters of a running subtask.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    records_in: AtomicU64,
+    bytes_in: AtomicU64,
+    records_out: AtomicU64,
+    bytes_out: AtomicU64,
+    bad: AtomicU64,
+    late: AtomicU64,
+    open_windows: AtomicU64,
+    open_events: AtomicU64,
+    watermark: AtomicI64,
+    busy_ns: AtomicU64,
+    idle_ns: AtomicU64,
+    backpressured_ns: AtomicU64,
+    splits: Mutex<Vec<SplitProgress>>,
+}
+
+/// The counters at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    /// Source: records read. Operator: events received. Sink: rows received.
+    pub(crate) records_in: u64,
+    /// Their bytes.
+    pub(crate) bytes_in: u64,
+    /// Source: events sent. Operator: rows fired. Sink: rows written.
+    pub(crate) records_out: u64,
+    /// Their bytes.
+    pub(crate) bytes_out: u64,
+    /// Records that could not be read.
+    pub(crate) bad: u64,
+    /// What the operator tells of itself.
+    pub(crate) operator: OperatorCounters,
+    /// The subtask's watermark, from the first on.
+    pub(crate) watermark: Option<Watermark>,
+    /// Time at work.
+    pub(crate) busy: Duration,
+    /// Time waiting for input.
+    pub(crate) idle: Duration,
+    /// Time waiting for output to be taken.
+    pub(crate) backpressured: Duration,
+    /// How far each split has been read.
+    pub(crate) splits: Vec<SplitProgress>,
+}
+
+/// How far a source subtask has read one split.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SplitProgress {
+    /// The split.
+    pub(crate) split: SplitId,
+    /// The next offset to be read.
+    pub(crate) position: u64,
+    /// Its end as last known.
+    pub(crate) known_end: Option<u64>,
+    /// Its own watermark, from the first on.
+    pub(crate) watermark: Option<Watermark>,
+    /// Whether it is left out of the source's watermark.
+    pub(crate) is_idle: bool,
+    /// Whether it has been read to its end.
+    pub(crate) is_finished: bool,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters {
+            records_in: AtomicU64::default(),
+            bytes_in: AtomicU64::default(),
+            records_out: AtomicU64::default(),
+            bytes_out: AtomicU64::default(),
+            bad: AtomicU64::default(),
+            late: AtomicU64::default(),
+            open_windows: AtomicU64::default(),
+            open_events: AtomicU64::default(),
+            watermark: AtomicI64::new(Watermark::NONE.0),
+            busy_ns: AtomicU64::default(),
+            idle_ns: AtomicU64::default(),
+            backpressured_ns: AtomicU64::default(),
+            splits: Mutex::default(),
+        }
+    }
+}
+
+impl Counters {
+    /// Adds what came in.
+    pub(crate) fn add_in(&self, records: u64, bytes: u64) {
+        self.records_in.fetch_add(records, Relaxed);
+        self.bytes_in.fetch_add(bytes, Relaxed);
+    }
+
+    /// Adds what went out.
+    pub(crate) fn add_out(&self, records: u64, bytes: u64) {
+        self.records_out.fetch_add(records, Relaxed);
+        self.bytes_out.fetch_add(bytes, Relaxed);
+    }
+
+    /// Sets how many records went out, where somebody else counts them.
+    pub(crate) fn set_records_out(&self, records: u64) {
+        self.records_out.store(records, Relaxed);
+    }
+
+    /// Adds records that could not be read.
+    pub(crate) fn add_bad(&self, records: u64) {
+        self.bad.fetch_add(records, Relaxed);
+    }
+
+    /// Sets what the operator tells of itself.
+    pub(crate) fn set_operator(&self, operator: OperatorCounters) {
+        self.late.store(operator.late, Relaxed);
+        self.open_windows.store(operator.open, Relaxed);
+        self.open_events.store(operator.open_events, Relaxed);
+    }
+
+    /// Sets the subtask's watermark.
+    pub(crate) fn set_watermark(&self, watermark: Watermark) {
+        self.watermark.store(watermark.0, Relaxed);
+    }
+
+    /// Adds time at work.
+    pub(crate) fn add_busy(&self, time: Duration) {
+        self.busy_ns.fetch_add(nanos(time), Relaxed);
+    }
+
+    /// Adds time spent waiting for input.
+    pub(crate) fn add_idle(&self, time: Duration) {
+        self.idle_ns.fetch_add(nanos(time), Relaxed);
+    }
+
+    /// Adds time spent waiting for output to be taken.
+    pub(crate) fn add_backpressured(&self, time: Duration) {
+        self.backpressured_ns.fetch_add(nanos(time), Relaxed);
+    }
+
+    /// Lets `update` change the progress of the splits.
+    pub(crate) fn update_splits(&self, update: impl FnOnce(&mut Vec<SplitProgress>)) {
+        // A source that panicked while it wrote leaves a split's progress half new: still worth showing.
+        update(&mut self.splits.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The counters now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let watermark = Watermark(self.watermark.load(Relaxed));
+        Snapshot {
+            records_in: self.records_in.load(Relaxed),
+            bytes_in: self.bytes_in.load(Relaxed),
+            records_out: self.records_out.load(Relaxed),
+            bytes_out: self.bytes_out.load(Relaxed),
+            bad: self.bad.load(Relaxed),
+            operator: OperatorCounters {
+                late: self.late.load(Relaxed),
+                open: self.open_windows.load(Relaxed),
+                open_events: self.open_events.load(Relaxed),
+            },
+            watermark: (watermark > Watermark::NONE).then_some(watermark),
+            busy: Duration::from_nanos(self.busy_ns.load(Relaxed)),
+            idle: Duration::from_nanos(self.idle_ns.load(Relaxed)),
+            backpressured: Duration::from_nanos(self.backpressured_ns.load(Relaxed)),
+            splits: self.splits.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
+
+/// 584 years fit.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,118 @@
+//! From what a job's code made to what travels: batches out of the collector, into the outputs, counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stream_core::collector::Collector;
+use stream_core::watermark::{Progress, Watermark};
+
+use crate::counters::Counters;
+use crate::exchange::error::ExchangeError;
+use crate::exchange::message::Message;
+use crate::exchange::outputs::{Flushed, Outputs};
+
+/// Sends what a source or an operator makes, in an order that a watermark never breaks: progress goes out behind
+/// everything made before it.
+pub(crate) struct Emitter {
+    /// Where the job's code puts what it makes.
+    pub(crate) collector: Collector,
+    outputs: Outputs,
+    counters: Arc<Counters>,
+    told: Told,
+    has_ended: bool,
+}
+
+/// What the downstream subtasks were last told of this one's progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Told {
+    watermark: Watermark,
+    is_idle: bool,
+}
+
+impl Emitter {
+    /// An emitter that has said nothing yet.
+    pub(crate) fn new(collector: Collector, outputs: Outputs, counters: Arc<Counters>) -> Self {
+        let told = Told { watermark: Watermark::NONE, is_idle: false };
+        Emitter { collector, outputs, counters, told, has_ended: false }
+    }
+
+    /// Sends the batches that are full.
+    pub(crate) fn send_full(&mut self) {
+        for (target, batch) in self.collector.take_full() {
+            self.counters.add_out(batch.events(), batch.bytes() as u64);
+            self.outputs.send(target.0 as usize, Message::Events(batch));
+        }
+        if self.collector.row_bytes() >= stream_core::collector::BATCH_BYTES {
+            self.send_rows();
+        }
+    }
+
+    /// Sends everything that was made.
+    pub(crate) fn send_all(&mut self) {
+        for (target, batch) in self.collector.take_all() {
+            self.counters.add_out(batch.events(), batch.bytes() as u64);
+            self.outputs.send(target.0 as usize, Message::Events(batch));
+        }
+        self.send_rows();
+    }
+
+    /// Sends everything that was made, then how far event time has come, if that is news.
+    pub(crate) fn send_progress(&mut self, progress: Progress) {
+        self.send_all();
+        let told = match progress {
+            Progress::Idle => Told { is_idle: true, ..self.told },
+            Progress::Active(watermark) => {
+                Told { watermark: watermark.max(self.told.watermark), is_idle: false }
+            }
+        };
+        if told != self.told {
+            self.told = told;
+            self.counters.set_watermark(told.watermark);
+            self.outputs.send_progress(if told.is_idle { Progress::Idle } else { Progress::Active(told.watermark) });
+        }
+    }
+
+    /// Takes an idleness back before the events that end it are sent, so that they count downstream from the first on.
+    pub(crate) fn wake(&mut self) {
+        if std::mem::take(&mut self.told.is_idle) {
+            self.outputs.send_progress(Progress::Active(self.told.watermark));
+        }
+    }
+
+    /// Sends the end. Everything else was sent before.
+    pub(crate) fn send_end(&mut self) {
+        self.outputs.send_end();
+        self.has_ended = true;
+    }
+
+    /// Whether [`Emitter::send_end`] was called.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Whether everything up to the end was received.
+    pub(crate) fn is_delivered(&self) -> bool {
+        self.has_ended && self.outputs.are_delivered()
+    }
+
+    /// Hands on what was sent, as far as it is taken.
+    ///
+    /// # Errors
+    /// If a downstream subtask was lost.
+    pub(crate) fn flush(&mut self) -> Result<Flushed, ExchangeError> {
+        self.outputs.flush()
+    }
+
+    /// Waits until what was not taken may be, `max_wait` at most.
+    pub(crate) fn wait(&self, max_wait: Duration) {
+        self.outputs.wait(max_wait);
+    }
+
+    /// Rows are gathered: they go to the only subtask of the next stage.
+    fn send_rows(&mut self) {
+        for rows in self.collector.take_row_batches() {
+            self.counters.add_out(rows.rows(), rows.as_bytes().len() as u64);
+            self.outputs.send(0, Message::Rows(rows));
+        }
+    }
+}

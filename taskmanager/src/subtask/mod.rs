@@ -1,0 +1,98 @@
+//! A subtask: a plain value with a `step()` that never blocks on its neighbours.
+//!
+//! In production a plain thread calls `step` until the subtask has finished ([`thread`]); a test calls it in turn with
+//! others. A step takes one piece of input, does the work, and offers the output to the exchange; what a slow neighbour
+//! does not take is kept, and the next step does nothing else until it is gone. That is what makes a slow sink slow down
+//! the source. Waiting, and accounting for it, is the thread's business.
+//!
+//! Barriers pass through the exchange in order, but no subtask acts on one in this step: alignment and snapshots come
+//! with checkpoints, and until then nothing triggers one.
+
+pub(crate) mod emit;
+pub(crate) mod operator;
+pub(crate) mod sink;
+pub(crate) mod source;
+pub(crate) mod source_splits;
+pub(crate) mod thread;
+
+#[cfg(test)]
+mod testing;
+
+use std::time::Duration;
+
+use stream_runtime::connector::ConnectorError;
+
+use crate::exchange::error::ExchangeError;
+use crate::exchange::outputs::Flushed;
+
+/// One subtask, whichever stage it belongs to.
+pub(crate) trait Subtask {
+    /// Does a piece of work.
+    ///
+    /// # Errors
+    /// If the attempt cannot go on.
+    fn step(&mut self) -> Result<Step, TaskError>;
+
+    /// Waits until there may be input, `max_wait` at most.
+    fn wait_for_input(&self, max_wait: Duration);
+
+    /// Waits until the output that is kept may be taken, `max_wait` at most.
+    fn wait_for_room(&self, max_wait: Duration);
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It worked, apart from the time that it waited for a source's records.
+    Worked {
+        /// That time.
+        waited: Duration,
+    },
+    /// There was nothing to do.
+    AwaitingInput,
+    /// Downstream does not take the output.
+    Backpressured,
+    /// The subtask is done, and its output received.
+    Finished,
+    /// The attempt was canceled.
+    Closed,
+}
+
+/// Why a task failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TaskError {
+    /// The source or the sink.
+    #[error(transparent)]
+    Connector(#[from] ConnectorError),
+    /// The exchange.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    /// The job does not take its options; a client of another version may have written them.
+    #[error(transparent)]
+    Options(#[from] stream_core::pipeline::OptionsError),
+    /// A bug: the stage before sends what this stage cannot take.
+    #[error("the stage before sent {0}, which this stage cannot take: this is a bug, please report it")]
+    UnexpectedMessage(&'static str),
+    /// A bug: an upstream subtask ended without saying that its event time has.
+    #[error("all input ended before its watermark did: this is a bug, please report it")]
+    EndedBeforeWatermark,
+    /// The job's or the connector's code panicked; the message was logged with its place.
+    #[error("panicked: {0}")]
+    Panicked(String),
+    /// The thread could not be started.
+    #[error("no thread could be started for the task")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Step {
+    const WORKED: Step = Step::Worked { waited: Duration::ZERO };
+
+    /// What a step comes to that could not hand on everything; `None` if it could.
+    fn unless_flushed(flushed: Flushed) -> Option<Step> {
+        match flushed {
+            Flushed::All => None,
+            Flushed::Backpressured => Some(Step::Backpressured),
+            Flushed::Closed => Some(Step::Closed),
+        }
+    }
+}

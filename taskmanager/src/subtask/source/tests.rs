@@ -1,0 +1,222 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::VecDeque;
+
+use stream_core::collector::Collector;
+use stream_core::key_group::MaxParallelism;
+use stream_core::watermark::Watermark;
+use stream_runtime::connector::{ConnectorError, ConnectorErrorKind};
+
+use super::*;
+use crate::exchange::gate::{Gate, Input};
+use crate::exchange::message::Message;
+use crate::exchange::outputs::{Outputs, Sender};
+use crate::subtask::testing::{KeyAtTime, ManualClock, ScriptedReader, Tell, keys, split};
+
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_millis(5);
+
+/// A source subtask before one downstream subtask whose gate the test empties.
+struct Fixture {
+    source: SourceSubtask,
+    gate: Arc<Gate>,
+    clock: ManualClock,
+    added: Arc<Mutex<Vec<Split>>>,
+    assignments: Arc<Assignments>,
+    counters: Arc<Counters>,
+}
+
+fn fixture(splits: &[&str], is_bounded: bool, script: impl IntoIterator<Item = Tell>) -> Fixture {
+    fixture_with_room(splits, is_bounded, script, 1 << 20)
+}
+
+fn fixture_with_room(
+    splits: &[&str],
+    is_bounded: bool,
+    script: impl IntoIterator<Item = Tell>,
+    channel_bytes: usize,
+) -> Fixture {
+    let clock = ManualClock::default();
+    let script: VecDeque<Tell> = script.into_iter().collect();
+    let added = Arc::default();
+    let reader = ScriptedReader {
+        script: Arc::new(Mutex::new(script)),
+        added: Arc::clone(&added),
+        clock: clock.clone(),
+        offset: 0,
+    };
+    let mut source_splits = SourceSplits::new(0, IDLE_TIMEOUT);
+    source_splits.add(&splits.iter().map(|id| split(id)).collect::<Vec<_>>());
+    let gate = Arc::new(Gate::new(1, channel_bytes));
+    let outputs = Outputs::new(vec![Sender::Local(Arc::clone(&gate), 0)]);
+    let counters = Arc::new(Counters::default());
+    let assignments = Arc::default();
+    let source = SourceSubtask::new(SourceParts {
+        reader: Box::new(reader),
+        decoder: Box::new(KeyAtTime),
+        splits: source_splits,
+        assignments: Arc::clone(&assignments),
+        emitter: Emitter::new(Collector::new(MaxParallelism::DEFAULT, 1), outputs, Arc::clone(&counters)),
+        is_bounded,
+        linger: LINGER,
+        clock: Arc::new(clock.clone()),
+        counters: Arc::clone(&counters),
+    });
+    Fixture { source, gate, clock, added, assignments, counters }
+}
+
+impl Fixture {
+    fn steps(&mut self, count: usize) -> Step {
+        (0..count).map(|_| self.source.step().unwrap()).last().unwrap()
+    }
+
+    /// What the gate received, as text: keys of events, `W…`, `idle`, `end`.
+    fn received(&self) -> Vec<String> {
+        std::iter::from_fn(|| match self.gate.try_pop().unwrap() {
+            Input::Message(_, message) => Some(shown(&message)),
+            Input::Empty | Input::Closed => None,
+        })
+        .collect()
+    }
+}
+
+fn shown(message: &Message) -> String {
+    match message {
+        Message::Events(events) => keys(events).join("+"),
+        Message::Progress(Progress::Active(Watermark::END)) => "Wend".to_owned(),
+        Message::Progress(Progress::Active(Watermark::NONE)) => "Wnone".to_owned(),
+        Message::Progress(Progress::Active(Watermark(ms))) => format!("W{ms}"),
+        Message::Progress(Progress::Idle) => "idle".to_owned(),
+        Message::End => "end".to_owned(),
+        Message::Rows(_) | Message::Barrier(_) => panic!("{message:?}"),
+    }
+}
+
+#[test]
+fn bounded_source_sends_events_then_their_watermark_then_the_end() {
+    let mut f = fixture(&["f"], true, [Tell::Records(0, &["a@10", "b@20"]), Tell::Finished(0)]);
+    f.steps(2);
+    assert_eq!(f.received(), ["a+b", "Wend", "end"]);
+    assert_eq!(f.steps(1), Step::Finished);
+}
+
+#[test]
+fn open_batch_travels_once_nothing_more_comes() {
+    let mut f = fixture(&["t/0"], false, [Tell::Records(0, &["a@10"])]);
+    f.steps(1);
+    assert_eq!(f.received(), [""; 0], "it may wait for others to travel with");
+    f.steps(1);
+    assert_eq!(f.received(), ["a", "W10"]);
+    assert!(f.clock.monotonic() <= LINGER, "the reader waits no longer than an event may");
+}
+
+#[test]
+fn open_batch_travels_after_the_linger_even_if_more_comes() {
+    let more = || Tell::Records(0, &["a@10"]);
+    let mut f = fixture(&["t/0"], false, [more(), more(), more()]);
+    f.steps(2);
+    f.clock.advance(LINGER);
+    f.steps(1);
+    assert_eq!(f.received(), ["a+a+a", "W10"]);
+}
+
+#[test]
+fn watermark_is_the_minimum_over_the_splits() {
+    let script = [Tell::Records(0, &["a@50"]), Tell::Records(1, &["b@20"])];
+    let mut f = fixture(&["t/0", "t/1"], false, script);
+    f.steps(3);
+    assert_eq!(f.received(), ["a+b", "W20"]);
+}
+
+#[test]
+fn silent_split_at_its_end_is_left_out_after_the_idle_timeout() {
+    let mut f = fixture(&["t/0", "t/1"], false, [Tell::Records(0, &["a@50"]), Tell::EndForNow(1)]);
+    f.steps(3);
+    assert_eq!(f.received(), ["a"]);
+    f.steps(60);
+    assert_eq!(f.received(), ["W50"]);
+    assert!(f.counters.snapshot().splits[1].is_idle);
+}
+
+#[test]
+fn source_is_idle_once_all_its_splits_are_and_wakes_before_the_next_event() {
+    let mut f = fixture(&["t/0"], false, [Tell::Records(0, &["a@50"]), Tell::EndForNow(0)]);
+    f.steps(60);
+    assert_eq!(f.received(), ["a", "W50", "idle"]);
+    f.source.reader.poll(Duration::ZERO, &mut f.source.ingest).unwrap();
+    f.source.ingest.on_records(0, &[Record { payload: Some(b"b@40"), offset: 1 }], 2);
+    f.steps(2);
+    assert_eq!(f.received(), ["W50", "b"]);
+}
+
+#[test]
+fn time_without_room_downstream_does_not_make_a_split_idle() {
+    // A gate of one message.
+    let mut f =
+        fixture_with_room(&["t/0", "t/1"], false, [Tell::Records(0, &["a@50"]), Tell::EndForNow(1)], 64);
+    f.steps(2);
+    assert_eq!(f.source.emitter_is_stuck(), Step::Backpressured);
+    f.clock.advance(IDLE_TIMEOUT * 10);
+    f.steps(1);
+    assert_eq!(f.received(), ["a"]);
+    f.steps(1);
+    assert_eq!(f.received(), ["x"]);
+    f.steps(3);
+    assert_eq!(f.received(), [""; 0], "the split was not read, so it is not idle");
+    f.steps(60);
+    assert_eq!(f.received(), ["W50"]);
+}
+
+impl SourceSubtask {
+    /// Sends events until the gate is full, so that the next step finds no room.
+    fn emitter_is_stuck(&mut self) -> Step {
+        self.ingest.on_records(0, &[Record { payload: Some(b"x@1"), offset: 1 }], 2);
+        self.ingest.emitter.send_all();
+        self.step().unwrap()
+    }
+}
+
+#[test]
+fn source_without_splits_is_idle_until_it_gets_one() {
+    let mut f = fixture(&[], false, [Tell::Records(0, &["a@10"])]);
+    assert_eq!(f.steps(2), Step::AwaitingInput);
+    assert_eq!(f.received(), ["idle"]);
+    f.assignments.add(vec![split("t/7"), split("t/7")]);
+    f.steps(2);
+    assert_eq!(f.received(), ["Wnone", "a", "W10"]);
+    assert_eq!(*f.added.lock().unwrap(), [split("t/7")]);
+}
+
+#[test]
+fn bounded_source_without_splits_ends_at_once() {
+    let mut f = fixture(&[], true, []);
+    f.steps(1);
+    assert_eq!(f.received(), ["Wend", "end"]);
+    assert_eq!(f.steps(1), Step::Finished);
+}
+
+#[test]
+fn bad_records_are_counted_and_passed_over() {
+    let mut f = fixture(&["f"], true, [Tell::Records(0, &["nonsense", "a@10", "@@"]), Tell::Finished(0)]);
+    f.steps(2);
+    assert_eq!(f.received(), ["a", "Wend", "end"]);
+    let counted = f.counters.snapshot();
+    assert_eq!((counted.records_in, counted.bytes_in, counted.bad, counted.records_out), (3, 14, 2, 1));
+    assert_eq!((counted.splits[0].position, counted.splits[0].is_finished), (3, true));
+}
+
+#[test]
+fn source_takes_no_more_in_while_downstream_takes_nothing() {
+    let many = || Tell::Records(0, &["a@10"; 3000]);
+    let mut f = fixture_with_room(&["f"], true, [many(), many(), many(), many()], 1);
+    f.steps(1);
+    assert_eq!(f.steps(50), Step::Backpressured);
+    assert_eq!(f.counters.snapshot().records_in, 6000, "one batch in the gate, one kept, nothing beyond");
+}
+
+#[test]
+fn reader_that_fails_fails_the_task() {
+    let error = ConnectorError::new(ConnectorErrorKind::NotFound, "the topic is gone");
+    let mut f = fixture(&["t/0"], false, [Tell::Fail(error)]);
+    assert_eq!(f.source.step().unwrap_err().to_string(), "the topic is gone");
+}

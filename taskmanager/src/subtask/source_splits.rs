@@ -1,0 +1,228 @@
+//! The splits of one source subtask: how far each was read, and which of them hold the watermark back.
+//!
+//! Reads no clock: the time that passed between two polls is an argument.
+
+use std::time::Duration;
+
+use stream_core::ids::SplitId;
+use stream_core::operator::Decoded;
+use stream_core::pipeline::Split;
+use stream_core::watermark::{Progress, SplitWatermarks, Watermark};
+
+use crate::counters::SplitProgress;
+
+/// The splits that a source subtask reads, numbered in the order in which its reader got them.
+#[derive(Debug)]
+pub(crate) struct SourceSplits {
+    watermarks: SplitWatermarks,
+    splits: Vec<SplitState>,
+    idle_timeout: Duration,
+}
+
+#[derive(Debug)]
+struct SplitState {
+    id: SplitId,
+    position: u64,
+    known_end: Option<u64>,
+    is_finished: bool,
+    /// Whether its position was its end when it was last heard of.
+    is_at_end: bool,
+    /// For how long it has been at its end and delivered nothing.
+    silent: Duration,
+}
+
+impl SourceSplits {
+    /// No splits yet. An `idle_timeout` of zero means that a split is never idle.
+    pub(crate) fn new(watermark_delay_ms: i64, idle_timeout: Duration) -> Self {
+        SourceSplits { watermarks: SplitWatermarks::new(watermark_delay_ms), splits: Vec::new(), idle_timeout }
+    }
+
+    /// Those of `splits` that are not among them yet, each once.
+    pub(crate) fn unknown(&self, mut splits: Vec<Split>) -> Vec<Split> {
+        splits.sort();
+        splits.dedup_by(|later, earlier| later.id == earlier.id);
+        splits.retain(|split| self.splits.iter().all(|known| known.id != split.id));
+        splits
+    }
+
+    /// Adds splits.
+    pub(crate) fn add(&mut self, splits: &[Split]) {
+        for split in splits {
+            self.watermarks.add_split();
+            self.splits.push(SplitState {
+                id: split.id.clone(),
+                position: split.start,
+                known_end: split.end,
+                is_finished: false,
+                is_at_end: false,
+                silent: Duration::ZERO,
+            });
+        }
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.splits.is_empty()
+    }
+
+    /// Records of a split were decoded.
+    pub(crate) fn on_decoded(&mut self, split: usize, decoded: Decoded, next_offset: u64) {
+        match decoded.latest {
+            Some(latest) => self.watermarks.observe(split, latest),
+            None => self.watermarks.mark_active(split),
+        }
+        let state = &mut self.splits[split];
+        state.position = next_offset;
+        state.is_at_end = false;
+        state.silent = Duration::ZERO;
+    }
+
+    /// A split's position is its end for now.
+    pub(crate) fn on_end_for_now(&mut self, split: usize) {
+        self.splits[split].is_at_end = true;
+    }
+
+    /// A split was read to its end.
+    pub(crate) fn on_finished(&mut self, split: usize) {
+        self.watermarks.finish(split);
+        self.splits[split].is_finished = true;
+    }
+
+    /// A split's end became known.
+    pub(crate) fn on_known_end(&mut self, split: usize, end: u64) {
+        self.splits[split].known_end = Some(end);
+    }
+
+    /// `passed` of time in which this source was free to read. Time in which its output was not taken does not count: a
+    /// split is not idle because *we* did not read it.
+    pub(crate) fn on_time_passed(&mut self, passed: Duration) {
+        if self.idle_timeout.is_zero() {
+            return;
+        }
+        for (index, state) in self.splits.iter_mut().enumerate().filter(|(_, state)| state.is_at_end) {
+            state.silent = state.silent.saturating_add(passed);
+            if state.silent >= self.idle_timeout {
+                self.watermarks.mark_idle(index);
+            }
+        }
+    }
+
+    /// The progress of all splits together.
+    pub(crate) fn progress(&mut self) -> Progress {
+        if self.are_finished() { Progress::Active(Watermark::END) } else { self.watermarks.progress() }
+    }
+
+    /// Whether there are splits, and every one of them was read to its end.
+    pub(crate) fn are_finished(&self) -> bool {
+        !self.is_empty() && self.watermarks.is_finished()
+    }
+
+    /// Writes how far each split is, reusing what is there.
+    pub(crate) fn report(&self, progress: &mut Vec<SplitProgress>) {
+        for (index, state) in self.splits.iter().enumerate().skip(progress.len()) {
+            progress.push(self.split_progress(index, state.id.clone()));
+        }
+        for (index, progress) in progress.iter_mut().enumerate() {
+            let split = std::mem::replace(&mut progress.split, SplitId(String::new()));
+            *progress = self.split_progress(index, split);
+        }
+    }
+
+    fn split_progress(&self, index: usize, split: SplitId) -> SplitProgress {
+        let state = &self.splits[index];
+        let watermark = self.watermarks.split_watermark(index);
+        SplitProgress {
+            split,
+            position: state.position,
+            known_end: state.known_end,
+            watermark: (watermark > Watermark::NONE).then_some(watermark),
+            is_idle: self.watermarks.is_idle(index),
+            is_finished: state.is_finished,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stream_core::time::EventTime;
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
+    fn two_splits(idle_timeout: Duration) -> SourceSplits {
+        let mut splits = SourceSplits::new(0, idle_timeout);
+        splits.add(&["topic/0", "topic/1"].map(|id| Split { id: SplitId(id.to_owned()), start: 0, end: None }));
+        splits
+    }
+
+    fn decoded(latest: Option<i64>) -> Decoded {
+        Decoded { latest: latest.map(EventTime), events: 1, bad: 0 }
+    }
+
+    const fn active(ms: i64) -> Progress {
+        Progress::Active(Watermark(ms))
+    }
+
+    #[test]
+    fn split_at_its_end_is_idle_after_the_timeout_and_counts_again_with_its_next_record() {
+        let mut splits = two_splits(TIMEOUT);
+        splits.on_decoded(0, decoded(Some(100)), 1);
+        splits.on_end_for_now(1);
+        splits.on_time_passed(TIMEOUT / 2);
+        assert_eq!(splits.progress(), active(i64::MIN));
+        splits.on_time_passed(TIMEOUT / 2);
+        assert_eq!(splits.progress(), active(100));
+        splits.on_decoded(1, decoded(None), 1);
+        splits.on_decoded(0, decoded(Some(200)), 2);
+        assert_eq!(splits.progress(), active(100), "a bad record is a sign of life, too");
+    }
+
+    #[test]
+    fn split_that_merely_was_not_read_is_not_idle() {
+        let mut splits = two_splits(TIMEOUT);
+        splits.on_decoded(0, decoded(Some(100)), 1);
+        splits.on_time_passed(TIMEOUT * 10);
+        assert_eq!(splits.progress(), active(i64::MIN));
+    }
+
+    #[test]
+    fn zero_timeout_means_never() {
+        let mut splits = two_splits(Duration::ZERO);
+        splits.on_decoded(0, decoded(Some(100)), 1);
+        splits.on_end_for_now(1);
+        splits.on_time_passed(TIMEOUT * 1000);
+        assert_eq!(splits.progress(), active(i64::MIN));
+    }
+
+    #[test]
+    fn finished_splits_end_event_time() {
+        let mut splits = two_splits(TIMEOUT);
+        splits.on_finished(0);
+        assert!(!splits.are_finished());
+        splits.on_finished(1);
+        assert!(splits.are_finished());
+        assert_eq!(splits.progress(), Progress::Active(Watermark::END));
+        assert!(!SourceSplits::new(0, TIMEOUT).are_finished());
+    }
+
+    #[test]
+    fn known_splits_are_not_taken_twice() {
+        let splits = two_splits(TIMEOUT);
+        let new = |id: &str| Split { id: SplitId(id.to_owned()), start: 0, end: None };
+        assert_eq!(splits.unknown(vec![new("topic/1"), new("topic/2")]), [new("topic/2")]);
+    }
+
+    #[test]
+    fn report_shows_every_split() {
+        let mut splits = two_splits(TIMEOUT);
+        splits.on_known_end(0, 50);
+        splits.on_decoded(0, decoded(Some(7)), 12);
+        let mut progress = Vec::new();
+        splits.report(&mut progress);
+        splits.report(&mut progress);
+        assert_eq!(progress.len(), 2);
+        assert_eq!((progress[0].position, progress[0].known_end), (12, Some(50)));
+        assert_eq!((progress[0].watermark, progress[1].watermark), (Some(Watermark(7)), None));
+    }
+}
