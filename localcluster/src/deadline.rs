@@ -58,7 +58,10 @@ impl Deadline {
 }
 
 /// Sleeps for `time`; for loops that pace themselves, such as live traffic.
-#[expect(clippy::disallowed_methods, reason = "the crate's only sleep: there is no event to wait for in another process")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the crate's only sleep: there is no event to wait for in another process"
+)]
 pub fn pause(time: Duration) {
     std::thread::sleep(time);
 }

@@ -27,7 +27,8 @@ impl Answer {
     #[must_use]
     pub fn render(&self) -> String {
         let widths: Vec<usize> = (0..self.columns.len()).map(|column| self.width(column)).collect();
-        let head = self.columns.iter().zip(&widths).map(|(column, width)| format!(" {} ", center(&column.name, *width)));
+        let head =
+            self.columns.iter().zip(&widths).map(|(column, width)| format!(" {} ", center(&column.name, *width)));
         let rule = widths.iter().map(|width| "-".repeat(width + 2));
         let mut text = format!("{}\n{}\n", join(head, "|"), join(rule, "+"));
         for row in &self.rows {
@@ -41,7 +42,8 @@ impl Answer {
     /// The rows alone, cells joined by ` | ` without any padding: `psql -At -F ' | '`.
     #[must_use]
     pub fn render_unaligned(&self) -> String {
-        let rows = self.rows.iter().map(|row| join(row.iter().map(|cell| cell.clone().unwrap_or_default()), " | ") + "\n");
+        let rows =
+            self.rows.iter().map(|row| join(row.iter().map(|cell| cell.clone().unwrap_or_default()), " | ") + "\n");
         rows.collect()
     }
 

@@ -227,7 +227,8 @@ mod tests {
     use super::*;
 
     fn read(env: &[(&str, &str)], file: &[(&str, &str)]) -> Result<Settings, Error> {
-        let find = |pairs: &[(&str, &str)], name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        let find =
+            |pairs: &[(&str, &str)], name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
         let file = file.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         Settings::read(Path::new("/project"), Path::new("/bin"), |name| find(env, name), file)
     }
@@ -245,7 +246,8 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_the_file_and_empty_is_not_set() {
-        let file = [("KAFKA_URL", "remote:9092"), ("KAFKA_TOPIC", "from-file"), ("POSTGRES_URL", "jdbc:postgresql://db/x")];
+        let file =
+            [("KAFKA_URL", "remote:9092"), ("KAFKA_TOPIC", "from-file"), ("POSTGRES_URL", "jdbc:postgresql://db/x")];
         let settings = read(&[("KAFKA_TOPIC", "from-env"), ("KAFKA_URL", "")], &file).unwrap();
         assert_eq!(settings.topic, "from-env");
         assert_eq!(settings.kafka, Kafka::Devbroker(9092), "KAFKA_URL= on the command line turns the file's off");

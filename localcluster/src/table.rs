@@ -34,11 +34,14 @@ impl Table {
     pub fn render(&self) -> String {
         let head: Vec<String> = self.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
         let widths: Vec<usize> = (0..head.len())
-            .map(|column| std::iter::once(&head).chain(&self.rows).map(|row| row[column].chars().count()).max().unwrap_or(0))
+            .map(|column| {
+                std::iter::once(&head).chain(&self.rows).map(|row| row[column].chars().count()).max().unwrap_or(0)
+            })
             .collect();
         let mut text = String::new();
         for row in std::iter::once(&head).chain(&self.rows) {
-            let cells = row.iter().zip(&widths).zip(&self.columns).map(|((cell, width), (_, align))| pad(cell, *width, *align));
+            let cells =
+                row.iter().zip(&widths).zip(&self.columns).map(|((cell, width), (_, align))| pad(cell, *width, *align));
             text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
             text.push('\n');
         }

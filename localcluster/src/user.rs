@@ -19,7 +19,9 @@ pub struct User {
 
 /// There is no account to run Postgres as.
 #[derive(Debug, thiserror::Error)]
-#[error("postgres refuses to run as root, and `/etc/passwd` has neither a user `postgres` nor `nobody`; add one (`useradd postgres`) or run as an ordinary user")]
+#[error(
+    "postgres refuses to run as root, and `/etc/passwd` has neither a user `postgres` nor `nobody`; add one (`useradd postgres`) or run as an ordinary user"
+)]
 pub struct NoUnprivilegedUser;
 
 /// Whether this process is root.

@@ -41,7 +41,11 @@ fn postgres_starts_from_an_archive() {
     let dir = tempfile::tempdir().unwrap();
     let postgres = Postgres::start_with(unpacked.clone(), dir.path()).unwrap();
     assert!(ports::accepts(postgres.port()));
-    assert_eq!(Download::from_archive(cache.path(), Path::new("/nonexistent")).installation().unwrap(), unpacked, "kept");
+    assert_eq!(
+        Download::from_archive(cache.path(), Path::new("/nonexistent")).installation().unwrap(),
+        unpacked,
+        "kept"
+    );
 }
 
 #[test]

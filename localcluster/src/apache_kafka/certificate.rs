@@ -35,8 +35,10 @@ pub(super) fn make(java: &Java, dir: &Path) -> Result<Certificate, Error> {
                 .arg(&certificate.key_store),
         )
     };
-    let names = ["-dname", "CN=localhost", "-ext", "SAN=dns:localhost,ip:127.0.0.1", "-ext", "BC:c", "-validity", "3650"];
-    keytool(&[&["-genkeypair", "-keyalg", "EC", "-groupname", "secp256r1"], names.as_slice()].concat()).map_err(failed)?;
+    let names =
+        ["-dname", "CN=localhost", "-ext", "SAN=dns:localhost,ip:127.0.0.1", "-ext", "BC:c", "-validity", "3650"];
+    keytool(&[&["-genkeypair", "-keyalg", "EC", "-groupname", "secp256r1"], names.as_slice()].concat())
+        .map_err(failed)?;
     let said = keytool(&["-exportcert", "-rfc"]).map_err(failed)?;
     let pem = said.find("-----BEGIN").map_or("", |start| &said[start..]);
     fs::write(&certificate.pem, pem).map_err(file("write", &certificate.pem))?;

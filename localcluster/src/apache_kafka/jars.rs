@@ -82,8 +82,11 @@ impl Jars {
             let _ = fs::remove_dir_all(&partial);
         }
         renamed.map(drop).map_err(Error::Maven)?;
-        Jars::in_cache(cache)
-            .ok_or_else(|| Error::File { action: "find kafka's jars in", path: home(cache), source: std::io::ErrorKind::NotFound.into() })
+        Jars::in_cache(cache).ok_or_else(|| Error::File {
+            action: "find kafka's jars in",
+            path: home(cache),
+            source: std::io::ErrorKind::NotFound.into(),
+        })
     }
 
     /// A `java` command with the jars on its class path and logs of warnings only, to standard output.
@@ -98,7 +101,13 @@ impl Jars {
 
     /// Runs the main class `class` to its end.
     pub(super) fn run(&self, java: &Java, log4j: &Path, class: &str, args: &[&str]) -> Result<String, program::Error> {
-        program::run(Command::new(java.program()).args(["-XX:TieredStopAtLevel=1"]).args(self.java_args(log4j)).arg(class).args(args))
+        program::run(
+            Command::new(java.program())
+                .args(["-XX:TieredStopAtLevel=1"])
+                .args(self.java_args(log4j))
+                .arg(class)
+                .args(args),
+        )
     }
 
     fn in_cache(cache: &Path) -> Option<Jars> {

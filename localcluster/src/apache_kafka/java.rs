@@ -22,8 +22,10 @@ impl Java {
     /// If there is none, or only an older one.
     pub fn find() -> Result<Java, Unavailable> {
         let at_home = std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java"));
-        let program =
-            at_home.filter(|java| program::is_executable(java)).or_else(|| program::on_path("java")).ok_or(Unavailable::NoJava)?;
+        let program = at_home
+            .filter(|java| program::is_executable(java))
+            .or_else(|| program::on_path("java"))
+            .ok_or(Unavailable::NoJava)?;
         let said = program::run(Command::new(&program).arg("-version")).map_err(|_| Unavailable::NoJava)?;
         match major_version(&said) {
             Some(found) if found >= MINIMUM_JAVA => Ok(Java { program }),

@@ -30,16 +30,22 @@ pub const SASL_PASSWORD: &str = "secret";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// No `java`.
-    #[error("apache kafka needs java {MINIMUM_JAVA} or newer, and there is no `java`; install one (`apt-get install openjdk-{MINIMUM_JAVA}-jre-headless`)")]
+    #[error(
+        "apache kafka needs java {MINIMUM_JAVA} or newer, and there is no `java`; install one (`apt-get install openjdk-{MINIMUM_JAVA}-jre-headless`)"
+    )]
     NoJava,
     /// A `java` that is too old.
-    #[error("apache kafka needs java {MINIMUM_JAVA} or newer, and `java` is version {found}; install a newer one or set JAVA_HOME")]
+    #[error(
+        "apache kafka needs java {MINIMUM_JAVA} or newer, and `java` is version {found}; install a newer one or set JAVA_HOME"
+    )]
     OldJava {
         /// Its major version.
         found: u32,
     },
     /// The jars are not in the cache, and nothing can fetch them.
-    #[error("apache kafka's jars are fetched by maven once, and there is no `mvn`; install it (`apt-get install maven`)")]
+    #[error(
+        "apache kafka's jars are fetched by maven once, and there is no `mvn`; install it (`apt-get install maven`)"
+    )]
     NoMaven,
 }
 

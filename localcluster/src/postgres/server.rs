@@ -35,7 +35,12 @@ impl Server {
     ///
     /// # Errors
     /// If there is no account to run as, a folder cannot be made, or `initdb` fails.
-    pub fn prepare(installation: Installation, wanted: &Path, port: u16, durability: Durability) -> Result<Server, Error> {
+    pub fn prepare(
+        installation: Installation,
+        wanted: &Path,
+        port: u16,
+        durability: Durability,
+    ) -> Result<Server, Error> {
         let run_as = user::unprivileged()?;
         let home = super::place(wanted, run_as.as_ref());
         let server = Server { installation, home, port, durability, run_as };
@@ -98,7 +103,8 @@ impl Server {
         }
         let password = self.home.join("password");
         fs::write(&password, PASSWORD).map_err(file("write", &password))?;
-        fs::set_permissions(&password, PermissionsExt::from_mode(0o644)).map_err(file("open to postgres", &password))?;
+        fs::set_permissions(&password, PermissionsExt::from_mode(0o644))
+            .map_err(file("open to postgres", &password))?;
         let mut initdb = Command::new(self.installation.initdb());
         initdb
             .arg("--pgdata")

@@ -45,7 +45,11 @@ impl Postgres {
     /// See [`Error`].
     pub fn start_with(installation: Installation, dir: &Path) -> Result<Postgres, Error> {
         let wanted = dir.join("postgres");
-        let port = ports::free().map_err(|source| Error::File { action: "find a free port for", path: wanted.clone(), source })?;
+        let port = ports::free().map_err(|source| Error::File {
+            action: "find a free port for",
+            path: wanted.clone(),
+            source,
+        })?;
         let server = Server::prepare(installation, &wanted, port, Durability::None)?;
         let moved = (server.home() != wanted).then(|| Moved(server.home().to_owned()));
         let launch = server.launch(&dir.join("postgres.log"));

@@ -92,12 +92,7 @@ impl Launch {
         let log = self.open_log()?;
         let also_log = log.try_clone().map_err(|source| SpawnError::Log { path: self.log.clone(), source })?;
         let mut command = Command::new(&self.program);
-        command
-            .args(&self.args)
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(also_log)
-            .process_group(0);
+        command.args(&self.args).stdin(Stdio::null()).stdout(log).stderr(also_log).process_group(0);
         for (name, value) in &self.env {
             match value {
                 Some(value) => command.env(name, value),

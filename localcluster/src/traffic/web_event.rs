@@ -112,7 +112,9 @@ impl WebEvents {
         put(host);
         put("\\\",\\\"user-agent\\\":\\\"");
         put(&agent[..agent.len().min(HEADER_AGENT_BYTES)]);
-        put("\\\",\\\"accept-language\\\":\\\"en-US,en;q=0.9\\\",\\\"accept-encoding\\\":\\\"gzip, deflate, br\\\",\\\"x-forwarded-for\\\":\\\"");
+        put(
+            "\\\",\\\"accept-language\\\":\\\"en-US,en;q=0.9\\\",\\\"accept-encoding\\\":\\\"gzip, deflate, br\\\",\\\"x-forwarded-for\\\":\\\"",
+        );
         put(ip.text());
         put("\\\"}\",\"event_time\":\"");
         self.write_time(at_ms, out);
@@ -221,7 +223,10 @@ mod tests {
     fn an_event_is_json_with_the_demos_fields() {
         let event: serde_json::Value = serde_json::from_str(&line(1_736_874_072_232)).unwrap();
         let fields: BTreeSet<&str> = event.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(fields.into_iter().collect::<Vec<_>>(), ["event_time", "headers", "host", "ip", "referrer", "url", "user_agent"]);
+        assert_eq!(
+            fields.into_iter().collect::<Vec<_>>(),
+            ["event_time", "headers", "host", "ip", "referrer", "url", "user_agent"]
+        );
         assert_eq!(event["event_time"], "2025-01-14T17:01:12.232Z");
         let headers: serde_json::Value = serde_json::from_str(event["headers"].as_str().unwrap()).unwrap();
         assert_eq!(headers["host"], event["host"]);
