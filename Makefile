@@ -1,0 +1,164 @@
+# Thin on purpose: each target is one or two commands. What they do is in `localcluster`, `jobctl` and the scripts.
+# `make` alone lists the targets. Variables may follow the target: `make up KAFKA=apache KAFKA_PORT=9093`.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+BIN := target/release
+LOCALCLUSTER := $(BIN)/localcluster
+JOBCTL := $(BIN)/jobctl
+
+EVENTS ?= demo/events.jsonl
+RATE ?= 1000
+NAME ?=
+# Crates without I/O are tested in the dev profile too, with overflow checks.
+PURE := -p stream-core -p web-event -p job-sessionize -p jobs
+
+# Tests run in their crate's folder: a relative one would be looked for there.
+ifdef CONFORMANCE_DIR
+export CONFORMANCE_DIR := $(abspath $(CONFORMANCE_DIR))
+endif
+
+# librdkafka asks for a C++ compiler that it does not need for us.
+ifeq ($(origin CXX),default)
+ifeq ($(shell command -v c++ || command -v g++ || command -v clang++),)
+export CXX := $(CURDIR)/scripts/cxx-absent
+endif
+endif
+
+# Computed when used, so that only a build says what this machine cannot build.
+CARGO_FEATURES ?= $(shell scripts/kafka-tls.sh)
+
+##@ For users
+.PHONY: up
+up: ## start a local cluster: Kafka, Postgres, a jobmanager, two taskmanagers
+.PHONY: job
+job: ## submit process_events (it comes with step 3)
+.PHONY: homework_job
+homework_job: ## submit sessionize with a gap of 5 minutes
+.PHONY: analysis
+analysis: ## answer the two SQL questions from the sessions
+.PHONY: demo
+demo: ## all of it from nothing: cluster, events of demo/, job, answers
+.PHONY: load
+load: ## produce a file of JSON lines into the topic (EVENTS=file)
+.PHONY: traffic
+traffic: ## produce live synthetic traffic until Ctrl-C (RATE=1000)
+.PHONY: status
+status: ## what runs where, since when, and its memory
+.PHONY: logs
+logs: ## the ends of the logs (NAME=taskmanager-1 for one, FOLLOW=1 to go on)
+.PHONY: down
+down: ## stop what `up` started; data and logs stay
+.PHONY: clean
+clean: ## stop it and remove its data and logs
+
+job:
+	@echo "process_events is not built yet; \`make homework_job\` submits sessionize"; exit 1
+
+ifndef DOCKER
+
+up demo: build
+	@$(LOCALCLUSTER) $@
+
+homework_job: $(JOBCTL)
+	@$(LOCALCLUSTER) exec -- $(JOBCTL) submit sessionize --gap 5m $(ARGS)
+
+analysis status down clean: $(LOCALCLUSTER)
+	@$(LOCALCLUSTER) $@
+
+load: $(LOCALCLUSTER)
+	@$(LOCALCLUSTER) load $(EVENTS)
+
+traffic: $(LOCALCLUSTER)
+	@$(LOCALCLUSTER) traffic --rate $(RATE) $(ARGS)
+
+logs: $(LOCALCLUSTER)
+	@$(LOCALCLUSTER) logs $(NAME) $(if $(FOLLOW),--follow)
+
+else
+
+# The same cluster in containers. What produces and asks still runs here, against the ports that are open on 127.0.0.1.
+COMPOSE := docker compose
+IN_DOCKER := KAFKA_URL=127.0.0.1:$(or $(KAFKA_PORT),9092) POSTGRES_URL=postgres://127.0.0.1:$(or $(POSTGRES_PORT),5432)/$(or $(POSTGRES_DB),postgres)
+
+up:
+	@$(COMPOSE) up --build --detach --wait
+
+homework_job:
+	@$(COMPOSE) exec jobmanager jobctl submit sessionize --gap 5m $(ARGS)
+
+analysis: $(LOCALCLUSTER)
+	@$(IN_DOCKER) $(LOCALCLUSTER) analysis
+
+load: $(LOCALCLUSTER)
+	@$(IN_DOCKER) $(LOCALCLUSTER) load $(EVENTS)
+
+traffic: $(LOCALCLUSTER)
+	@$(IN_DOCKER) $(LOCALCLUSTER) traffic --rate $(RATE) $(ARGS)
+
+demo:
+	@echo "\`make demo\` runs without Docker; with it: make up load homework_job analysis DOCKER=1"; exit 1
+
+status:
+	@$(COMPOSE) ps
+
+logs:
+	@$(COMPOSE) logs --tail 40 $(NAME) $(if $(FOLLOW),--follow)
+
+down:
+	@$(COMPOSE) down
+
+clean:
+	@$(COMPOSE) down --volumes
+
+endif
+
+##@ For contributors
+.PHONY: build
+build: ## compile everything, optimised
+	@cargo build --release --workspace $(if $(wildcard $(JOBCTL)),--quiet) $(CARGO_FEATURES)
+
+# A fresh clone builds first; afterwards only `make build`, `up` and `demo` look for changes.
+$(LOCALCLUSTER) $(JOBCTL):
+	@$(MAKE) --no-print-directory build
+
+.PHONY: fmt
+fmt: ## format the source
+	cargo fmt --all
+
+.PHONY: check
+check: ## format, lints, docs, purity of stream-core, dependency rules
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets $(CARGO_FEATURES) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --quiet $(CARGO_FEATURES)
+	scripts/check-purity
+	@$(MAKE) --no-print-directory deny
+
+.PHONY: test
+test: build ## everything, fast suites first; starts and stops its own Kafka and Postgres
+	cargo test $(PURE)
+	cargo test --release --workspace $(CARGO_FEATURES)
+
+.PHONY: conformance
+conformance: ## Flink's answers (CONFORMANCE_DIR=dir for another folder of the same format)
+	@cargo test --quiet -p web-event -p job-sessionize --test conformance -- --nocapture
+
+.PHONY: bench
+bench: build ## CPU for each event, from a file of 2 M events to CSV
+	@$(LOCALCLUSTER) bench $(ARGS)
+
+.PHONY: doc
+doc: ## the documentation of every crate
+	cargo doc --release --workspace --no-deps $(CARGO_FEATURES)
+
+.PHONY: deny
+deny: ## licences, sources and banned crates (cargo-deny)
+	@command -v cargo-deny >/dev/null \
+		|| { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
+	cargo deny --log-level warn check bans licenses sources
+
+.PHONY: help
+help:
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "%s%s\n", (NR > 40 ? "\n" : ""), substr($$0, 5) } \
+		/^[a-z_]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
