@@ -67,7 +67,7 @@ pub(super) fn read<const N: usize, const UTF8: bool>(
 }
 
 /// Which of the wanted fields this name is.
-#[inline]
+#[inline(always)]
 fn field<const N: usize>(bytes: &[u8], name: Quoted, names: &[&'static str; N], decoded: &mut String) -> Option<usize> {
     let mut body = &bytes[name.start..name.end];
     if !name.is_plain {
@@ -79,7 +79,7 @@ fn field<const N: usize>(bytes: &[u8], name: Quoted, names: &[&'static str; N], 
 }
 
 /// Takes the value that begins with `first` as text.
-#[inline]
+#[inline(always)]
 fn value<const UTF8: bool>(
     cursor: &mut Cursor<'_, UTF8>,
     first: u8,
