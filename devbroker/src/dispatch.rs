@@ -62,14 +62,8 @@ pub(crate) struct Request {
     key: ApiKey,
     version: i16,
     correlation_id: i32,
-    body: Body,
-}
-
-#[derive(Debug)]
-enum Body {
-    Known(Box<RequestKind>),
-    /// ApiVersions in a version of the future: it must be told which versions there are.
-    FutureApiVersions,
+    /// `None` for ApiVersions in a version of the future, which must be told what versions there are.
+    body: Option<Box<RequestKind>>,
 }
 
 /// Decodes one request.
@@ -80,13 +74,10 @@ pub(crate) fn decode(mut frame: Bytes) -> Result<Request, Error> {
     let Some((key, min, max)) = OFFERED.iter().copied().find(|(key, ..)| *key as i16 == number) else {
         return Err(unsupported);
     };
-    if !(min..=max).contains(&version) {
-        let body = Body::FutureApiVersions;
-        return if key == ApiKey::ApiVersions {
-            Ok(Request { key, version: 0, correlation_id, body })
-        } else {
-            Err(unsupported)
-        };
+    match version {
+        _ if (min..=max).contains(&version) => {}
+        _ if key == ApiKey::ApiVersions => return Ok(Request { key, version: 0, correlation_id, body: None }),
+        _ => return Err(unsupported),
     }
     layout::check(key, version, &frame).map_err(|source| Error::Malformed { key, version, source })?;
     let mut decode = || {
@@ -94,7 +85,7 @@ pub(crate) fn decode(mut frame: Bytes) -> Result<Request, Error> {
         RequestKind::decode(key, &mut frame, version)
     };
     let body = decode().map_err(|reason| Error::Decode { key, version, reason })?;
-    Ok(Request { key, version, correlation_id, body: Body::Known(Box::new(body)) })
+    Ok(Request { key, version, correlation_id, body: Some(Box::new(body)) })
 }
 
 /// Handles a request; `None` if it wants no answer.
@@ -107,31 +98,23 @@ pub(crate) async fn answer(
     stopping: &CancellationToken,
 ) -> Result<Option<BytesMut>, Error> {
     let Request { key, version, correlation_id, body } = request;
-    let body = match body {
-        Body::FutureApiVersions => {
-            let code = ResponseError::UnsupportedVersion.code();
-            return encode(key, version, correlation_id, &api_versions(code).into()).map(Some);
-        }
-        Body::Known(body) => *body,
-    };
-    if let RequestKind::Fetch(request) = body {
-        let response = fetch::read(node, request, stopping).await?;
-        return encode(key, version, correlation_id, &response.into()).map(Some);
-    }
-    let wants_answer = !matches!(&body, RequestKind::Produce(request) if request.acks == 0);
-    let node = Arc::clone(node);
-    let response = task::spawn_blocking(move || handle(&node, body, version)).await?;
-    match response {
-        None => Err(Error::Unsupported { key: key as i16, version }),
-        Some(ResponseKind::Produce(response)) if !wants_answer => {
-            if produce::has_failed(&response) {
-                Err(Error::SilentlyRefused)
-            } else {
-                Ok(None)
+    let response = match body.map(|body| *body) {
+        None => Some(api_versions(ResponseError::UnsupportedVersion.code()).into()),
+        Some(RequestKind::Fetch(request)) => Some(fetch::read(node, request, stopping).await?.into()),
+        Some(body) => {
+            let wants_answer = !matches!(&body, RequestKind::Produce(request) if request.acks == 0);
+            let node = Arc::clone(node);
+            match task::spawn_blocking(move || handle(&node, body, version)).await? {
+                Some(ResponseKind::Produce(r)) if !wants_answer && produce::has_failed(&r) => {
+                    return Err(Error::SilentlyRefused);
+                }
+                Some(_) if !wants_answer => return Ok(None),
+                response => response,
             }
         }
-        Some(response) => encode(key, version, correlation_id, &response).map(Some),
-    }
+    };
+    let response = response.ok_or(Error::Unsupported { key: key as i16, version })?;
+    encode(key, version, correlation_id, &response).map(Some)
 }
 
 /// The handler of each request but Fetch. `None` for what [`OFFERED`] does not list.

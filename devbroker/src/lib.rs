@@ -105,17 +105,16 @@ impl Broker {
             _ => Error::Listen { addr, source },
         })?;
         let local_addr = listener.local_addr().map_err(|source| Error::Listen { addr, source })?;
-        let advertised = options.advertise.unwrap_or_else(|| {
+        let advertised = options.advertise.clone().unwrap_or_else(|| {
             let ip = if local_addr.ip().is_unspecified() { [127, 0, 0, 1].into() } else { local_addr.ip() };
             (ip.to_string(), local_addr.port())
         });
-        let (dir, fsync, partitions) = (options.dir, options.fsync, options.auto_create_partitions);
+        let max_connections = options.max_connections;
         let load = move || {
-            let lock = disk::lock(&dir)?;
-            Ok::<_, DiskError>((Node::open(&dir, fsync, advertised, partitions)?, lock))
+            let lock = disk::lock(&options.dir)?;
+            Ok::<_, DiskError>((Node::open(&options, advertised)?, lock))
         };
         let (node, lock) = task::spawn_blocking(load).await??;
-        let max_connections = options.max_connections;
         Ok(Self { listener, local_addr, max_connections, node: Arc::new(node), _lock: lock })
     }
 

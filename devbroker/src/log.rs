@@ -36,15 +36,6 @@ pub(crate) enum AppendError {
     Io(#[from] io::Error),
 }
 
-/// The offset is below the first or above the end of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("offset `{offset}` is not in `{start}..={end}`")]
-pub(crate) struct OutOfRange {
-    pub(crate) offset: i64,
-    pub(crate) start: i64,
-    pub(crate) end: i64,
-}
-
 /// One partition's log, open. One owner at a time writes; a [`Reader`] reads beside it.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -97,15 +88,16 @@ impl Log {
         Ok(base_offset)
     }
 
-    /// A view of the log from the batch that holds `offset`, to be read without holding the log.
-    pub(crate) fn reader(&self, offset: i64) -> Result<Reader, OutOfRange> {
-        let (start, end) = (self.start_offset, self.end_offset);
-        if !(start..=end).contains(&offset) {
-            return Err(OutOfRange { offset, start, end });
+    /// A view of the log from the batch that holds `offset`, to be read without holding the log. `None` if the offset
+    /// is below the first or above the end.
+    pub(crate) fn reader(&self, offset: i64) -> Option<Reader> {
+        if !(self.start_offset..=self.end_offset).contains(&offset) {
+            return None;
         }
         let block = self.blocks.partition_point(|b| b.base_offset <= offset).checked_sub(1);
-        let position = if offset == end { self.end_position } else { block.map_or(0, |b| self.blocks[b].position) };
-        Ok(Reader { file: Arc::clone(&self.file), offset, position, end_position: self.end_position })
+        let is_end = offset == self.end_offset;
+        let position = if is_end { self.end_position } else { block.map_or(0, |b| self.blocks[b].position) };
+        Some(Reader { file: Arc::clone(&self.file), offset, position, end_position: self.end_position })
     }
 
     /// The first record not before `timestamp` (milliseconds since the Unix epoch).
@@ -180,19 +172,17 @@ impl Reader {
         let Some((from, first)) = self.find(&window) else {
             return Ok(Bytes::new());
         };
-        let fitting = Batches(&window[from..]).map(|(_, batch)| batch.len());
-        let bytes = fitting
-            .scan(0, |sum, bytes| {
-                *sum += bytes;
-                Some(*sum)
-            })
-            .take_while(|sum| *sum <= max_bytes)
-            .last();
-        match bytes {
-            Some(bytes) => Ok(window.slice(from..from + bytes)),
-            None if at_least_one => read_exact(&self.file, self.position + from as u64, first.bytes as u64),
-            None => Ok(Bytes::new()),
+        let mut to = from;
+        for (_, batch) in Batches(&window[from..]) {
+            if to + batch.len() - from > max_bytes {
+                break;
+            }
+            to += batch.len();
         }
+        if to == from && at_least_one {
+            return read_exact(&self.file, self.position + from as u64, first.bytes as u64);
+        }
+        Ok(window.slice(from..to))
     }
 
     /// Where in `window` the batch begins that holds the offset. It begins within the first block, see [`Log::index`].

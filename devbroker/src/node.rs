@@ -1,11 +1,10 @@
 //! The broker's state: what every request handler works on.
 
-use std::path::Path;
-
 use kafka_protocol::protocol::StrBytes;
 
 use crate::disk::DiskError;
 use crate::group_offsets::GroupOffsets;
+use crate::options::Options;
 use crate::producer_ids::ProducerIds;
 use crate::topics::Topics;
 
@@ -24,17 +23,13 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Opens what is in `dir`.
-    pub(crate) fn open(
-        dir: &Path,
-        fsync: bool,
-        (host, port): (String, u16),
-        auto_create_partitions: Option<i32>,
-    ) -> Result<Self, DiskError> {
+    /// Opens the data directory; host and port are what clients are told to use.
+    pub(crate) fn open(options: &Options, (host, port): (String, u16)) -> Result<Self, DiskError> {
+        let (dir, fsync) = (&options.dir, options.fsync);
         Ok(Self {
             host: StrBytes::from_string(host),
             port,
-            auto_create_partitions,
+            auto_create_partitions: options.auto_create_partitions,
             topics: Topics::open(dir, fsync)?,
             group_offsets: GroupOffsets::open(dir, fsync)?,
             producer_ids: ProducerIds::open(dir, fsync)?,

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use thiserror::Error;
 use tokio::sync::watch;
@@ -58,14 +58,9 @@ impl Partition {
     pub(crate) fn end_offset(&self) -> i64 {
         self.end_offset.load(Ordering::Acquire)
     }
-
-    fn append(&self, batch: &[u8]) -> Result<(i64, i64), AppendError> {
-        let mut log = self.log();
-        let base_offset = log.append(batch)?;
-        self.end_offset.store(log.end_offset(), Ordering::Release);
-        Ok((base_offset, log.start_offset()))
-    }
 }
+
+type ByName = BTreeMap<String, Vec<Arc<Partition>>>;
 
 /// All topics of the broker.
 #[derive(Debug)]
@@ -73,7 +68,7 @@ pub(crate) struct Topics {
     topics_dir: PathBuf,
     staging_dir: PathBuf,
     fsync: bool,
-    by_name: RwLock<BTreeMap<String, Vec<Arc<Partition>>>>,
+    by_name: RwLock<ByName>,
     changed: watch::Sender<()>,
 }
 
@@ -84,12 +79,11 @@ impl Topics {
         fs::create_dir_all(&topics_dir).at("create", &topics_dir)?;
         remove_if_there(&staging_dir)?;
         fs::create_dir_all(&staging_dir).at("create", &staging_dir)?;
-        let mut by_name = BTreeMap::new();
+        let mut by_name = ByName::new();
         for entry in fs::read_dir(&topics_dir).at("list", &topics_dir)? {
-            let entry = entry.at("list", &topics_dir)?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            if is_valid_name(&name) && entry.path().is_dir() {
-                by_name.insert(name, open_partitions(&entry.path(), fsync)?);
+            let dir = entry.at("list", &topics_dir)?.path();
+            if let Some(name) = dir.file_name().and_then(|name| name.to_str()).filter(|name| is_valid_name(name)) {
+                by_name.insert(name.to_owned(), open_partitions(&dir, fsync)?);
             }
         }
         Ok(Self { topics_dir, staging_dir, fsync, by_name: RwLock::new(by_name), changed: watch::Sender::new(()) })
@@ -113,9 +107,11 @@ impl Topics {
 
     /// Appends a batch; returns its base offset and the log's first offset.
     pub(crate) fn append(&self, partition: &Partition, batch: &[u8]) -> Result<(i64, i64), AppendError> {
-        let placed = partition.append(batch)?;
+        let mut log = partition.log();
+        let base_offset = log.append(batch)?;
+        partition.end_offset.store(log.end_offset(), Ordering::Release);
         self.changed.send_replace(());
-        Ok(placed)
+        Ok((base_offset, log.start_offset()))
     }
 
     /// Changes whenever a record was added or a topic deleted.
@@ -190,11 +186,11 @@ impl Topics {
         }
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Vec<Arc<Partition>>>> {
+    fn read(&self) -> RwLockReadGuard<'_, ByName> {
         self.by_name.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Vec<Arc<Partition>>>> {
+    fn write(&self) -> RwLockWriteGuard<'_, ByName> {
         self.by_name.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -108,7 +108,7 @@ fn read_partition(node: &Node, topic: &str, wanted: &FetchPartition, left: usize
         let data = data.with_high_watermark(end).with_last_stable_offset(end).with_log_start_offset(start);
         (data, log.reader(wanted.fetch_offset))
     };
-    let Ok(reader) = reader else {
+    let Some(reader) = reader else {
         return data.with_error_code(ResponseError::OffsetOutOfRange.code());
     };
     let max_bytes = usize::try_from(wanted.partition_max_bytes).unwrap_or(0).min(left);

@@ -32,24 +32,15 @@ pub(crate) fn describe(node: &Node, request: MetadataRequest, version: i16) -> M
 fn topics(node: &Node, request: MetadataRequest, version: i16) -> Vec<MetadataResponseTopic> {
     // Before version 4 a client could not say that it did not want topics made.
     let may_create = request.allow_auto_topic_creation || version < 4;
-    let everything = || {
+    // Version 0 had no null, and asked for everything with an empty list.
+    let named = request.topics.filter(|topics| version > 0 || !topics.is_empty());
+    let Some(named) = named else {
         let all = node.topics.list().into_iter();
-        all.map(|(name, count)| topic(TopicName(StrBytes::from_string(name)), Ok(count))).collect()
+        return all.map(|(name, count)| topic(TopicName(StrBytes::from_string(name)), Ok(count))).collect();
     };
-    match request.topics {
-        None => everything(),
-        // Version 0 had no null, and asked for everything with an empty list.
-        Some(named) if named.is_empty() && version == 0 => everything(),
-        Some(named) => {
-            let names = named.into_iter().filter_map(|t| t.name);
-            names
-                .map(|name| {
-                    let found = find(node, &name, may_create);
-                    topic(name, found)
-                })
-                .collect()
-        }
-    }
+    let names = named.into_iter().filter_map(|t| t.name);
+    let found = names.map(|name| (find(node, &name, may_create), name));
+    found.map(|(found, name)| topic(name, found)).collect()
 }
 
 /// The topic's number of partitions; it is made now if that is asked for and allowed.
@@ -75,7 +66,7 @@ fn unknown() -> Refused {
 }
 
 fn topic(name: TopicName, found: Result<usize, Refused>) -> MetadataResponseTopic {
-    let (error_code, _) = super::code_and_message(&found);
+    let code = super::code_and_message(&found).0;
     let partition = |index: usize| {
         MetadataResponsePartition::default()
             .with_partition_index(index as i32) // at most MAX_PARTITIONS
@@ -85,7 +76,7 @@ fn topic(name: TopicName, found: Result<usize, Refused>) -> MetadataResponseTopi
             .with_isr_nodes(vec![BrokerId(NODE_ID)])
     };
     MetadataResponseTopic::default()
-        .with_error_code(error_code)
+        .with_error_code(code)
         .with_name(Some(name))
         .with_partitions((0..found.unwrap_or(0)).map(partition).collect())
 }

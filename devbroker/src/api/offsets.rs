@@ -3,6 +3,7 @@
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestPartition;
 use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::offset_fetch_response::{OffsetFetchResponsePartition, OffsetFetchResponseTopic};
 use kafka_protocol::messages::{
     OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, TopicName,
@@ -17,41 +18,33 @@ const MAX_METADATA_BYTES: usize = 4_096;
 
 /// Answers an OffsetCommit request: what is valid is stored, all of it or none.
 pub(crate) fn commit(node: &Node, request: OffsetCommitRequest) -> OffsetCommitResponse {
-    let refusal = if request.group_id.is_empty() {
-        Some(ResponseError::InvalidGroupId)
-    } else if request.generation_id_or_member_epoch >= 0 || !request.member_id.is_empty() {
-        // Nobody can have joined a group here.
-        Some(ResponseError::UnknownMemberId)
-    } else {
-        None
-    };
+    let is_member = request.generation_id_or_member_epoch >= 0 || !request.member_id.is_empty();
     let mut accepted = ByTopic::new();
-    let mut codes = Vec::new();
+    let mut topics = Vec::new();
     for topic in request.topics {
-        let mut partitions = Vec::new();
-        for partition in topic.partitions {
+        let partitions = topic.partitions.into_iter().map(|partition| {
             let index = partition.partition_index;
-            let outcome = match refusal {
-                Some(e) => Err(e),
-                None => accept(node, &topic.name, partition),
+            let outcome = match request.group_id.as_str() {
+                "" => Err(ResponseError::InvalidGroupId),
+                // Nobody can have joined a group here.
+                _ if is_member => Err(ResponseError::UnknownMemberId),
+                _ => accept(node, &topic.name, partition),
             };
-            partitions.push((index, outcome.as_ref().err().copied()));
+            let code = outcome.as_ref().err().map_or(0, ResponseError::code);
             if let Ok(committed) = outcome {
                 accepted.entry(topic.name.to_string()).or_default().insert(index, committed);
             }
-        }
-        codes.push((topic.name, partitions));
-    }
-    let failed = node.group_offsets.commit(&request.group_id, accepted).err();
-    let failed = failed.map(|e| super::storage_failed(&e).code);
-    let topics = codes.into_iter().map(|(name, partitions)| {
-        let partitions = partitions.into_iter().map(|(index, error)| {
-            let code = error.or(failed).map_or(0, |e| e.code());
             OffsetCommitResponsePartition::default().with_partition_index(index).with_error_code(code)
         });
-        OffsetCommitResponseTopic::default().with_name(name).with_partitions(partitions.collect())
-    });
-    OffsetCommitResponse::default().with_topics(topics.collect())
+        let partitions = partitions.collect();
+        topics.push(OffsetCommitResponseTopic::default().with_name(topic.name).with_partitions(partitions));
+    }
+    if let Err(e) = node.group_offsets.commit(&request.group_id, accepted) {
+        let code = super::storage_failed(&e).code.code();
+        let stored = topics.iter_mut().flat_map(|t| &mut t.partitions).filter(|p| p.error_code == 0);
+        stored.for_each(|p| p.error_code = code);
+    }
+    OffsetCommitResponse::default().with_topics(topics)
 }
 
 fn accept(node: &Node, topic: &str, partition: OffsetCommitRequestPartition) -> Result<Committed, ResponseError> {
@@ -68,37 +61,29 @@ fn accept(node: &Node, topic: &str, partition: OffsetCommitRequestPartition) -> 
 /// Answers an OffsetFetch request: -1 where nothing was committed.
 pub(crate) fn fetch(node: &Node, request: OffsetFetchRequest) -> OffsetFetchResponse {
     let committed = node.group_offsets.of_group(&request.group_id);
-    let topics = match request.topics {
-        None => committed
-            .iter()
-            .map(|(topic, partitions)| {
-                let name = TopicName(StrBytes::from_string(topic.clone()));
-                report(name, partitions.iter().map(|(index, c)| (*index, Some(c))))
-            })
-            .collect(),
-        Some(topics) => topics
-            .into_iter()
-            .map(|topic| {
-                let partitions = committed.get(topic.name.as_str());
-                let wanted = topic.partition_indexes.into_iter();
-                report(topic.name, wanted.map(|index| (index, partitions.and_then(|p| p.get(&index)))))
-            })
-            .collect(),
+    let everything = || {
+        let topics = committed.iter().map(|(topic, partitions)| {
+            let name = TopicName(StrBytes::from_string(topic.clone()));
+            OffsetFetchRequestTopic::default()
+                .with_name(name)
+                .with_partition_indexes(partitions.keys().copied().collect())
+        });
+        topics.collect()
     };
-    OffsetFetchResponse::default().with_topics(topics)
+    let topics = request.topics.unwrap_or_else(everything).into_iter().map(|topic| {
+        let partitions = committed.get(topic.name.as_str());
+        let wanted = topic.partition_indexes.iter();
+        let partitions = wanted.map(|index| report(*index, partitions.and_then(|p| p.get(index)))).collect();
+        OffsetFetchResponseTopic::default().with_name(topic.name).with_partitions(partitions)
+    });
+    OffsetFetchResponse::default().with_topics(topics.collect())
 }
 
-fn report<'a>(
-    name: TopicName,
-    partitions: impl Iterator<Item = (i32, Option<&'a Committed>)>,
-) -> OffsetFetchResponseTopic {
-    let partitions = partitions.map(|(index, committed)| {
-        let (offset, epoch, metadata) = committed.map_or((-1, -1, ""), |c| (c.offset, c.leader_epoch, &c.metadata));
-        OffsetFetchResponsePartition::default()
-            .with_partition_index(index)
-            .with_committed_offset(offset)
-            .with_committed_leader_epoch(epoch)
-            .with_metadata(Some(StrBytes::from_string(metadata.to_owned())))
-    });
-    OffsetFetchResponseTopic::default().with_name(name).with_partitions(partitions.collect())
+fn report(index: i32, committed: Option<&Committed>) -> OffsetFetchResponsePartition {
+    let (offset, epoch, metadata) = committed.map_or((-1, -1, ""), |c| (c.offset, c.leader_epoch, &c.metadata));
+    OffsetFetchResponsePartition::default()
+        .with_partition_index(index)
+        .with_committed_offset(offset)
+        .with_committed_leader_epoch(epoch)
+        .with_metadata(Some(StrBytes::from_string(metadata.to_owned())))
 }

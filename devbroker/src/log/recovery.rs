@@ -44,8 +44,12 @@ impl Log {
             warn!(log = %path.display(), cut_bytes = cut, end_offset = log.end_offset, "cut off a torn batch");
             log.file.set_len(log.end_position).at("truncate", &path)?;
         }
-        let start = disk::read_json(&dir.join(START_OFFSET_FILE))?.unwrap_or(0);
-        log.start_offset = log.end_offset.min(start);
+        log.start_offset = disk::read_json(&dir.join(START_OFFSET_FILE))?.unwrap_or(0);
+        if log.start_offset > log.end_offset {
+            // Records that were deleted were also torn off. Those that take their offsets must not count as deleted.
+            log.start_offset = log.end_offset;
+            disk::write_json(&dir.join(START_OFFSET_FILE), &log.start_offset, fsync)?;
+        }
         Ok(log)
     }
 

@@ -65,8 +65,7 @@ fn offsets_outside_the_log_are_out_of_range() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = filled(dir.path());
     log.delete_before(10).unwrap();
-    assert_eq!(log.reader(901).unwrap_err(), OutOfRange { offset: 901, start: 10, end: 900 });
-    assert_eq!(log.reader(9).unwrap_err(), OutOfRange { offset: 9, start: 10, end: 900 });
+    assert!(log.reader(901).is_none() && log.reader(9).is_none());
     assert_eq!(offsets(&read(&log, 10, 1)), [9]);
     drop(log);
     assert_eq!(open(dir.path()).start_offset(), 10);
@@ -112,6 +111,19 @@ fn a_torn_tail_is_cut_and_nothing_else() {
     }
     OpenOptions::new().append(true).open(&file).unwrap().write_all(&[0; 500]).unwrap();
     assert_eq!(open(dir.path()).end_offset(), 1);
+}
+
+#[test]
+fn records_after_a_torn_tail_are_not_taken_for_deleted_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path());
+    log.append(&batch_of(&[(1, "a"), (2, "b")])).unwrap();
+    log.delete_before(2).unwrap();
+    log.file.set_len(10).unwrap();
+    let mut log = open(dir.path());
+    assert_eq!((log.start_offset(), log.end_offset()), (0, 0));
+    log.append(&batch_of(&[(1, "c"), (2, "d")])).unwrap();
+    assert_eq!(open(dir.path()).start_offset(), 0);
 }
 
 #[test]
