@@ -1,0 +1,117 @@
+//! What each command does.
+
+mod completions;
+mod inspect;
+mod outcome;
+mod progress;
+mod run;
+mod submit;
+
+use std::future::Future;
+
+use serde::Serialize;
+use stream_core::time::Timestamp;
+use stream_runtime::clock::{Clock as _, SystemClock};
+
+use crate::args::{Args, Command, RunJob, SubmitJob};
+use crate::client::Client;
+use crate::environment::Environment;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::request::{self, Given, Place};
+use crate::terminal;
+
+/// Where the jobmanager of `make up` listens.
+const DEFAULT_JOBMANAGER: &str = "127.0.0.1:6123";
+
+/// What every command is given beside its own arguments.
+pub(crate) struct Context {
+    jobmanager: String,
+    output: Output,
+    environment: Environment,
+    clock: SystemClock,
+}
+
+/// How answers are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    Text,
+    Json,
+}
+
+impl Context {
+    /// # Errors
+    /// If `--output` is neither of the two.
+    pub(crate) fn new(args: &Args, environment: Environment) -> Result<Self, Failure> {
+        let jobmanager = match &args.jobmanager {
+            Some(address) => address.clone(),
+            None => environment.get("GAPWISE_JOBMANAGER_RPC_ADDRESS").unwrap_or(DEFAULT_JOBMANAGER).to_owned(),
+        };
+        let output = match Given::find("--output", &args.output, &environment) {
+            None => Output::Text,
+            Some(given) => match given.text.as_str() {
+                "text" => Output::Text,
+                "json" => Output::Json,
+                _ => return Err(given.not("a form of output", "write `text` or `json`")),
+            },
+        };
+        Ok(Context { jobmanager, output, environment, clock: SystemClock::new() })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Prints a view, as JSON or as the text that `text` makes of it.
+    fn show<V: Serialize>(&self, view: &V, text: impl FnOnce(&V) -> String) -> Result<(), Failure> {
+        let shown = match self.output {
+            Output::Text => text(view),
+            Output::Json => serde_json::to_string_pretty(view).expect("views hold texts and numbers only") + "\n",
+        };
+        terminal::print(&shown)
+    }
+
+    async fn connect(&self) -> Result<Client, Failure> {
+        Client::connect(&self.jobmanager).await
+    }
+}
+
+/// Does what was asked for.
+///
+/// # Errors
+/// With what the user should read, and the exit code.
+pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
+    match command {
+        Command::Submit { job: SubmitJob::Sessionize(args) } => {
+            let request = request::sessionize(&args.sessionize, &context.environment, Place::Cluster)?;
+            block_on(submit::submit(context, request, args.wait))
+        }
+        Command::Run { job: RunJob::Sessionize(args) } => {
+            let request = request::sessionize(&args.sessionize, &context.environment, Place::Here)?;
+            run::run(context, request)
+        }
+        Command::Submit { job: SubmitJob::Unknown(words) } | Command::Run { job: RunJob::Unknown(words) } => {
+            Err(unknown_job(words.first().map_or("", String::as_str)))
+        }
+        Command::List => block_on(inspect::list(context)),
+        Command::Describe(job) => block_on(inspect::describe(context, &job.job)),
+        Command::Cancel(job) => block_on(inspect::cancel(context, &job.job)),
+        Command::Taskmanagers => block_on(inspect::taskmanagers(context)),
+        Command::Cluster => block_on(inspect::cluster(context)),
+        Command::Completions { shell } => completions::print(shell),
+    }
+}
+
+fn unknown_job(name: &str) -> Failure {
+    let names = jobs::registry().names().join("`, `");
+    Failure::usage(format!("no job type `{}`: there is `{names}`", terminal::harmless(name)))
+}
+
+/// One thread is plenty for a client.
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed("cannot start the client", &error))?;
+    runtime.block_on(future)
+}

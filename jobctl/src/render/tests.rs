@@ -1,0 +1,200 @@
+use stream_core::time::Timestamp;
+
+use super::*;
+use crate::view;
+
+const NOW: Timestamp = Timestamp(1_736_874_100_000);
+
+fn sample_job() -> view::Job {
+    view::Job {
+        id: "4f1c09ab4f1c09ab4f1c09ab4f1c09ab".to_owned(),
+        name: "sessionize".to_owned(),
+        state: "running",
+        parallelism: 2,
+        submitted_ms: 1_736_874_072_232,
+        ended_ms: None,
+        records_in: 1_000_000,
+        rows_out: 17,
+        causes: Vec::new(),
+    }
+}
+
+fn sample_subtask(stage: &str, index: u32) -> view::Subtask {
+    view::Subtask {
+        stage: stage.to_owned(),
+        index,
+        state: "running",
+        taskmanager: "tm-1".to_owned(),
+        slot: index,
+        key_groups: None,
+        splits: Vec::new(),
+        records_in: 7,
+        bytes_in: 70,
+        records_out: 5,
+        bytes_out: 50,
+        bad: 0,
+        late: 0,
+        open_windows: 0,
+        open_events: 0,
+        watermark_ms: None,
+        busy_ms: 1,
+        idle_ms: 2,
+        backpressured_ms: 3,
+    }
+}
+
+fn sample_details() -> view::JobDetails {
+    let splits = (0..5).map(|split| format!("t/{split}")).collect();
+    let key_groups = Some(view::KeyGroups { start: 0, end: 64 });
+    view::JobDetails {
+        job: sample_job(),
+        attempt: 1,
+        max_parallelism: 128,
+        source: "kafka://127.0.0.1:9092/t".to_owned(),
+        sink: "postgres://127.0.0.1:5432/postgres".to_owned(),
+        options: serde_json::json!({ "gap_ms": 300_000 }),
+        subtasks: vec![
+            view::Subtask { splits, watermark_ms: Some(0), bad: 2, ..sample_subtask("source", 0) },
+            view::Subtask { key_groups, late: 1, open_windows: 3, ..sample_subtask("window", 1) },
+            view::Subtask { watermark_ms: Some(i64::MAX), ..sample_subtask("sink", 0) },
+        ],
+        splits: vec![view::Split {
+            id: "t/0".to_owned(),
+            subtask: "source[0]".to_owned(),
+            position: 7,
+            end: Some(10),
+            lag: Some(3),
+            watermark_ms: None,
+            state: "active",
+        }],
+    }
+}
+
+#[test]
+fn list_is_aligned() {
+    let ended = view::Job {
+        state: "finished",
+        name: "a".to_owned(),
+        ended_ms: Some(1_736_874_072_400),
+        records_in: 3,
+        ..sample_job()
+    };
+    assert_eq!(
+        jobs(&[sample_job(), ended], NOW),
+        "\
+JOB           NAME        STATE     PARALLELISM  SUBMITTED                  FOR  RECORDS IN  ROWS OUT
+4f1c09ab4f1c  sessionize  running             2  2025-01-14 17:01:12.232    27s     1000000        17
+4f1c09ab4f1c  a           finished            2  2025-01-14 17:01:12.232  168ms           3        17
+"
+    );
+    assert_eq!(jobs(&[], NOW), "no jobs yet: start one with `jobctl submit sessionize`\n");
+}
+
+#[test]
+fn describe_shows_the_job_its_subtasks_and_its_splits() {
+    assert_eq!(
+        details(&sample_details(), NOW),
+        "\
+Job          4f1c09ab4f1c09ab4f1c09ab4f1c09ab sessionize
+State        running, for 27s, attempt 1
+Submitted    2025-01-14 17:01:12.232 UTC
+Source       kafka://127.0.0.1:9092/t
+Sink         postgres://127.0.0.1:5432/postgres
+Options      {\"gap_ms\":300000}
+Parallelism  2 of 128 key groups
+
+SUBTASK    STATE    TASKMANAGER  KEY GROUPS  SPLITS                    IN  OUT  LATE  BAD  OPEN  WATERMARK
+source[0]  running  tm-1/0       -           t/0, t/1, t/2 and 2 more   7    5     0    2     0  1970-01-01 00:00:00.000
+window[1]  running  tm-1/1       0..64       -                          7    5     1    0     3  -
+sink[0]    running  tm-1/0       -           -                          7    5     0    0     0  end
+
+SPLIT  READ BY    STATE   POSITION  END  LAG  WATERMARK
+t/0    source[0]  active         7   10    3  -
+"
+    );
+}
+
+#[test]
+fn failed_job_says_why_and_its_words_cannot_move_the_cursor() {
+    let causes = vec!["sink[0] failed".to_owned(), "disk\u{1b}[2J full".to_owned()];
+    let job = view::Job { state: "failed", causes, ended_ms: Some(NOW.0), ..sample_job() };
+    let failed = view::JobDetails { job, subtasks: Vec::new(), splits: Vec::new(), ..sample_details() };
+    let shown = details(&failed, NOW);
+    let lines: Vec<&str> = shown.lines().skip(7).collect();
+    assert_eq!(lines, ["Failed       sink[0] failed", "             because disk\u{fffd}[2J full"]);
+}
+
+#[test]
+fn taskmanagers_are_aligned() {
+    let taskmanager = view::TaskManager {
+        id: "tm-1".to_owned(),
+        exchange_address: "127.0.0.1:40001".to_owned(),
+        slots: 2,
+        free_slots: 1,
+        registered_ms: NOW.0 - 3_723_000,
+        last_heartbeat_ms: NOW.0 - 250,
+        rss_bytes: 12_400_000,
+        pid: 4711,
+    };
+    assert_eq!(
+        taskmanagers(&[taskmanager], NOW),
+        "\
+TASKMANAGER  EXCHANGE         SLOTS  FREE      UP   HEARD OF  MEMORY MIB   PID
+tm-1         127.0.0.1:40001      2     1  1h2m3s  250ms ago        11.8  4711
+"
+    );
+}
+
+#[test]
+fn json_of_a_job_is_stable() {
+    let json = serde_json::to_string(&sample_details()).expect("texts and numbers");
+    assert_eq!(
+        json,
+        concat!(
+            r#"{"id":"4f1c09ab4f1c09ab4f1c09ab4f1c09ab","name":"sessionize","state":"running","parallelism":2,"#,
+            r#""submitted_ms":1736874072232,"ended_ms":null,"records_in":1000000,"rows_out":17,"causes":[],"#,
+            r#""attempt":1,"max_parallelism":128,"source":"kafka://127.0.0.1:9092/t","#,
+            r#""sink":"postgres://127.0.0.1:5432/postgres","options":{"gap_ms":300000},"subtasks":["#,
+            r#"{"stage":"source","index":0,"state":"running","taskmanager":"tm-1","slot":0,"key_groups":null,"#,
+            r#""splits":["t/0","t/1","t/2","t/3","t/4"],"records_in":7,"bytes_in":70,"records_out":5,"#,
+            r#""bytes_out":50,"bad":2,"late":0,"open_windows":0,"open_events":0,"watermark_ms":0,"busy_ms":1,"#,
+            r#""idle_ms":2,"backpressured_ms":3},"#,
+            r#"{"stage":"window","index":1,"state":"running","taskmanager":"tm-1","slot":1,"#,
+            r#""key_groups":{"start":0,"end":64},"splits":[],"records_in":7,"bytes_in":70,"records_out":5,"#,
+            r#""bytes_out":50,"bad":0,"late":1,"open_windows":3,"open_events":0,"watermark_ms":null,"busy_ms":1,"#,
+            r#""idle_ms":2,"backpressured_ms":3},"#,
+            r#"{"stage":"sink","index":0,"state":"running","taskmanager":"tm-1","slot":0,"key_groups":null,"#,
+            r#""splits":[],"records_in":7,"bytes_in":70,"records_out":5,"bytes_out":50,"bad":0,"late":0,"#,
+            r#""open_windows":0,"open_events":0,"watermark_ms":9223372036854775807,"busy_ms":1,"idle_ms":2,"#,
+            r#""backpressured_ms":3}],"splits":[{"id":"t/0","subtask":"source[0]","position":7,"end":10,"lag":3,"#,
+            r#""watermark_ms":null,"state":"active"}]}"#
+        )
+    );
+}
+
+#[test]
+fn cluster_is_a_few_lines() {
+    let info = view::Cluster {
+        jobmanager: "127.0.0.1:6123".to_owned(),
+        version: "0.1.0".to_owned(),
+        started_ms: NOW.0 - 65_000,
+        taskmanagers: 2,
+        slots: 4,
+        free_slots: 3,
+        running_jobs: 1,
+        rss_bytes: 9 << 20,
+        pid: 12,
+    };
+    assert_eq!(
+        cluster(&info, NOW),
+        "\
+Jobmanager    127.0.0.1:6123, pid 12
+Version       0.1.0
+Up            1m5s
+Memory        9.0 MiB
+Taskmanagers  2
+Slots         3 free of 4
+Jobs          1 running
+"
+    );
+}

@@ -1,0 +1,85 @@
+//! What the program needs, made of what the user typed and of the environment.
+//!
+//! For each option: what was typed, else the variable `GAPWISE_…`, else the variable of the job's Flink version, else a
+//! default. A wrong value is told with the name under which it came in.
+
+mod given;
+mod sink;
+mod source;
+mod uri;
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use job_sessionize::options::{self, Options};
+use job_sessionize::pipeline;
+use stream_core::key_group::MaxParallelism;
+use stream_core::pipeline::Pipeline;
+
+use crate::args::Sessionize;
+use crate::environment::Environment;
+use crate::failure::Failure;
+pub(crate) use given::Given;
+
+/// A job as it is handed to a jobmanager.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct JobRequest {
+    /// Empty: the jobmanager names it after its type.
+    pub(crate) name: String,
+    pub(crate) pipeline: Pipeline,
+}
+
+/// Where a job is to run, which decides what its source and sink can be and what they are by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On taskmanagers, which have neither our standard input nor our standard output.
+    Cluster,
+    /// In this process.
+    Here,
+}
+
+/// The job that `args` and `environment` ask for.
+///
+/// # Errors
+/// If a value cannot be; source and sink are not reached here.
+pub(crate) fn sessionize(args: &Sessionize, environment: &Environment, place: Place) -> Result<JobRequest, Failure> {
+    let given = |flag, typed| Given::find(flag, typed, environment);
+    let gap = given("--gap", &args.gap);
+    let duration = |given: Option<Given>, default| given.map_or(Ok(default), |given| given.duration());
+    let lateness = duration(given("--allowed-lateness", &args.allowed_lateness), Duration::ZERO)?;
+    let options = Options::new(duration(gap.clone(), options::DEFAULT_GAP)?, lateness)
+        .map_err(|error| Failure::usage(gap.map_or(error.to_string(), |gap| gap.refused(&error))))?;
+    let watermark_delay =
+        duration(given("--watermark-delay", &args.watermark_delay), options::DEFAULT_WATERMARK_DELAY)?;
+    let idle_timeout = duration(given("--idle-timeout", &args.idle_timeout), options::DEFAULT_IDLE_TIMEOUT)?;
+
+    let max_parallelism = match given("--max-parallelism", &args.max_parallelism) {
+        None => MaxParallelism::DEFAULT,
+        Some(given) => MaxParallelism::new(given.number("a number of key groups", MaxParallelism::LIMIT.into())?)
+            .map_err(|error| Failure::usage(given.refused(&error)))?,
+    };
+    let parallelism = match given("--parallelism", &args.parallelism) {
+        None => options::DEFAULT_PARALLELISM,
+        Some(given) => parallelism(&given, max_parallelism)?,
+    };
+
+    let source = source::spec(args, environment, place, source::Watermarks { watermark_delay, idle_timeout })?;
+    let sink = sink::spec(args, environment, place)?;
+    let name = given("--name", &args.name).map_or(String::new(), |name| name.text);
+    let pipeline = pipeline::pipeline(options, parallelism, max_parallelism, source, sink);
+    pipeline.check().map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(JobRequest { name, pipeline })
+}
+
+fn parallelism(given: &Given, max_parallelism: MaxParallelism) -> Result<NonZeroU32, Failure> {
+    let max = u64::from(max_parallelism.get());
+    let number = given.number("a number of subtasks", max)?;
+    // Above the maximum it is the pipeline that refuses, which knows the rule.
+    u32::try_from(number)
+        .ok()
+        .and_then(NonZeroU32::new)
+        .ok_or_else(|| given.not("a number of subtasks", &format!("choose from 1 to {max}")))
+}
+
+#[cfg(test)]
+mod tests;

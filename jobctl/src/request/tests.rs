@@ -1,0 +1,213 @@
+use super::*;
+use stream_core::pipeline::StartPosition;
+use stream_core::time::EventTime;
+
+fn args(line: &str) -> Sessionize {
+    use clap::Parser as _;
+    let line = format!("jobctl submit sessionize {line}");
+    let args = crate::args::Args::try_parse_from(line.split_whitespace()).expect("a line that clap takes");
+    let crate::args::Command::Submit { job: crate::args::SubmitJob::Sessionize(submit) } = args.command else {
+        panic!("another command")
+    };
+    submit.sessionize
+}
+
+fn request(line: &str, variables: &[(&str, &str)], place: Place) -> Result<Pipeline, String> {
+    let request = sessionize(&args(line), &Environment::of(variables), place);
+    request.map(|request| request.pipeline).map_err(|failure| {
+        assert_eq!(failure.exit, crate::exit::Exit::Usage);
+        assert!(failure.causes.is_empty() && !failure.message.contains('\n'), "{failure:?}");
+        failure.message
+    })
+}
+
+fn submit(line: &str, variables: &[(&str, &str)]) -> Result<Pipeline, String> {
+    request(line, variables, Place::Cluster)
+}
+
+fn run(line: &str) -> Result<Pipeline, String> {
+    request(line, &[], Place::Here)
+}
+
+#[test]
+fn without_options_it_is_the_local_cluster_and_the_homework() {
+    let pipeline = submit("", &[]).expect("valid");
+    assert_eq!(pipeline.options, r#"{"gap_ms":300000,"allowed_lateness_ms":0}"#);
+    assert_eq!((pipeline.parallelism.get(), pipeline.max_parallelism.get()), (1, 128));
+    let source = &pipeline.source;
+    assert_eq!(source.uri, "kafka://127.0.0.1:9092/bootcamp-events-prod");
+    assert_eq!((source.from, source.is_bounded), (StartPosition::Earliest, false));
+    assert_eq!((source.watermark_delay.as_secs(), source.idle_timeout.as_secs()), (15, 30));
+    assert_eq!(source.properties["group.id"], "gapwise-sessionize");
+    assert!(source.secrets.is_empty());
+    assert_eq!(pipeline.sink.uri, "postgres://127.0.0.1:5432/postgres");
+    assert_eq!(pipeline.sink.table, "sessionized_aggregated_events");
+    assert_eq!(pipeline.sink.properties["user"], "postgres");
+}
+
+#[test]
+fn every_option_reaches_the_pipeline_from_the_line_and_from_the_environment() {
+    let line = "--gap 90s --allowed-lateness 1m --watermark-delay 2s --idle-timeout 0 --parallelism 3 \
+        --max-parallelism 64 --from 2025-01-14T17:00:00Z --until latest --source kafka://a:1,b/t --table s.t \
+        --sink postgres://me:pw@db/web?sslmode=require --kafka-property fetch.min.bytes=7 \
+        --kafka-property ssl.key.password=x=y";
+    let variables = [
+        ("GAPWISE_GAP", "90s"),
+        ("GAPWISE_ALLOWED_LATENESS", "1m"),
+        ("GAPWISE_WATERMARK_DELAY", "2s"),
+        ("GAPWISE_IDLE_TIMEOUT", "0"),
+        ("GAPWISE_PARALLELISM", "3"),
+        ("GAPWISE_MAX_PARALLELISM", "64"),
+        ("GAPWISE_FROM", "2025-01-14T17:00:00Z"),
+        ("GAPWISE_UNTIL", "latest"),
+        ("GAPWISE_SOURCE", "kafka://a:1,b/t"),
+        ("GAPWISE_TABLE", "s.t"),
+        ("GAPWISE_SINK", "postgres://me:pw@db/web?sslmode=require"),
+        ("GAPWISE_KAFKA_PROPERTY", "fetch.min.bytes=7; ssl.key.password=x=y"),
+    ];
+    let pipeline = submit(line, &[]).expect("valid");
+    assert_eq!(submit("", &variables).expect("valid"), pipeline);
+
+    assert_eq!(pipeline.options, r#"{"gap_ms":90000,"allowed_lateness_ms":60000}"#);
+    assert_eq!((pipeline.parallelism.get(), pipeline.max_parallelism.get()), (3, 64));
+    let source = &pipeline.source;
+    assert_eq!(source.uri, "kafka://a:1,b:9092/t");
+    assert_eq!(source.from, StartPosition::At(EventTime(1_736_874_000_000)));
+    assert!(source.is_bounded);
+    assert_eq!((source.watermark_delay.as_secs(), source.idle_timeout.as_secs()), (2, 0));
+    assert_eq!(source.properties["fetch.min.bytes"], "7");
+    assert_eq!(source.secrets["ssl.key.password"].expose(), "x=y");
+    let sink = &pipeline.sink;
+    assert_eq!((sink.uri.as_str(), sink.table.as_str()), ("postgres://db:5432/web", "s.t"));
+    assert_eq!((sink.properties["user"].as_str(), sink.properties["sslmode"].as_str()), ("me", "require"));
+    assert_eq!(sink.secrets["password"].expose(), "pw");
+}
+
+#[test]
+fn environment_of_the_flink_version_works_as_it_is() {
+    let pipeline = submit(
+        "",
+        &[
+            ("KAFKA_URL", "SASL_SSL://broker.example:9092"),
+            ("KAFKA_TOPIC", "web-events"),
+            ("KAFKA_GROUP", "web"),
+            ("KAFKA_WEB_TRAFFIC_KEY", "KEY"),
+            ("KAFKA_WEB_TRAFFIC_SECRET", "\"hunter2\""),
+            ("POSTGRES_URL", "jdbc:postgresql://host.docker.internal:5433/warehouse?reWriteBatchedInserts=true"),
+            ("POSTGRES_USER", "me"),
+            ("POSTGRES_PASSWORD", "hunter3"),
+            ("POSTGRES_DB", "ignored"),
+        ],
+    )
+    .expect("valid");
+    assert_eq!(pipeline.source.uri, "kafka://broker.example:9092/web-events");
+    assert_eq!(pipeline.source.properties["group.id"], "web");
+    assert_eq!(pipeline.source.properties["sasl.username"], "KEY");
+    assert_eq!(pipeline.source.secrets["sasl.password"].expose(), "hunter2");
+    assert_eq!(pipeline.sink.uri, "postgres://host.docker.internal:5433/warehouse");
+    assert_eq!(pipeline.sink.properties["user"], "me");
+    assert_eq!(pipeline.sink.secrets["password"].expose(), "hunter3");
+    assert!(!format!("{pipeline:?}").contains("hunter"));
+}
+
+#[test]
+fn postgres_url_has_many_spellings() {
+    for (url, uri) in [
+        ("jdbc:postgresql://h:1/d", "postgres://h:1/d"),
+        ("postgresql://u:p@h/d", "postgres://h:5432/d"),
+        ("postgres://h", "postgres://h:5432/web"),
+        ("h", "postgres://h:5432/web"),
+        ("h:7/", "postgres://h:7/web"),
+        ("[::1]", "postgres://[::1]:5432/web"),
+    ] {
+        let pipeline = submit("", &[("POSTGRES_URL", url), ("POSTGRES_DB", "web")]).expect(url);
+        assert_eq!(pipeline.sink.uri, uri, "{url}");
+    }
+}
+
+#[test]
+fn key_without_secret_means_no_sasl() {
+    let pipeline = submit("", &[("KAFKA_WEB_TRAFFIC_KEY", "KEY")]).expect("valid");
+    assert!(pipeline.source.secrets.is_empty() && !pipeline.source.properties.contains_key("sasl.username"));
+}
+
+#[test]
+fn files_become_absolute_and_are_bounded() {
+    let pipeline = run("--source file:a.jsonl,b/*.gz --sink csv:out/s.csv").expect("valid");
+    assert_eq!(pipeline.source.uri, "file:/here/a.jsonl,/here/b/*.gz");
+    assert!(pipeline.source.is_bounded);
+    assert_eq!(pipeline.sink.uri, "csv:/here/out/s.csv");
+    let pipeline = run("--source stdin:").expect("valid");
+    assert_eq!((pipeline.source.uri.as_str(), pipeline.sink.uri.as_str()), ("stdin:", "stdout:"));
+}
+
+#[test]
+fn what_cannot_be_is_refused_in_one_line_that_says_what_to_write() {
+    let long = "write `kafka://HOST:PORT/TOPIC`, `file:PATH` or `stdin:`";
+    let cases = [
+        ("--gap 5min", "--gap: `5min` is not a duration: write for instance `5m`, `90s`, `1h30m` or `250ms`"),
+        ("--gap -5m", "--gap: `-5m` is not a duration: write for instance `5m`, `90s`, `1h30m` or `250ms`"),
+        ("--gap 0", "--gap: the gap is 0: choose at least `1ms`"),
+        ("--gap 0s", "--gap: the gap is 0: choose at least `1ms`"),
+        ("--parallelism 0", "--parallelism: `0` is not a number of subtasks: choose from 1 to 128"),
+        ("--parallelism -1", "--parallelism: `-1` is not a number of subtasks: choose from 1 to 128"),
+        ("--parallelism x", "--parallelism: `x` is not a number of subtasks: choose from 1 to 128"),
+        (
+            "--parallelism 9 --max-parallelism 8",
+            "parallelism 9 is above max parallelism 8: choose `--parallelism` from 1 to 8",
+        ),
+        ("--max-parallelism 0", "--max-parallelism: max parallelism `0` is not between 1 and 32768"),
+        (
+            "--from yesterday",
+            "--from: `yesterday` is not a position: write `earliest`, `latest`, `committed`, or a time such as \
+             `2025-01-14T17:00:00Z`",
+        ),
+        ("--until now", "--until: `now` is not a position to stop at: write `latest`, or leave it out to run on"),
+        (
+            "--source events.jsonl",
+            &format!(
+                "--source: `events.jsonl` is no source that is known: write `file:events.jsonl`, or {}",
+                &long[6..]
+            ),
+        ),
+        ("--source kafa://u:hunter2@h/t", &format!("--source: `kafa://h/t` is no source that is known: {long}")),
+        (
+            "--source kafka://u:hunter2@h:1",
+            "--source: `kafka://h:1` names no topic: write `kafka://HOST:PORT/TOPIC`, or set KAFKA_TOPIC",
+        ),
+        ("--source kafka:///t", "--source: `kafka:///t` names no broker: write `kafka://HOST:PORT/TOPIC`"),
+        (
+            "--source stdin:",
+            "--source: `stdin:` is not known to a cluster: use `jobctl run`, or put the events into Kafka or a file",
+        ),
+        (
+            "--from latest --source file:a",
+            "--from: `latest` is not where a file begins: leave it out, or read from Kafka",
+        ),
+        ("--sink csv:", "--sink: `csv:` is not a file: write `csv:PATH` or `jsonl:PATH`"),
+        (
+            "--sink mysql://u:hunter2@h/d",
+            "--sink: `mysql://h/d` is no sink that is known: write `postgres://HOST:PORT/DATABASE`, `csv:PATH`, \
+             `jsonl:PATH` or `stdout:`",
+        ),
+        (
+            "--sink postgres://u:hunter2@h/d?color=red",
+            "--sink: `postgres://h/d` has the parameter `color`: only user, password and sslmode are known",
+        ),
+        (
+            "--kafka-property hunter2",
+            "--kafka-property: a setting without `=`: write `NAME=VALUE`, such as `fetch.min.bytes=1`",
+        ),
+    ];
+    for (line, message) in cases {
+        assert_eq!(submit(line, &[]), Err(message.to_owned()), "{line}");
+    }
+    assert_eq!(run(""), Err(format!("no source: pass `--source` with {}", &long[6..])));
+}
+
+#[test]
+fn a_wrong_variable_is_called_by_its_name() {
+    let refused = submit("", &[("GAPWISE_GAP", "5min")]);
+    let expected = "GAPWISE_GAP: `5min` is not a duration: write for instance `5m`, `90s`, `1h30m` or `250ms`";
+    assert_eq!(refused, Err(expected.to_owned()));
+}
