@@ -1,0 +1,114 @@
+//! From the scheme of a URI to the connector that serves it.
+
+use stream_core::pipeline::{SinkSpec, SourceSpec, Split};
+use stream_runtime::connector::{ConnectorError, Connectors, PortFuture, SinkWriter, SourceReader};
+use tokio::runtime::Handle;
+
+#[cfg(feature = "file")]
+use crate::file;
+#[cfg(feature = "kafka")]
+use crate::kafka;
+#[cfg(feature = "postgres")]
+use crate::postgres;
+use crate::uri::{SinkUri, SourceUri};
+
+/// Every source and sink that this build has.
+#[derive(Clone, Debug)]
+pub struct RealConnectors {
+    runtime: Handle,
+}
+
+impl RealConnectors {
+    /// Connectors whose network work that must not run on a plain thread runs on `runtime`, which has to outlive them and
+    /// all their readers and writers.
+    pub fn new(runtime: Handle) -> Self {
+        RealConnectors { runtime }
+    }
+
+    /// Runs what blocks (files, librdkafka's requests) on a thread where blocking is allowed.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ConnectorError> + Send + 'static,
+    ) -> Result<T, ConnectorError> {
+        match self.runtime.spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+impl Connectors for RealConnectors {
+    fn discover<'a>(&'a self, source: &'a SourceSpec) -> PortFuture<'a, Vec<Split>> {
+        Box::pin(async move {
+            match SourceUri::parse(&source.uri)? {
+                #[cfg(feature = "kafka")]
+                SourceUri::Kafka(_) => {
+                    let source = source.clone();
+                    self.blocking(move || kafka::discover(&source)).await
+                }
+                #[cfg(feature = "file")]
+                SourceUri::File(path) => {
+                    let path = path.to_owned();
+                    self.blocking(move || Ok(file::splits(&path)?)).await
+                }
+                #[cfg(feature = "file")]
+                SourceUri::Stdin => Ok(vec![file::stdin_split()]),
+                #[allow(unreachable_patterns, reason = "reached where a feature is off")]
+                _ => Err(absent(&source.uri)),
+            }
+        })
+    }
+
+    fn open_source(&self, source: &SourceSpec, splits: &[Split]) -> Result<Box<dyn SourceReader>, ConnectorError> {
+        match SourceUri::parse(&source.uri)? {
+            #[cfg(feature = "kafka")]
+            SourceUri::Kafka(_) => Ok(Box::new(kafka::Reader::open(source, splits)?)),
+            #[cfg(feature = "file")]
+            SourceUri::File(_) | SourceUri::Stdin => Ok(Box::new(file::Reader::open(splits))),
+            #[allow(unreachable_patterns, reason = "reached where a feature is off")]
+            _ => Err(absent(&source.uri)),
+        }
+    }
+
+    fn check_sink<'a>(&'a self, sink: &'a SinkSpec) -> PortFuture<'a, ()> {
+        Box::pin(async move {
+            match SinkUri::parse(&sink.uri)? {
+                #[cfg(feature = "postgres")]
+                SinkUri::Postgres(_) => postgres::check(sink).await,
+                #[cfg(feature = "file")]
+                SinkUri::Csv(path) | SinkUri::JsonLines(path) => {
+                    let path = path.to_owned();
+                    self.blocking(move || Ok(file::check_writable(&path)?)).await
+                }
+                #[cfg(feature = "file")]
+                SinkUri::Stdout => Ok(()),
+                #[allow(unreachable_patterns, reason = "reached where a feature is off")]
+                _ => Err(absent(&sink.uri)),
+            }
+        })
+    }
+
+    fn open_sink(&self, sink: &SinkSpec) -> Result<Box<dyn SinkWriter>, ConnectorError> {
+        match SinkUri::parse(&sink.uri)? {
+            #[cfg(feature = "postgres")]
+            SinkUri::Postgres(_) => Ok(Box::new(postgres::Writer::open(sink, self.runtime.clone())?)),
+            #[cfg(feature = "file")]
+            SinkUri::Csv(path) => Ok(file::create(path, file::Format::Csv, &sink.columns)?),
+            #[cfg(feature = "file")]
+            SinkUri::JsonLines(path) => Ok(file::create(path, file::Format::JsonLines, &sink.columns)?),
+            #[cfg(feature = "file")]
+            SinkUri::Stdout => Ok(file::stdout(&sink.columns)),
+            #[allow(unreachable_patterns, reason = "reached where a feature is off")]
+            _ => Err(absent(&sink.uri)),
+        }
+    }
+}
+
+#[allow(dead_code, reason = "unused where every feature is on")]
+fn absent(uri: &str) -> ConnectorError {
+    let scheme = uri.split(':').next().unwrap_or(uri);
+    ConnectorError::new(
+        stream_runtime::connector::ConnectorErrorKind::Invalid,
+        format!("this build has no connector for `{scheme}:`; build it with the crate feature of that name"),
+    )
+}

@@ -1,0 +1,139 @@
+//! What can go wrong with a file, in words for the person who named it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use stream_runtime::connector::{ConnectorError, ConnectorErrorKind};
+
+use super::lines::MAX_LINE_BYTES;
+
+/// A file that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The URI ends at its scheme.
+    #[error("the URI names no file; write `{scheme}:PATH`")]
+    NoPath {
+        /// The URI's scheme.
+        scheme: &'static str,
+    },
+    /// No such file.
+    #[error("no file `{}`; check the path", .0.display())]
+    NotFound(PathBuf),
+    /// A pattern that fits nothing.
+    #[error("no file matches `{0}`; check the folder and the pattern")]
+    NoMatch(String),
+    /// No folder to write into.
+    #[error("no folder `{}` to write `{}` in; create it, or choose another path", .folder.display(), .path.display())]
+    NoFolder {
+        /// What is missing.
+        folder: PathBuf,
+        /// What was to be written.
+        path: PathBuf,
+    },
+    /// A folder where a file is needed.
+    #[error("`{}` is a folder; name a file in it, or several by a pattern such as `{}`", .0.display(), .0.join("*.jsonl").display())]
+    IsFolder(PathBuf),
+    /// The operating system refuses access.
+    #[error("not allowed to {action} `{}`; change its permissions, or choose another path", .path.display())]
+    Denied {
+        /// What was tried.
+        action: Action,
+        /// On which file.
+        path: PathBuf,
+    },
+    /// A line that no record can be.
+    #[error("line {line} of `{}` is longer than {} MiB; is it a file of JSON lines?", .path.display(), MAX_LINE_BYTES >> 20)]
+    LineTooLong {
+        /// The file.
+        path: PathBuf,
+        /// Counted from one.
+        line: u64,
+    },
+    /// Compressed data that does not decompress.
+    #[error("`{}` cannot be decompressed beyond line {line}; it is cut off or damaged, so copy it again", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The last line that was read.
+        line: u64,
+        /// In the decompressor's words.
+        source: io::Error,
+    },
+    /// Whoever reads our output stopped reading.
+    #[error("nobody reads standard output any more; the rest of the rows was not written")]
+    OutputClosed,
+    /// Anything else the operating system says.
+    #[error("cannot {action} `{}`", .path.display())]
+    Io {
+        /// What was tried.
+        action: Action,
+        /// On which file.
+        path: PathBuf,
+        /// In the operating system's words.
+        source: io::Error,
+    },
+}
+
+/// What was tried on a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Reading.
+    Read,
+    /// Writing, or creating.
+    Write,
+}
+
+impl Error {
+    /// The failure of an operation on `path`.
+    pub(super) fn io(action: Action, path: &Path, source: io::Error) -> Self {
+        let path = path.to_path_buf();
+        match source.kind() {
+            io::ErrorKind::NotFound => Error::NotFound(path),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Error::Denied { action, path },
+            io::ErrorKind::IsADirectory => Error::IsFolder(path),
+            io::ErrorKind::BrokenPipe => Error::OutputClosed,
+            _ => Error::Io { action, path, source },
+        }
+    }
+
+    fn kind(&self) -> ConnectorErrorKind {
+        match self {
+            Error::NoPath { .. } => ConnectorErrorKind::Invalid,
+            Error::NotFound(_) | Error::NoMatch(_) | Error::NoFolder { .. } | Error::IsFolder(_) => {
+                ConnectorErrorKind::NotFound
+            }
+            Error::Denied { .. } => ConnectorErrorKind::Denied,
+            Error::LineTooLong { .. } | Error::Damaged { .. } | Error::OutputClosed | Error::Io { .. } => {
+                ConnectorErrorKind::Failed
+            }
+        }
+    }
+}
+
+impl From<Error> for ConnectorError {
+    fn from(error: Error) -> Self {
+        let (kind, message) = (error.kind(), error.to_string());
+        match error {
+            Error::Damaged { source, .. } | Error::Io { source, .. } => {
+                ConnectorError::caused_by(kind, message, source)
+            }
+            Error::NoPath { .. }
+            | Error::NotFound(_)
+            | Error::NoMatch(_)
+            | Error::NoFolder { .. }
+            | Error::IsFolder(_)
+            | Error::Denied { .. }
+            | Error::LineTooLong { .. }
+            | Error::OutputClosed => ConnectorError::new(kind, message),
+        }
+    }
+}
+
+impl std::fmt::Display for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Action::Read => "read",
+            Action::Write => "write",
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! Many messages from librdkafka by one call.
+//!
+//! `rd_kafka_consume_batch_queue` costs 200 ns of CPU a message where `BaseConsumer::poll` costs 450 to 550, but rdkafka
+//! does not wrap it. This is the only module with `unsafe`, and it does nothing else: it hands out messages as borrowed
+//! slices, destroys each one on every path, and closes the consumer within a limit.
+//!
+//! While only batches are read, librdkafka's error events reach the log callback and not the queue's reader, which is
+//! where [`Connection`] takes them from. Nothing must be committed asynchronously through this consumer: the reply would
+//! arrive as a kind of event that the batch call cannot return, and librdkafka would abort.
+//!
+//! Tested with the reader, against a broker.
+#![allow(unsafe_code, reason = "rdkafka has no safe form of rd_kafka_consume_batch_queue")]
+
+use std::ffi::{CString, c_int};
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+use std::slice;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::Duration;
+
+use rdkafka::bindings::{
+    rd_kafka_consume_batch_queue, rd_kafka_get_watermark_offsets, rd_kafka_message_destroy, rd_kafka_message_t,
+    rd_kafka_queue_destroy, rd_kafka_queue_get_consumer, rd_kafka_queue_t, rd_kafka_resp_err_t,
+};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use super::connection::Connection;
+
+/// Messages taken at once: enough that the calls cost nothing, and a bound on what one poll decodes.
+const BATCH: usize = 1024;
+
+/// How long dropping may take. Closing can hang (rust-rdkafka #453, librdkafka #4674); then the client is left behind.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// A consumer of one topic with its queue.
+pub(super) struct BatchQueue {
+    /// `None` only while it is dropped.
+    consumer: Option<BaseConsumer<Connection>>,
+    queue: NonNull<rd_kafka_queue_t>,
+    topic: CString,
+    messages: Vec<*mut rd_kafka_message_t>,
+}
+
+// SAFETY: librdkafka's handles may be used from any thread. `messages` is empty but for the lifetime of a `Batch`, which
+// borrows the queue and is not `Send` itself.
+unsafe impl Send for BatchQueue {}
+
+/// What was received; dropping it gives the memory back.
+pub(super) struct Batch<'a> {
+    messages: &'a mut Vec<*mut rd_kafka_message_t>,
+}
+
+/// A message of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Message<'a> {
+    /// A record.
+    Record {
+        /// Its partition.
+        partition: i32,
+        /// Its offset.
+        offset: u64,
+        /// Its value; `None` for a tombstone.
+        payload: Option<&'a [u8]>,
+    },
+    /// The end of a partition, for now.
+    End {
+        /// Its partition.
+        partition: i32,
+        /// The offset that the next record will have, at least.
+        offset: u64,
+    },
+    /// Something went wrong.
+    Failure {
+        /// With which partition; `None` if it concerns the client as a whole.
+        partition: Option<i32>,
+        /// The offset it happened at, if it says so.
+        offset: Option<u64>,
+        /// A `rd_kafka_resp_err_t`, as a number because brokers may send codes that this version has no name for.
+        code: i32,
+        /// In librdkafka's words.
+        words: &'a [u8],
+    },
+}
+
+impl BatchQueue {
+    /// Takes over a consumer, which must have a `group.id`; `None` if it has no queue.
+    pub(super) fn new(consumer: BaseConsumer<Connection>, topic: &str) -> Option<Self> {
+        let topic = CString::new(topic).ok()?;
+        // SAFETY: the client is alive. The reference to its queue is given back in `drop`, before the client goes.
+        let queue = unsafe { rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
+        let queue = NonNull::new(queue)?;
+        Some(BatchQueue { consumer: Some(consumer), queue, topic, messages: Vec::with_capacity(BATCH) })
+    }
+
+    /// The consumer, for everything but reading.
+    pub(super) fn consumer(&self) -> &BaseConsumer<Connection> {
+        self.consumer.as_ref().expect("it is there until the queue is dropped")
+    }
+
+    /// Waits up to `max_wait` for a first message and takes what is there with it.
+    pub(super) fn receive(&mut self, max_wait: Duration) -> Batch<'_> {
+        // With a time limit the call would wait for a full batch, so it is only given one to wait for a single message.
+        self.take(BATCH, Duration::ZERO);
+        if self.messages.is_empty() && !max_wait.is_zero() {
+            self.take(1, max_wait);
+            if !self.messages.is_empty() {
+                self.take(BATCH - 1, Duration::ZERO);
+            }
+        }
+        Batch { messages: &mut self.messages }
+    }
+
+    /// The offset that follows a partition's last record, as the last fetch told; asks nobody.
+    pub(super) fn known_end(&self, partition: i32) -> Option<u64> {
+        let (mut low, mut high) = (-1, -1);
+        // SAFETY: the client is alive, the topic is a C string, and both results are written to our own variables.
+        let code = unsafe {
+            rd_kafka_get_watermark_offsets(
+                self.consumer().client().native_ptr(),
+                self.topic.as_ptr(),
+                partition,
+                &raw mut low,
+                &raw mut high,
+            )
+        };
+        let is_known = code == rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+        u64::try_from(high).ok().filter(|_| is_known)
+    }
+
+    /// Appends up to `max` messages.
+    fn take(&mut self, max: usize, max_wait: Duration) {
+        let wait_ms = c_int::try_from(max_wait.as_millis()).unwrap_or(c_int::MAX);
+        let held = self.messages.len();
+        self.messages.resize(held + max, ptr::null_mut());
+        // SAFETY: the queue is alive, and there is room for `max` pointers behind the `held` ones.
+        let count = unsafe {
+            rd_kafka_consume_batch_queue(self.queue.as_ptr(), wait_ms, self.messages.as_mut_ptr().add(held), max)
+        };
+        // A negative count is an error that this call, on a queue, does not have; nothing was taken then.
+        self.messages.truncate(held + usize::try_from(count).unwrap_or(0));
+    }
+}
+
+impl Batch<'_> {
+    /// The messages in their order, which is that of their offsets within each partition.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Message<'_>> {
+        // SAFETY: every pointer is a message that we own until the batch is dropped, which the borrow outlasts.
+        self.messages.iter().map(|&message| unsafe { Message::read(message, PhantomData) })
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        for message in self.messages.drain(..) {
+            // SAFETY: each message was received once, is ours, and is destroyed only here.
+            unsafe { rd_kafka_message_destroy(message) };
+        }
+    }
+}
+
+impl<'a> Message<'a> {
+    /// # Safety
+    /// `message` must be a message from librdkafka that lives for `'a`.
+    unsafe fn read(message: *const rd_kafka_message_t, _lifetime: PhantomData<&'a ()>) -> Self {
+        const END: i32 = rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF as i32;
+        // SAFETY: the message is alive. Its code is read as the number it is in C: the enum of the bindings would be
+        // invalid with a code that it does not list.
+        let code = unsafe { (&raw const (*message).err).cast::<i32>().read() };
+        // SAFETY: as above; these are plain numbers and pointers, valid whatever their value.
+        let (partition, offset, payload, length, topic) =
+            unsafe { ((*message).partition, (*message).offset, (*message).payload, (*message).len, (*message).rkt) };
+        // SAFETY: librdkafka says that `length` bytes stand at `payload`, unchanged until the message is destroyed.
+        let payload = (!payload.is_null()).then(|| unsafe { slice::from_raw_parts(payload.cast::<u8>(), length) });
+        let offset = u64::try_from(offset).ok();
+        match code {
+            0 => Message::Record { partition, offset: offset.unwrap_or(0), payload },
+            END => Message::End { partition, offset: offset.unwrap_or(0) },
+            _ => Message::Failure {
+                partition: (!topic.is_null()).then_some(partition),
+                offset,
+                code,
+                words: payload.unwrap_or_default(),
+            },
+        }
+    }
+}
+
+impl Drop for BatchQueue {
+    fn drop(&mut self) {
+        // SAFETY: this gives back the one reference that `new` took; the consumer is still alive.
+        unsafe { rd_kafka_queue_destroy(self.queue.as_ptr()) };
+        let Some(consumer) = self.consumer.take() else { return };
+        let (is_closed, closed) = sync_channel::<()>(1);
+        let close = move || {
+            drop(consumer);
+            drop(is_closed);
+        };
+        // The channel is closed when the consumer is; nothing is ever sent. If no thread can be had, the consumer was
+        // dropped with the closure, which is as good.
+        if thread::Builder::new().name("kafka-close".to_owned()).spawn(close).is_ok() {
+            let waited = closed.recv_timeout(CLOSE_WITHIN);
+            if waited == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                tracing::warn!(within = ?CLOSE_WITHIN, "a Kafka client does not close; leaving it behind");
+            }
+        }
+    }
+}

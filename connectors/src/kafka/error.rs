@@ -1,0 +1,173 @@
+//! What can go wrong with Kafka, in words for the person who named the topic.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use stream_runtime::connector::{ConnectorError, ConnectorErrorKind};
+
+use super::settings::SettingsError;
+
+/// Kafka cannot be used as asked, or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// See there.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The broker does not answer.
+    #[error("cannot reach Kafka at `{brokers}`; check the address, and that the broker runs and can be reached from here")]
+    Unreachable {
+        /// The addresses asked.
+        brokers: String,
+        /// In the client's words.
+        source: ClientWords,
+    },
+    /// The TLS handshake fails.
+    #[error("no TLS connection to Kafka at `{brokers}`; check `security.protocol`, the port and `ssl.ca.location`")]
+    Tls {
+        /// The addresses asked.
+        brokers: String,
+        /// In the client's words.
+        source: ClientWords,
+    },
+    /// The credentials are refused.
+    #[error("Kafka at `{brokers}` refuses the credentials; check the key and the secret")]
+    Refused {
+        /// The addresses asked.
+        brokers: String,
+        /// In the client's words.
+        source: ClientWords,
+    },
+    /// No such topic.
+    #[error("no topic `{topic}` at {brokers}; create it or check --source")]
+    NoTopic {
+        /// Its name.
+        topic: String,
+        /// The addresses asked.
+        brokers: String,
+    },
+    /// The credentials are good, but not for this.
+    #[error("not allowed to use topic `{topic}` (or the consumer group) at {brokers}; ask for the right to read it")]
+    NotAuthorized {
+        /// Its name.
+        topic: String,
+        /// The addresses asked.
+        brokers: String,
+    },
+    /// Not the name of a partition of this topic.
+    #[error("split `{split}` is no partition of topic `{topic}`")]
+    ForeignSplit {
+        /// The split's name.
+        split: String,
+        /// The topic's.
+        topic: String,
+    },
+    /// The records from there on were deleted before they were read, or the topic was made anew.
+    #[error(
+        "offset {offset} of `{split}` is not in the topic (any more): records were deleted before they were read, or the \
+         topic was made anew; submit the job again with the --from that you want"
+    )]
+    OffsetOutOfRange {
+        /// The partition.
+        split: String,
+        /// The offset asked for.
+        offset: u64,
+    },
+    /// The topic vanished while it was read.
+    #[error("topic `{topic}` is gone from {brokers}; it was deleted while the job read it")]
+    TopicGone {
+        /// Its name.
+        topic: String,
+        /// The addresses asked.
+        brokers: String,
+    },
+    /// Anything else that goes wrong while reading a partition.
+    #[error("cannot read `{split}`")]
+    Read {
+        /// The partition.
+        split: String,
+        /// In the client's words.
+        source: ClientWords,
+    },
+    /// Messages that were not delivered.
+    #[error("{failed} of {sent} messages for topic `{topic}` were not delivered")]
+    NotDelivered {
+        /// How many.
+        failed: u64,
+        /// Of how many.
+        sent: u64,
+        /// Where to.
+        topic: String,
+        /// Why the first was not, in the client's words.
+        source: ClientWords,
+    },
+    /// Another failure of the client library.
+    #[error("cannot {action} at {brokers}")]
+    Client {
+        /// What was tried.
+        action: &'static str,
+        /// The addresses asked.
+        brokers: String,
+        /// In the client's words.
+        source: KafkaError,
+    },
+}
+
+/// What librdkafka says about a failure.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ClientWords(pub String);
+
+impl Error {
+    /// Wraps what librdkafka reported of an attempt to `action`.
+    pub(super) fn client(action: &'static str, brokers: &str) -> impl FnOnce(KafkaError) -> Error {
+        let brokers = brokers.to_owned();
+        move |source| Error::Client { action, brokers, source }
+    }
+
+    fn kind(&self) -> ConnectorErrorKind {
+        match self {
+            Error::Settings(_) | Error::ForeignSplit { .. } => ConnectorErrorKind::Invalid,
+            Error::Unreachable { .. } | Error::Tls { .. } => ConnectorErrorKind::Unreachable,
+            Error::Refused { .. } | Error::NotAuthorized { .. } => ConnectorErrorKind::Denied,
+            Error::NoTopic { .. } | Error::TopicGone { .. } => ConnectorErrorKind::NotFound,
+            Error::OffsetOutOfRange { .. } => ConnectorErrorKind::Mismatch,
+            Error::Read { .. } | Error::NotDelivered { .. } | Error::Client { .. } => ConnectorErrorKind::Failed,
+        }
+    }
+}
+
+impl From<Error> for ConnectorError {
+    fn from(error: Error) -> Self {
+        let (kind, message) = (error.kind(), error.to_string());
+        match error {
+            Error::Unreachable { source, .. }
+            | Error::Tls { source, .. }
+            | Error::Refused { source, .. }
+            | Error::Read { source, .. }
+            | Error::NotDelivered { source, .. } => ConnectorError::caused_by(kind, message, source),
+            Error::Client { source, .. } => ConnectorError::caused_by(kind, message, source),
+            Error::Settings(_)
+            | Error::NoTopic { .. }
+            | Error::NotAuthorized { .. }
+            | Error::ForeignSplit { .. }
+            | Error::OffsetOutOfRange { .. }
+            | Error::TopicGone { .. } => ConnectorError::new(kind, message),
+        }
+    }
+}
+
+/// Whether a failed request for a topic says that there is none.
+pub(super) fn is_no_topic(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownPartition
+    )
+}
+
+/// Whether a failed request says that the credentials do not suffice.
+pub(super) fn is_not_authorized(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+    )
+}

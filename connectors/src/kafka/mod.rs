@@ -1,0 +1,25 @@
+//! Kafka as a source, and what tools and tests need of it: topics, offsets, producing.
+//!
+//! Splits are partitions, which the jobmanager hands out: consumer groups are not used to spread them, and offsets are
+//! committed nowhere in this step. Everything that blocks says so; the reader belongs on a thread of its own.
+//!
+//! `unsafe` is confined to [`batch_queue`]. Tests: beside the code for settings, and `tests/kafka.rs` against `devbroker`;
+//! the end-to-end tests repeat them against Apache Kafka.
+
+mod admin;
+mod batch_queue;
+mod connection;
+mod discover;
+mod error;
+mod lookup;
+mod producer;
+mod reader;
+mod settings;
+
+pub use admin::Admin;
+pub use discover::discover;
+pub use error::{ClientWords, Error};
+pub use lookup::{Lookup, Offsets};
+pub use producer::{Deliveries, Producer};
+pub use reader::Reader;
+pub use settings::{ALLOWED_SETTINGS, ClientSettings, SettingsError, TopicSettings};
