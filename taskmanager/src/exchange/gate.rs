@@ -141,21 +141,26 @@ impl Gate {
     pub(crate) fn wait_for_room(&self, channel: usize, message: &Message, max_wait: Duration) {
         let charge = self.charge(message);
         let state = self.lock();
-        let is_full = |state: &mut State| {
-            !state.is_closed && state.channels[channel].charged + charge > self.channel_bytes
-        };
+        let is_full =
+            |state: &mut State| !state.is_closed && state.channels[channel].charged + charge > self.channel_bytes;
         let waited = self.room.wait_timeout_while(state, max_wait, is_full);
         drop(waited.expect(NO_PANIC));
     }
 
     /// Holds a channel back: what it holds stays until [`Gate::unblock_all`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "barrier alignment (issue 3) is its first caller"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "barrier alignment, which comes with checkpoints, is its first caller")
+    )]
     pub(crate) fn block(&self, channel: usize) {
         self.lock().channels[channel].is_blocked = true;
     }
 
     /// Lets every channel go on.
-    #[cfg_attr(not(test), expect(dead_code, reason = "barrier alignment (issue 3) is its first caller"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "barrier alignment, which comes with checkpoints, is its first caller")
+    )]
     pub(crate) fn unblock_all(&self) {
         self.lock().channels.iter_mut().for_each(|channel| channel.is_blocked = false);
         self.input.notify_one();
@@ -195,18 +200,20 @@ impl Gate {
         Ok(())
     }
 
-    /// The bytes that the remote upstream subtask of a channel may send from now on, once there are any; `None` once it
-    /// needs no more, because it has ended or the gate is closed.
-    pub(crate) fn poll_credit(&self, channel: usize, context: &mut Context<'_>) -> Poll<Option<usize>> {
+    /// What the remote upstream subtask of a channel is to be told, once there is anything.
+    pub(crate) fn poll_credit(&self, channel: usize, context: &mut Context<'_>) -> Poll<Credit> {
         let mut state = self.lock();
         let is_closed = state.is_closed;
         let channel = &mut state.channels[channel];
         let is_worth_a_grant = channel.is_worth_a_grant(self.channel_bytes);
-        let Some(remote) = channel.remote.as_mut().filter(|_| !channel.has_ended && !is_closed) else {
-            return Poll::Ready(None);
+        if channel.has_ended {
+            return Poll::Ready(Credit::Ended);
+        }
+        let Some(remote) = channel.remote.as_mut().filter(|_| !is_closed) else {
+            return Poll::Ready(Credit::Closed);
         };
         if is_worth_a_grant {
-            return Poll::Ready(Some(std::mem::take(&mut remote.ungranted)));
+            return Poll::Ready(Credit::Grant(std::mem::take(&mut remote.ungranted)));
         }
         remote.waker = Some(context.waker().clone());
         Poll::Pending
@@ -227,8 +234,20 @@ impl Gate {
     }
 }
 
+/// What a remote upstream subtask is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Credit {
+    /// It may send this many bytes more.
+    Grant(usize),
+    /// It has sent its end, and that was received.
+    Ended,
+    /// The attempt was canceled.
+    Closed,
+}
+
 /// Two streams for the same channel.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the channel is open already")]
 pub(crate) struct AlreadyAttached;
 
 const NO_PANIC: &str = "no code panics while it holds a gate";

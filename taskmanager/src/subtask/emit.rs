@@ -61,9 +61,7 @@ impl Emitter {
         self.send_all();
         let told = match progress {
             Progress::Idle => Told { is_idle: true, ..self.told },
-            Progress::Active(watermark) => {
-                Told { watermark: watermark.max(self.told.watermark), is_idle: false }
-            }
+            Progress::Active(watermark) => Told { watermark: watermark.max(self.told.watermark), is_idle: false },
         };
         if told != self.told {
             self.told = told;

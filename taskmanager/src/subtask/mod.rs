@@ -79,9 +79,6 @@ pub(crate) enum TaskError {
     /// The job's or the connector's code panicked; the message was logged with its place.
     #[error("panicked: {0}")]
     Panicked(String),
-    /// The thread could not be started.
-    #[error("no thread could be started for the task")]
-    Thread(#[source] std::io::Error),
 }
 
 impl Step {

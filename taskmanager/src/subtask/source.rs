@@ -171,7 +171,6 @@ impl Ingest {
         self.emitter.send_end();
         self.counters.update_splits(|progress| self.splits.report(progress));
     }
-
 }
 
 impl SourceVisitor for Ingest {

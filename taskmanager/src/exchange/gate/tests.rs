@@ -31,7 +31,7 @@ fn pop(gate: &Gate) -> Option<(usize, Message)> {
     }
 }
 
-fn credit(gate: &Gate, channel: usize) -> Poll<Option<usize>> {
+fn credit(gate: &Gate, channel: usize) -> Poll<Credit> {
     gate.poll_credit(channel, &mut Context::from_waker(Waker::noop()))
 }
 
@@ -135,29 +135,29 @@ fn credit_is_first_the_whole_channel_then_what_the_consumer_takes() {
     let gate = Gate::new(1, 1000);
     gate.attach_remote(0).unwrap();
     assert_eq!(gate.attach_remote(0), Err(AlreadyAttached));
-    assert_eq!(credit(&gate, 0), Poll::Ready(Some(1000)));
+    assert_eq!(credit(&gate, 0), Poll::Ready(Credit::Grant(1000)));
     assert_eq!(credit(&gate, 0), Poll::Pending);
     let bytes = events(400).bytes();
     gate.try_push(0, events(400)).unwrap();
     gate.try_push(0, events(400)).unwrap();
     assert_eq!(credit(&gate, 0), Poll::Pending, "nothing was taken yet");
     pop(&gate).unwrap();
-    assert_eq!(credit(&gate, 0), Poll::Ready(Some(bytes)));
+    assert_eq!(credit(&gate, 0), Poll::Ready(Credit::Grant(bytes)));
     pop(&gate).unwrap();
-    assert_eq!(credit(&gate, 0), Poll::Ready(Some(bytes)));
+    assert_eq!(credit(&gate, 0), Poll::Ready(Credit::Grant(bytes)));
 }
 
 #[test]
 fn small_returns_are_granted_once_the_channel_is_empty() {
     let gate = Gate::new(1, 10_000);
     gate.attach_remote(0).unwrap();
-    assert_eq!(credit(&gate, 0), Poll::Ready(Some(10_000)));
+    assert_eq!(credit(&gate, 0), Poll::Ready(Credit::Grant(10_000)));
     gate.try_push(0, watermark(1)).unwrap();
     gate.try_push(0, watermark(2)).unwrap();
     pop(&gate).unwrap();
     assert_eq!(credit(&gate, 0), Poll::Pending);
     pop(&gate).unwrap();
-    assert_eq!(credit(&gate, 0), Poll::Ready(Some(128)));
+    assert_eq!(credit(&gate, 0), Poll::Ready(Credit::Grant(128)));
 }
 
 #[test]
@@ -165,5 +165,5 @@ fn ended_channel_needs_no_more_credit() {
     let gate = Gate::new(1, 1000);
     gate.attach_remote(0).unwrap();
     gate.try_push(0, Message::End).unwrap();
-    assert_eq!(credit(&gate, 0), Poll::Ready(None));
+    assert_eq!(credit(&gate, 0), Poll::Ready(Credit::Ended));
 }

@@ -152,8 +152,7 @@ fn source_is_idle_once_all_its_splits_are_and_wakes_before_the_next_event() {
 #[test]
 fn time_without_room_downstream_does_not_make_a_split_idle() {
     // A gate of one message.
-    let mut f =
-        fixture_with_room(&["t/0", "t/1"], false, [Tell::Records(0, &["a@50"]), Tell::EndForNow(1)], 64);
+    let mut f = fixture_with_room(&["t/0", "t/1"], false, [Tell::Records(0, &["a@50"]), Tell::EndForNow(1)], 64);
     f.steps(2);
     assert_eq!(f.source.emitter_is_stuck(), Step::Backpressured);
     f.clock.advance(IDLE_TIMEOUT * 10);

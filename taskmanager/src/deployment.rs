@@ -1,0 +1,113 @@
+//! What the jobmanager asks this taskmanager to run.
+
+use std::collections::BTreeMap;
+
+use stream_core::ids::{AttemptNumber, JobId, StageIndex, SubtaskId, SubtaskIndex, TaskManagerId};
+use stream_core::key_group::KeyGroupRange;
+use stream_core::pipeline::{Pipeline, PipelineError, Split, StageKind};
+
+/// The subtasks of one attempt that this taskmanager is to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Deployment {
+    /// The job.
+    pub(crate) job_id: JobId,
+    /// Its try.
+    pub(crate) attempt: AttemptNumber,
+    /// The job's graph.
+    pub(crate) pipeline: Pipeline,
+    /// What runs here.
+    pub(crate) tasks: BTreeMap<SubtaskId, TaskDeployment>,
+    /// Where every subtask of the attempt runs.
+    pub(crate) locations: BTreeMap<SubtaskId, Location>,
+}
+
+/// One subtask to be run here.
+#[derive(Clone, Debug)]
+pub(crate) struct TaskDeployment {
+    /// The slot it takes.
+    pub(crate) slot: u32,
+    /// Operators: the key groups it owns.
+    pub(crate) key_groups: Option<KeyGroupRange>,
+    /// Sources: the splits it reads.
+    pub(crate) splits: Vec<Split>,
+}
+
+/// Where a subtask runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Location {
+    /// The taskmanager.
+    pub(crate) taskmanager: TaskManagerId,
+    /// Its exchange, `HOST:PORT`.
+    pub(crate) exchange_address: String,
+}
+
+/// A deployment that cannot be run.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DeploymentError {
+    /// The graph is not one.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// A subtask that the graph does not have.
+    #[error("the pipeline has no subtask {0:?}")]
+    NoSuchSubtask(SubtaskId),
+    /// A neighbour's place is not told.
+    #[error("it is not said where {0} runs")]
+    NoLocation(String),
+    /// An operator without state of its own.
+    #[error("it is not said which key groups {0} owns")]
+    NoKeyGroups(String),
+}
+
+impl Deployment {
+    /// Checks what wiring and building rely on.
+    ///
+    /// # Errors
+    /// If the graph, the tasks and the locations do not fit each other.
+    pub(crate) fn check(&self) -> Result<(), DeploymentError> {
+        self.pipeline.check()?;
+        for (&subtask, task) in &self.tasks {
+            let is_known = self.stages().any(|stage| stage == subtask.stage)
+                && subtask.index.0 < self.pipeline.stage_parallelism(subtask.stage);
+            if !is_known {
+                return Err(DeploymentError::NoSuchSubtask(subtask));
+            }
+            if self.kind(subtask) == StageKind::Operator && task.key_groups.is_none() {
+                return Err(DeploymentError::NoKeyGroups(self.name(subtask)));
+            }
+        }
+        let everywhere = self.stages().flat_map(|stage| self.subtasks(stage));
+        let mut missing = everywhere.filter(|subtask| !self.locations.contains_key(subtask));
+        missing.next().map_or(Ok(()), |subtask| Err(DeploymentError::NoLocation(self.name(subtask))))
+    }
+
+    /// What a subtask is called, for instance `window[1]`.
+    pub(crate) fn name(&self, subtask: SubtaskId) -> String {
+        let stage = self.pipeline.stages.get(subtask.stage.0 as usize);
+        format!("{}[{}]", stage.map_or("?", |stage| &stage.name), subtask.index)
+    }
+
+    /// What runs in a subtask's stage.
+    pub(crate) fn kind(&self, subtask: SubtaskId) -> StageKind {
+        self.pipeline.stages[subtask.stage.0 as usize].kind
+    }
+
+    /// The subtasks whose output a subtask takes, in the order of its gate's channels.
+    pub(crate) fn upstream(&self, subtask: SubtaskId) -> Vec<SubtaskId> {
+        let stage = subtask.stage.0.checked_sub(1).map(StageIndex);
+        stage.into_iter().flat_map(|stage| self.subtasks(stage)).collect()
+    }
+
+    /// The subtasks that take a subtask's output, in the order of its senders.
+    pub(crate) fn downstream(&self, subtask: SubtaskId) -> Vec<SubtaskId> {
+        let stage = self.stages().find(|stage| stage.0 == subtask.stage.0 + 1);
+        stage.into_iter().flat_map(|stage| self.subtasks(stage)).collect()
+    }
+
+    fn stages(&self) -> impl Iterator<Item = StageIndex> {
+        (0_u32..).take(self.pipeline.stages.len()).map(StageIndex)
+    }
+
+    fn subtasks(&self, stage: StageIndex) -> impl Iterator<Item = SubtaskId> + use<> {
+        (0..self.pipeline.stage_parallelism(stage)).map(move |index| SubtaskId { stage, index: SubtaskIndex(index) })
+    }
+}

@@ -1,0 +1,57 @@
+//! The settings of a taskmanager.
+
+use std::time::Duration;
+
+use stream_core::ids::TaskManagerId;
+
+/// What a user can turn. The parts (clock, connectors, listener) come beside it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The jobmanager, `HOST:PORT`.
+    pub jobmanager: String,
+    /// The name to register with; a taskmanager that comes back with the same name takes the old one's place.
+    pub id: TaskManagerId,
+    /// How many slots to offer.
+    pub slots: u32,
+    /// Where other taskmanagers reach this one's exchange, `HOST:PORT`.
+    pub advertised_exchange: String,
+    /// The bytes that may be in flight between two subtasks. Memory in flight is at most this times the number of pairs.
+    pub channel_bytes: usize,
+    /// How long an event may wait at its source for others to travel with.
+    pub linger: Duration,
+    /// How long canceled tasks may take to end before shutting down is given up.
+    pub shutdown_timeout: Duration,
+}
+
+impl Options {
+    /// [`Options::channel_bytes`] unless set: four full batches, so that both ends always have one in hand.
+    pub const DEFAULT_CHANNEL_BYTES: usize = 1 << 20;
+    /// [`Options::linger`] unless set: too short to be noticed, long enough that live traffic travels in batches.
+    pub const DEFAULT_LINGER: Duration = Duration::from_millis(5);
+    /// [`Options::shutdown_timeout`] unless set.
+    pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+    /// The defaults, for a taskmanager of this process with `slots` slots.
+    pub fn new(jobmanager: impl Into<String>, slots: u32, advertised_exchange: impl Into<String>) -> Self {
+        Options {
+            jobmanager: jobmanager.into(),
+            id: default_id(),
+            slots,
+            advertised_exchange: advertised_exchange.into(),
+            channel_bytes: Self::DEFAULT_CHANNEL_BYTES,
+            linger: Self::DEFAULT_LINGER,
+            shutdown_timeout: Self::DEFAULT_SHUTDOWN_TIMEOUT,
+        }
+    }
+}
+
+/// `HOSTNAME-PID`: different for each process of a cluster, and readable in `ps`.
+pub fn default_id() -> TaskManagerId {
+    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "taskmanager".to_owned());
+    TaskManagerId(format!("{hostname}-{}", std::process::id()))
+}
