@@ -333,6 +333,14 @@ mod tests {
     }
 
     #[test]
+    fn optional_section_leaves_nothing_behind_if_it_fails() {
+        let pattern = Pattern::compile("yyyy[-dd:]-MM").unwrap();
+        let february = 31 * DAY_MS;
+        assert_eq!(pattern.read("1970-02"), Some(february));
+        assert_eq!(pattern.read("1970-03:-02"), Some(february + 2 * DAY_MS));
+    }
+
+    #[test]
     fn patterns_beyond_the_supported_ones_are_refused() {
         assert_eq!(Pattern::compile("yyyyMMdd"), Err(PatternError::Adjacent));
         assert_eq!(Pattern::compile("EEE"), Err(PatternError::Letter('E', 3)));

@@ -315,6 +315,20 @@ mod tests {
     }
 
     #[test]
+    fn sequences_need_their_shape_and_no_more() {
+        let end = |text: &[u8]| {
+            let message = [b"\"", text, b"\""].concat();
+            Cursor::<false>::new(&message).quoted().map(|quoted| quoted.end).ok()
+        };
+        for good in [&b"\xc0\x80"[..], b"\xed\xa0\x80", b"\xf7\xbf\xbf\xbf", b"\xf0\x80\x80\x80x"] {
+            assert_eq!(end(good), Some(good.len() + 1), "{good:x?}");
+        }
+        for bad in [&b"\x80"[..], b"\xc3", b"\xe2\x82", b"\xf0\x9f\x98", b"\xf8\x80\x80\x80\x80", b"\xe9x\x80"] {
+            assert_eq!(end(bad), None, "{bad:x?}");
+        }
+    }
+
+    #[test]
     fn numbers_are_json_numbers() {
         for good in ["0", "-0", "10", "1.50", "1e3", "1E+3", "-0.0e-0"] {
             let mut cursor = Cursor::<true>::new(good.as_bytes());

@@ -18,6 +18,8 @@ mod error;
 mod number;
 mod record;
 mod rewrite;
+#[cfg(test)]
+mod tests;
 mod text;
 mod walk;
 

@@ -135,9 +135,10 @@ mod tests {
     }
 
     #[test]
-    fn overlong_sequences_mean_what_their_bits_say() {
+    fn sequences_out_of_range_mean_what_their_bits_say() {
         assert_eq!(decoded(b"\xc0\xaf"), "/");
         assert_eq!(decoded(b"\xe0\x80\xaf"), "/");
+        assert_eq!(decoded(b"\xf5\x80\x80\x80"), "??", "beyond Unicode: two low surrogates");
     }
 
     #[test]
