@@ -1,7 +1,8 @@
 //! One file for each group of requests: a decoded request in, a response out.
 //!
 //! Handlers are plain functions that may wait for the disk; only a fetch waits for anything else. Which versions of
-//! them are offered stands in [`crate::dispatch`]. Tested from outside, by the broker contract test in `e2e`.
+//! them are offered stands in [`crate::dispatch`]. Tested from outside by the broker contract
+//! test in `e2e`, and in `api/tests.rs` for what no ordinary client asks.
 
 pub(crate) mod admin;
 pub(crate) mod fetch;
@@ -9,6 +10,8 @@ pub(crate) mod list_offsets;
 pub(crate) mod metadata;
 pub(crate) mod offsets;
 pub(crate) mod produce;
+#[cfg(test)]
+mod tests;
 
 use std::error::Error;
 
