@@ -10,7 +10,7 @@
 //! The one pass over an object (`record`) asks a `cursor` for tokens; values that nest go through `walk`. The expensive
 //! question, whether the message is UTF-8, is asked once for all of it, after which the cursor only looks for quotes and
 //! backslashes, eight bytes at a time. Messages that are not strict UTF-8 take the same pass with a cursor that looks at
-//! every sequence. Nothing is recursive, and nothing is allocated for a message once the scratch space has grown.
+//! every sequence. Nothing is recursive, and once the scratch space has grown nothing is allocated for an ordinary message.
 
 mod cursor;
 mod encoding;
