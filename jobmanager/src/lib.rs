@@ -1,1 +1,93 @@
-//! Placeholder.
+//! The control plane: knows the taskmanagers and their slots, plans jobs over them, deploys, watches and cancels.
+//!
+//! [`start`] runs a jobmanager until it is told to stop; `main.rs` does so as a process of its own, `jobctl run` inside
+//! its own. What a job may do next is decided in [`stream_core::job`], who gets which slot in [`stream_core::slot`], what
+//! runs where in [`stream_core::plan`]; this crate is the thin layer that waits and talks:
+//!
+//! ```text
+//!  clients ──> grpc::client ──> submit ──┐                                ┌──> stream_core::{slot, plan, job}
+//!                                        ├──> handle ══> service (1 loop) ┤
+//!  taskmanagers <──> grpc::cluster ──────┘                                └──> effects ──> taskmanagers
+//! ```
+//!
+//! It knows no job type: a client sends a pipeline as data, and a taskmanager refuses a job that it does not have. It
+//! stores nothing: jobs end with their jobmanager.
+//!
+//! Unit tests stand beside the code; `tests/` speaks real gRPC to a whole jobmanager, with taskmanagers, sources and sinks
+//! played by the test.
+
+mod discovery;
+mod effects;
+mod grpc;
+mod handle;
+mod job_ids;
+mod jobs;
+mod options;
+mod protocol;
+mod redaction;
+mod service;
+mod submit;
+mod taskmanagers;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+
+pub use grpc::ServeError;
+pub use options::{Options, OptionsError};
+use stream_runtime::clock::Clock;
+use stream_runtime::connector::Connectors;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use job_ids::RandomJobIds;
+use service::{Parts, Service};
+use submit::Submitter;
+
+/// A jobmanager could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The settings contradict each other.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// There is nothing to make job ids from.
+    #[error("cannot open the system's generator of random numbers")]
+    JobIds(#[source] std::io::Error),
+    /// The port could not be served.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// Runs a jobmanager on `listener` until `shutdown`; then cancels all jobs, waits for them up to
+/// [`Options::drain_timeout`], and returns with every connection closed.
+///
+/// # Errors
+/// If it cannot begin, or cannot serve.
+pub async fn start(
+    options: Options,
+    connectors: Arc<dyn Connectors>,
+    clock: Arc<dyn Clock>,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    options.check()?;
+    let job_ids = Box::new(RandomJobIds::new().map_err(Error::JobIds)?);
+    let (service, handle) = Service::new(options, Parts { connectors: Arc::clone(&connectors), clock, job_ids });
+    let submitter = Submitter::new(handle.clone(), connectors, options.connector_timeout);
+    tracing::info!(address = listener.local_addr().ok().map(tracing::field::display), "jobmanager is up");
+
+    // The server outlives the service: while jobs are canceled, taskmanagers and watchers stay connected.
+    let stop_serving = CancellationToken::new();
+    let stop_service = shutdown.child_token();
+    let serving = async {
+        let served = grpc::serve(listener, &options, handle, submitter, stop_serving.clone()).await;
+        stop_service.cancel();
+        served
+    };
+    let working = async {
+        service.run(stop_service.clone()).await;
+        stop_serving.cancel();
+    };
+    let (served, ()) = tokio::join!(serving, working);
+    Ok(served?)
+}

@@ -1,0 +1,134 @@
+//! Carries out what jobs decide, in its order, and tells them what came of it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use stream_core::ids::{AttemptNumber, JobId, TaskManagerId};
+use stream_core::job::{Effect, Event, JobState};
+use stream_core::plan::PlannedTask;
+
+use crate::protocol::{Command, Deployment, TaskLocation, TaskRef};
+use crate::service::Service;
+
+/// Events that are still to be told, oldest first.
+type Events = VecDeque<(JobId, Event)>;
+
+impl Service {
+    /// Tells a job what happened and carries out all that follows from it.
+    pub(crate) fn apply(&mut self, job: JobId, event: Event) {
+        self.drain(VecDeque::from([(job, event)]));
+    }
+
+    /// A taskmanager is gone: its slots, its connection and its tasks. Nothing happens if it is not connected.
+    pub(crate) fn lose_taskmanager(&mut self, id: &TaskManagerId, reason: &str) {
+        let mut events = Events::new();
+        self.remove_taskmanager(id, reason, &mut events);
+        self.drain(events);
+    }
+
+    /// Sends a command that is no job's; a taskmanager that cannot take it is lost.
+    pub(crate) fn command(&mut self, id: &TaskManagerId, command: Command) {
+        if let Err(error) = self.taskmanagers.send(id, command) {
+            self.lose_taskmanager(id, &error.to_string());
+        }
+    }
+
+    fn drain(&mut self, mut events: Events) {
+        while let Some((job, event)) = events.pop_front() {
+            let now = self.steady();
+            let Some(record) = self.jobs.get_mut(job) else { continue };
+            let is_tick = event == Event::Tick;
+            let before = record.state();
+            let effects = record.job.on(now, event);
+            let after = record.state();
+            if before != after && !after.is_terminal() {
+                tracing::info!(job_id = %job, state = %after, "job state changed");
+            }
+            let is_unchanged = is_tick && effects.is_empty();
+            for effect in effects {
+                self.carry_out(job, effect, &mut events);
+            }
+            if !is_unchanged {
+                self.jobs.publish(job);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, job: JobId, effect: Effect, events: &mut Events) {
+        match effect {
+            Effect::Deploy { attempt, taskmanager } => {
+                let Some(deployment) = self.deployment(job, attempt, &taskmanager) else { return };
+                if self.send(&taskmanager, job, Command::Deploy(deployment), events) {
+                    events.push_back((job, Event::Deployed { attempt, taskmanager }));
+                }
+            }
+            Effect::AssignSplits { attempt, taskmanager, subtask, splits } => {
+                tracing::info!(job_id = %job, splits = splits.len(), "assigning new splits");
+                let task = TaskRef { job, attempt, subtask };
+                self.send(&taskmanager, job, Command::AssignSplits { task, splits }, events);
+            }
+            Effect::CancelTasks { attempt, taskmanager } => {
+                self.send(&taskmanager, job, Command::CancelTasks { job, attempt }, events);
+            }
+            Effect::Disconnect { taskmanager } => {
+                let timeout = self.options.job.cancel_timeout;
+                self.remove_taskmanager(
+                    &taskmanager,
+                    &format!("it did not cancel its tasks within {timeout:?}"),
+                    events,
+                );
+            }
+            Effect::ReleaseSlots => self.slots.release(job),
+            Effect::JobEnded { state, causes } => {
+                match state {
+                    JobState::Failed => tracing::warn!(job_id = %job, causes = causes.join(": "), "job failed"),
+                    _ => tracing::info!(job_id = %job, %state, "job ended"),
+                }
+                self.discovery.forget(job);
+                self.jobs.retire(job, self.clock.now());
+            }
+        }
+    }
+
+    /// Sends a job's command; where it cannot leave, the taskmanager is lost and the job is told so.
+    fn send(&mut self, id: &TaskManagerId, job: JobId, command: Command, events: &mut Events) -> bool {
+        let Err(error) = self.taskmanagers.send(id, command) else { return true };
+        let reason = error.to_string();
+        if !self.remove_taskmanager(id, &reason, events) {
+            // It was lost before the job held its slots: nobody else has told the job.
+            events.push_back((job, Event::TaskManagerLost { taskmanager: id.clone(), reason }));
+        }
+        false
+    }
+
+    fn remove_taskmanager(&mut self, id: &TaskManagerId, reason: &str, events: &mut Events) -> bool {
+        if !self.taskmanagers.remove(id) {
+            return false;
+        }
+        tracing::warn!(taskmanager = %id, reason, "lost taskmanager");
+        self.slots.remove(id);
+        for job in self.jobs.live() {
+            let (taskmanager, reason) = (id.clone(), reason.to_owned());
+            events.push_back((job, Event::TaskManagerLost { taskmanager, reason }));
+        }
+        true
+    }
+
+    fn deployment(&self, id: JobId, attempt: AttemptNumber, taskmanager: &TaskManagerId) -> Option<Deployment> {
+        let record = self.jobs.get(id)?;
+        let tasks = record.job.plan().tasks();
+        let location = |task: &PlannedTask| TaskLocation {
+            subtask: task.subtask,
+            taskmanager: task.slot.taskmanager.clone(),
+            // A taskmanager that was lost since the plan was made fails the job in a moment.
+            exchange_address: self.taskmanagers.exchange_address(&task.slot.taskmanager).unwrap_or_default().to_owned(),
+        };
+        Some(Deployment {
+            job: id,
+            attempt,
+            pipeline: Arc::clone(&record.pipeline),
+            tasks: tasks.iter().filter(|task| task.slot.taskmanager == *taskmanager).cloned().collect(),
+            locations: tasks.iter().map(location).collect(),
+        })
+    }
+}

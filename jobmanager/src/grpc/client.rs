@@ -1,0 +1,96 @@
+//! The service that clients use: `jobctl`, and whoever else speaks `client.proto`.
+
+use std::time::Duration;
+
+use proto::{required, v1};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status};
+
+use super::convert;
+use super::watching::{WAITING_DETAILS, watch_job};
+use crate::handle::Handle;
+use crate::submit::Submitter;
+
+/// The gRPC service `JobManager`.
+pub(super) struct Service {
+    handle: Handle,
+    submitter: Submitter,
+    watch_interval: Duration,
+    tasks: TaskTracker,
+}
+
+impl Service {
+    pub(super) fn new(handle: Handle, submitter: Submitter, watch_interval: Duration, tasks: TaskTracker) -> Self {
+        Service { handle, submitter, watch_interval, tasks }
+    }
+}
+
+#[tonic::async_trait]
+impl v1::job_manager_server::JobManager for Service {
+    type WatchJobStream = ReceiverStream<Result<v1::JobDetails, Status>>;
+
+    async fn submit_job(
+        &self,
+        request: Request<v1::SubmitJobRequest>,
+    ) -> Result<Response<v1::SubmitJobResponse>, Status> {
+        let v1::SubmitJobRequest { name, pipeline } = request.into_inner();
+        let pipeline = required(pipeline, "pipeline")?.try_into()?;
+        let id = self.submitter.submit(name, pipeline).await?;
+        Ok(Response::new(v1::SubmitJobResponse { job_id: id.to_string() }))
+    }
+
+    async fn list_jobs(&self, _: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
+        let jobs = self.handle.jobs().await?;
+        Ok(Response::new(v1::ListJobsResponse { jobs: jobs.iter().map(convert::summary).collect() }))
+    }
+
+    async fn describe_job(&self, request: Request<v1::DescribeJobRequest>) -> Result<Response<v1::JobDetails>, Status> {
+        let record = self.handle.job(request.into_inner().job).await??;
+        Ok(Response::new(convert::details(&record)))
+    }
+
+    async fn cancel_job(
+        &self,
+        request: Request<v1::CancelJobRequest>,
+    ) -> Result<Response<v1::CancelJobResponse>, Status> {
+        self.handle.cancel(request.into_inner().job).await?;
+        Ok(Response::new(v1::CancelJobResponse {}))
+    }
+
+    async fn watch_job(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+        let v1::WatchJobRequest { job, interval_ms } = request.into_inner();
+        let interval = if interval_ms == 0 { self.watch_interval } else { Duration::from_millis(interval_ms) };
+        let records = self.handle.watch(job).await??;
+        let (client, details) = mpsc::channel(WAITING_DETAILS);
+        self.tasks.spawn(watch_job(records, interval, client));
+        Ok(Response::new(ReceiverStream::new(details)))
+    }
+
+    async fn list_task_managers(
+        &self,
+        _: Request<v1::ListTaskManagersRequest>,
+    ) -> Result<Response<v1::ListTaskManagersResponse>, Status> {
+        let taskmanagers = self.handle.taskmanagers().await?.into_iter().map(convert::taskmanager).collect();
+        Ok(Response::new(v1::ListTaskManagersResponse { taskmanagers }))
+    }
+
+    async fn get_cluster_info(
+        &self,
+        _: Request<v1::GetClusterInfoRequest>,
+    ) -> Result<Response<v1::ClusterInfo>, Status> {
+        let cluster = self.handle.cluster().await?;
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Ok(Response::new(v1::ClusterInfo {
+            version: proto::VERSION.to_owned(),
+            started_ms: cluster.started.0,
+            taskmanagers: number(cluster.taskmanagers),
+            slots: cluster.slots.total,
+            free_slots: cluster.slots.free,
+            running_jobs: number(cluster.live_jobs),
+            rss_bytes: stream_runtime::memory::resident_bytes(),
+            pid: std::process::id(),
+        }))
+    }
+}

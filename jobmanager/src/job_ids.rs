@@ -1,0 +1,50 @@
+//! Where new job ids come from. Randomness is an input: tests give their own.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use stream_core::ids::JobId;
+
+/// Gives ids that no job has had.
+pub trait JobIds: Send {
+    /// The next one.
+    ///
+    /// # Errors
+    /// If the source of randomness fails.
+    fn next_id(&mut self) -> io::Result<JobId>;
+}
+
+/// 128 bits from the operating system's generator for each id.
+#[derive(Debug)]
+pub struct RandomJobIds {
+    urandom: File,
+}
+
+impl RandomJobIds {
+    /// Opens the generator.
+    ///
+    /// # Errors
+    /// If the system has none.
+    pub fn new() -> io::Result<Self> {
+        Ok(RandomJobIds { urandom: File::open("/dev/urandom")? })
+    }
+}
+
+impl JobIds for RandomJobIds {
+    fn next_id(&mut self) -> io::Result<JobId> {
+        let mut bytes = [0; 16];
+        self.urandom.read_exact(&mut bytes)?;
+        Ok(JobId(u128::from_le_bytes(bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_ids_differ() {
+        let mut ids = RandomJobIds::new().expect("the system has a generator");
+        assert_ne!(ids.next_id().expect("an id"), ids.next_id().expect("another"));
+    }
+}

@@ -1,0 +1,56 @@
+//! The last line of defence against a secret in a message: a client library may quote it, so every cause that comes from
+//! outside is searched for the job's secrets before it is kept, logged or shown.
+
+use stream_core::pipeline::Pipeline;
+
+/// What stands where a secret was.
+const REDACTED: &str = "<secret>";
+/// Shorter secrets are left alone: replacing every `a` would hide the message and tell the secret.
+const SHORTEST_SECRET_BYTES: usize = 4;
+
+/// The message without the secrets of the pipeline's source and sink.
+pub(crate) fn redact(mut message: String, pipeline: &Pipeline) -> String {
+    let secrets = pipeline.source.secrets.values().chain(pipeline.sink.secrets.values());
+    for secret in secrets.map(|secret| secret.expose()).filter(|text| text.len() >= SHORTEST_SECRET_BYTES) {
+        if message.contains(secret) {
+            message = message.replace(secret, REDACTED);
+        }
+    }
+    message
+}
+
+/// Whether a URI carries a user, or a password in its query. Specs are shown as they are, so they must not.
+pub(crate) fn has_credentials(uri: &str) -> bool {
+    let authority = uri.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?']).next().unwrap_or(rest));
+    let query = uri.split_once('?').map_or("", |(_, query)| query).to_ascii_lowercase();
+    authority.contains('@') || query.contains("password=")
+}
+
+#[cfg(test)]
+mod tests {
+    use stream_core::secret::Secret;
+
+    use super::*;
+    use crate::testing::pipeline;
+
+    #[test]
+    fn secrets_are_taken_out_wherever_they_stand() {
+        let mut pipeline = pipeline(1);
+        pipeline.sink.secrets.insert("password".to_owned(), Secret::new("hunter2"));
+        pipeline.source.secrets.insert("pin".to_owned(), Secret::new("1"));
+        assert_eq!(
+            redact("login hunter2@127.0.0.1 with `hunter2` refused".to_owned(), &pipeline),
+            "login <secret>@127.0.0.1 with `<secret>` refused"
+        );
+    }
+
+    #[test]
+    fn credentials_are_seen_in_authority_and_query_only() {
+        for uri in ["postgres://u:p@h/d", "kafka://u@h:1/t", "postgres://h/d?user=u&Password=p"] {
+            assert!(has_credentials(uri), "{uri}");
+        }
+        for uri in ["postgres://h:5432/d", "kafka://h:1,i:2/topic@2", "file:/home/me@work/x.jsonl", "stdin:"] {
+            assert!(!has_credentials(uri), "{uri}");
+        }
+    }
+}

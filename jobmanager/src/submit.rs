@@ -1,0 +1,136 @@
+//! What happens to a job before the service sees it: its source and its sink are asked, outside the service's loop, so that
+//! a slow Kafka holds up nobody but the one who submits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stream_core::ids::JobId;
+use stream_core::pipeline::{Pipeline, PipelineError};
+use stream_core::plan::slots_needed;
+use stream_core::slot::NoFreeSlot;
+use stream_runtime::connector::{ConnectorError, ConnectorErrorKind, Connectors, PortFuture, cause_chain};
+
+use crate::handle::{AcceptError, Handle, ShuttingDown, Submission};
+use crate::redaction::{has_credentials, redact};
+
+/// Checks jobs and hands them to the service.
+#[derive(Clone)]
+pub(crate) struct Submitter {
+    handle: Handle,
+    connectors: Arc<dyn Connectors>,
+    timeout: Duration,
+}
+
+/// A job that was refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SubmitError {
+    /// The name is not one.
+    #[error("`{0}` is not a job name: write 1 to 63 of `a-z`, `0-9`, `-` and `_`, beginning with a letter or a digit")]
+    Name(String),
+    /// The pipeline cannot run.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// A URI would show a password to everybody who describes the job.
+    #[error("the {0}'s URI holds a user or a password: pass them as settings of their own")]
+    CredentialsInUri(&'static str),
+    /// The source or the sink refused; the message is for the user.
+    #[error("{message}")]
+    Connector {
+        /// What can be done about it.
+        kind: ConnectorErrorKind,
+        /// The connector's own words and their causes, without secrets.
+        message: String,
+    },
+    /// The source or the sink did not answer.
+    #[error("the {part} `{uri}` did not answer within {timeout:?}: check that the jobmanager's machine can reach it")]
+    Timeout {
+        /// `source` or `sink`.
+        part: &'static str,
+        /// Which.
+        uri: String,
+        /// How long it was waited for.
+        timeout: Duration,
+    },
+    /// Too few slots are free.
+    #[error(transparent)]
+    NoFreeSlot(#[from] NoFreeSlot),
+    /// The service did not take it.
+    #[error(transparent)]
+    Accept(#[from] AcceptError),
+    /// The jobmanager stops.
+    #[error(transparent)]
+    ShuttingDown(#[from] ShuttingDown),
+}
+
+impl Submitter {
+    /// Gives connectors `timeout` for each answer.
+    pub(crate) fn new(handle: Handle, connectors: Arc<dyn Connectors>, timeout: Duration) -> Self {
+        Submitter { handle, connectors, timeout }
+    }
+
+    /// Checks everything that can be checked, then has the job deployed. An empty name: the job's own.
+    ///
+    /// # Errors
+    /// With what is wrong and what to do. Nothing was deployed then; a missing table may have been created.
+    ///
+    /// # Cancel safety
+    /// Dropping it before the service took the job submits nothing.
+    pub(crate) async fn submit(&self, name: String, pipeline: Pipeline) -> Result<JobId, SubmitError> {
+        let name = if name.is_empty() { pipeline.job.clone() } else { name };
+        check_name(&name)?;
+        pipeline.check()?;
+        for (part, uri) in [("source", &pipeline.source.uri), ("sink", &pipeline.sink.uri)] {
+            if has_credentials(uri) {
+                return Err(SubmitError::CredentialsInUri(part));
+            }
+        }
+        // Asked again when the job is taken; but a user without a slot should not wait for Kafka to hear so.
+        self.handle.check_free(slots_needed(&pipeline)).await??;
+        let discovering = self.connectors.discover(&pipeline.source);
+        let splits = self.ask("source", &pipeline.source.uri, discovering, &pipeline).await?;
+        let checking = self.connectors.check_sink(&pipeline.sink);
+        self.ask("sink", &pipeline.sink.uri, checking, &pipeline).await?;
+        Ok(self.handle.submit(Submission { name, pipeline, splits }).await?)
+    }
+
+    async fn ask<T>(
+        &self,
+        part: &'static str,
+        uri: &str,
+        answer: PortFuture<'_, T>,
+        pipeline: &Pipeline,
+    ) -> Result<T, SubmitError> {
+        let timeout = self.timeout;
+        match tokio::time::timeout(timeout, answer).await {
+            Ok(answer) => answer.map_err(|error| refusal(&error, pipeline)),
+            Err(_) => Err(SubmitError::Timeout { part, uri: uri.to_owned(), timeout }),
+        }
+    }
+}
+
+fn refusal(error: &ConnectorError, pipeline: &Pipeline) -> SubmitError {
+    let message = redact(cause_chain(error).join(": "), pipeline);
+    SubmitError::Connector { kind: error.kind, message }
+}
+
+fn check_name(name: &str) -> Result<(), SubmitError> {
+    let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let begins_well = name.bytes().next().is_some_and(is_word);
+    let goes_on_well = name.bytes().all(|b| is_word(b) || b == b'-' || b == b'_');
+    if begins_well && goes_on_well && name.len() <= 63 { Ok(()) } else { Err(SubmitError::Name(name.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_and_plain() {
+        for name in ["sessionize", "a", "0-1_2", &"x".repeat(63)] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for name in ["", "-a", "_a", "A", "a b", "a.b", "é", "a\n", &"x".repeat(64)] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+}
