@@ -12,19 +12,23 @@
 //! `tests/` for what needs real processes.
 
 pub mod apache_kafka;
+pub mod bench;
 pub mod cache;
 pub mod cluster;
 pub mod deadline;
 pub mod devbroker_process;
 pub mod env_file;
 pub mod kafka_probe;
+pub mod load;
 pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod program;
 pub mod psql;
+pub mod sessions;
 pub mod settings;
 pub mod state_dir;
 pub mod table;
+pub mod topic;
 pub mod traffic;
 pub mod user;

@@ -73,6 +73,17 @@ impl Plan {
         }
     }
 
+    /// Looks for our programs before the first of them is started.
+    pub(super) fn check_built(&self, settings: &Settings) -> Result<(), Error> {
+        let programs: &[&str] = match self {
+            Plan::Devbroker(_) => &["devbroker"],
+            Plan::ApacheKafka(_) | Plan::Postgres(_) => &[],
+            Plan::Jobmanager => &["jobmanager"],
+            Plan::Taskmanager(_) => &["taskmanager", "jobctl"],
+        };
+        programs.iter().try_for_each(|name| binary(settings, name).map(drop))
+    }
+
     /// The port it needs, and the variable that chooses another.
     pub(super) fn port(&self, settings: &Settings) -> Option<(u16, &'static str)> {
         match self {

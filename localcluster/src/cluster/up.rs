@@ -31,6 +31,7 @@ pub fn up(settings: &Settings, state: &StateDir) -> Result<Vec<Up>, Error> {
     let _lock = state.lock()?;
     let groups = plan(settings);
     for plan in groups.iter().flatten() {
+        plan.check_built(settings)?;
         check_port(plan, settings, state)?;
     }
     let mut all = Vec::new();

@@ -3,6 +3,7 @@
 //! Only the command line is here: reading it, and showing what the library did. Exit codes: 0 done, 1 failed, 2 usage.
 
 mod args;
+mod produce;
 mod run;
 mod show;
 

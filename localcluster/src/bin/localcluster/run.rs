@@ -5,13 +5,15 @@ use std::path::Path;
 use std::process::{Command as Process, ExitCode};
 
 use anyhow::{Context, Result};
+use localcluster::bench::Bench;
 use localcluster::cluster::{self, State};
 use localcluster::settings::{Kafka, Postgres, Settings};
 use localcluster::state_dir::StateDir;
+use localcluster::topic::Topic;
 use localcluster::traffic;
 
 use crate::args::{Args, Command, Output};
-use crate::show;
+use crate::{produce, show};
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let settings = settings(&args.project)?;
@@ -35,6 +37,14 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             let bytes = traffic::generate(&traffic::Plan { events, seed, ips: ips.get() }, &out)?;
             println!("{events} events, {} MB, in {}", bytes / 1_000_000, out.display());
         }
+        Command::Bench { events, seed, ips, parallelism, runs } => {
+            bench(&settings, &state, &traffic::Plan { events: events.get(), seed, ips: ips.get() }, parallelism, runs)?;
+        }
+        Command::Load { files, topic } => produce::load(&settings, &state, &files, topic.as_deref())?,
+        Command::Traffic { rate, duration, seed, ips, topic } => {
+            let live = traffic::Live { rate: rate.get(), duration, seed, ips: ips.get() };
+            produce::traffic(&settings, &state, live, topic.as_deref())?;
+        }
         _ => anyhow::bail!("not yet"),
     }
     Ok(ExitCode::SUCCESS)
@@ -48,6 +58,9 @@ fn settings(project: &Path) -> Result<Settings> {
 
 fn up(settings: &Settings, state: &StateDir) -> Result<()> {
     let components = cluster::up(settings, state)?;
+    if !matches!(settings.kafka, Kafka::Users(_)) {
+        produce::runtime()?.block_on(Topic::open_or_create(settings, state, &settings.topic))?;
+    }
     print!("{}", show::up(&components, settings));
     Ok(())
 }
@@ -67,6 +80,24 @@ fn status(state: &StateDir, output: Output) -> Result<()> {
             println!("{shown:#}");
         }
     }
+    Ok(())
+}
+
+/// A figure comes with its machine, data, commit and command; the best run is the one least disturbed.
+fn bench(settings: &Settings, state: &StateDir, plan: &traffic::Plan, parallelism: u16, runs: u16) -> Result<()> {
+    let jobctl = settings.bin_dir.join("jobctl");
+    let bench = Bench::prepare(&state.data("bench"), plan)?;
+    println!("machine: {}", show::machine());
+    println!("commit:  {}", show::commit(&settings.project));
+    println!("events:  {} in {} MB, seed {}, {} visitors", plan.events, bench.bytes / 1_000_000, plan.seed, plan.ips);
+    println!("command: jobctl run sessionize --gap 5m --parallelism {parallelism} --source file:… --sink csv:…");
+    let mut best = f64::INFINITY;
+    for number in 1..=runs {
+        let run = bench.run(&jobctl, parallelism)?;
+        best = best.min(run.cpu_s);
+        println!("run {number}:   {:.2} s of CPU, {} sessions", run.cpu_s, run.sessions);
+    }
+    println!("best:    {}", show::cost(best, plan.events));
     Ok(())
 }
 

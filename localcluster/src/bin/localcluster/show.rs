@@ -1,8 +1,11 @@
 //! What was done, as lines and tables for people.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use localcluster::cluster::{State, Status, Stopped, Up};
+use localcluster::program;
 use localcluster::settings::{Kafka, Postgres, Settings};
 use localcluster::table::{Align, Table};
 
@@ -75,6 +78,27 @@ pub(crate) fn stopped(components: &[Stopped]) -> String {
     lines.collect()
 }
 
+/// The processor and how many of it.
+pub(crate) fn machine() -> String {
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");
+    let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    format!("{count} × {}", model.trim_start_matches([' ', '\t', ':']))
+}
+
+/// The commit of the source, if git is here to tell.
+pub(crate) fn commit(project: &Path) -> String {
+    let said = program::run(Command::new("git").arg("-C").arg(project).args(["describe", "--always", "--dirty"]));
+    said.map_or_else(|_| "unknown".to_owned(), |said| said.trim().to_owned())
+}
+
+/// CPU time for each event, and its inverse.
+pub(crate) fn cost(cpu_s: f64, events: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "nobody benches 2^52 events")]
+    let events = events as f64;
+    format!("{:.3} µs of CPU for each event, {:.0} events for each CPU-second", cpu_s * 1e6 / events, events / cpu_s)
+}
+
 /// What belongs to the user; an address never shows a user or password.
 fn users_own(settings: &Settings) -> Vec<(&'static str, String)> {
     let kafka = match &settings.kafka {
@@ -96,7 +120,7 @@ fn without_login(url: &str) -> String {
 }
 
 /// A log in the project's folder is shown from there.
-fn short(log: &std::path::Path, settings: &Settings) -> String {
+fn short(log: &Path, settings: &Settings) -> String {
     let project = std::path::absolute(&settings.project).unwrap_or_default();
     log.strip_prefix(&project).unwrap_or(log).display().to_string()
 }
@@ -133,5 +157,6 @@ mod tests {
         assert_eq!(uptime(Duration::from_secs(3661)), "1h01m");
         assert_eq!(uptime(Duration::from_secs(90_000)), "1d01h");
         assert_eq!(megabytes(12_345_678), "12.3");
+        assert_eq!(cost(2.0, 2_000_000), "1.000 µs of CPU for each event, 1000000 events for each CPU-second");
     }
 }
