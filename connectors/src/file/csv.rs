@@ -99,7 +99,8 @@ mod tests {
     #[test]
     fn a_row_and_its_header() {
         let column = |name: &str, column_type| Column { name: name.to_owned(), column_type };
-        let columns = [column("t", ColumnType::Timestamp), column("a,b", ColumnType::Text), column("n", ColumnType::BigInt)];
+        let columns =
+            [column("t", ColumnType::Timestamp), column("a,b", ColumnType::Text), column("n", ColumnType::BigInt)];
         let (mut csv, mut out) = (Csv::default(), Vec::new());
         Csv::header(&columns, &mut out);
         let fields = [Field::Timestamp(EventTime(1_736_874_072_232)), Field::Null, Field::BigInt(-7)];

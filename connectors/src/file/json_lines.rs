@@ -62,7 +62,8 @@ mod tests {
     #[test]
     fn a_row_is_an_object_that_reads_back() {
         let column = |name: &str, column_type| Column { name: name.to_owned(), column_type };
-        let columns = [column("t", ColumnType::Timestamp), column("a\"b", ColumnType::Text), column("n", ColumnType::BigInt)];
+        let columns =
+            [column("t", ColumnType::Timestamp), column("a\"b", ColumnType::Text), column("n", ColumnType::BigInt)];
         let (mut json, mut out) = (JsonLines::new(&columns), Vec::new());
         let fields = [Field::Timestamp(EventTime(0)), Field::Text("\u{0}\n\"é"), Field::BigInt(i64::MIN)];
         for (index, field) in fields.into_iter().enumerate() {

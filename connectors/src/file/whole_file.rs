@@ -80,7 +80,9 @@ impl WholeFile {
         let folder = folder_of(&names.target);
         self.names = None;
         // The name too is on disk only once its folder is.
-        File::open(&folder).and_then(|folder| folder.sync_all()).map_err(|error| Error::io(Action::Write, &folder, error))
+        File::open(&folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| Error::io(Action::Write, &folder, error))
     }
 }
 

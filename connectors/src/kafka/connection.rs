@@ -115,8 +115,11 @@ mod tests {
         assert_eq!((connection.has_failed(), connection.failure()), (false, None));
         let lines = [
             ("[thrd:a:1/bootstrap]: a:1/bootstrap: Connect to ipv4#1.2.3.4:1 failed: Connection refused", false),
-            ("[thrd:a:1/1]: a:1/1: Disconnected: verify that security.protocol is correctly configured, broker might \
-              require SASL authentication (after 3ms in state UP)", false),
+            (
+                "[thrd:a:1/1]: a:1/1: Disconnected: verify that security.protocol is correctly configured, broker might \
+              require SASL authentication (after 3ms in state UP)",
+                false,
+            ),
             ("[thrd:sasl_ssl://a:1/1]: sasl_ssl://a:1/1: SASL authentication error: Authentication failed", true),
             ("[thrd:ssl://a:1/1]: ssl://a:1/1: SSL handshake failed: certificate verify failed", true),
         ];

@@ -12,7 +12,9 @@ pub enum Error {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// The broker does not answer.
-    #[error("cannot reach Kafka at `{brokers}`; check the address, and that the broker runs and can be reached from here")]
+    #[error(
+        "cannot reach Kafka at `{brokers}`; check the address, and that the broker runs and can be reached from here"
+    )]
     Unreachable {
         /// The addresses asked.
         brokers: String,

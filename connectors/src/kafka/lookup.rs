@@ -80,8 +80,7 @@ impl Lookup {
     /// # Errors
     /// As [`Lookup::partitions`].
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<Range<u64>, Error> {
-        let (low, high) =
-            self.ask(topic, |within| self.consumer.fetch_watermarks(topic, partition, within))?;
+        let (low, high) = self.ask(topic, |within| self.consumer.fetch_watermarks(topic, partition, within))?;
         Ok(unsigned(low)..unsigned(high))
     }
 

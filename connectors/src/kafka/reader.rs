@@ -309,10 +309,8 @@ impl PartitionFailure<'_> {
             Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED as i32,
             Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED as i32,
         ];
-        const REFUSED: [i32; 2] = [
-            Code::RD_KAFKA_RESP_ERR__AUTHENTICATION as i32,
-            Code::RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED as i32,
-        ];
+        const REFUSED: [i32; 2] =
+            [Code::RD_KAFKA_RESP_ERR__AUTHENTICATION as i32, Code::RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED as i32];
         // These and others like them pass; librdkafka tries again by itself.
         const PASSING: [i32; 9] = [
             Code::RD_KAFKA_RESP_ERR__TRANSPORT as i32,

@@ -1,0 +1,188 @@
+//! What can go wrong with Postgres, in words for the person who named the table.
+
+use stream_runtime::connector::{ConnectorError, ConnectorErrorKind};
+
+use super::settings::SettingsError;
+use super::table_name::{TableName, TableNameError};
+
+/// Postgres cannot be used as asked, or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// See there.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// See there.
+    #[error(transparent)]
+    TableName(#[from] TableNameError),
+    /// Nobody answers.
+    #[error(
+        "cannot reach Postgres at `{address}`; check the address, and that the server runs and can be reached from here"
+    )]
+    Unreachable {
+        /// Host and port.
+        address: String,
+        /// In the driver's words.
+        source: DriverWords,
+    },
+    /// No TLS, though it is asked for.
+    #[error(
+        "no TLS connection to Postgres at `{address}`; check the server's certificate, or choose another `sslmode`"
+    )]
+    Tls {
+        /// Host and port.
+        address: String,
+        /// In the driver's words.
+        source: DriverWords,
+    },
+    /// User or password.
+    #[error("Postgres at `{address}` refuses user `{user}`; check user and password")]
+    Refused {
+        /// Host and port.
+        address: String,
+        /// Who asked.
+        user: String,
+        /// In the server's words.
+        source: DriverWords,
+    },
+    /// No such database.
+    #[error("no database `{database}` at {address}; create it, or name another in the URL")]
+    NoDatabase {
+        /// Its name.
+        database: String,
+        /// Host and port.
+        address: String,
+    },
+    /// No schema to make a table in.
+    #[error("no schema `{schema}` for table `{table}`; create it, or choose another --table")]
+    NoSchema {
+        /// Its name.
+        schema: String,
+        /// The table.
+        table: TableName,
+    },
+    /// A right is missing.
+    #[error("user `{user}` may not {action} table {table}; grant the right, or use another user")]
+    NotPermitted {
+        /// Who asked.
+        user: String,
+        /// What was tried.
+        action: &'static str,
+        /// On which table.
+        table: TableName,
+    },
+    /// The name belongs to something else.
+    #[error("{table} is a {kind}, not a table; choose another --table")]
+    NotATable {
+        /// The name.
+        table: TableName,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// The table has other columns.
+    #[error(
+        "table {table} does not fit: {differences}; change it, drop it so that it is made anew, or choose another --table"
+    )]
+    Mismatch {
+        /// The table.
+        table: TableName,
+        /// Every difference, found and expected.
+        differences: String,
+    },
+    /// The connection broke after `COMMIT` was sent. In this step nothing in the database says what became of it; the
+    /// ledger that does comes with checkpoints.
+    #[error(
+        "the connection broke while {rows} rows were committed to {table}: they may be there or not; look, then submit the job again"
+    )]
+    OutcomeUnknown {
+        /// How many.
+        rows: u64,
+        /// Where to.
+        table: TableName,
+        /// In the driver's words.
+        source: DriverWords,
+    },
+    /// The server does not take the rows.
+    #[error("Postgres does not take the rows for {table}")]
+    Rejected {
+        /// Where to.
+        table: TableName,
+        /// In the server's words.
+        source: DriverWords,
+    },
+    /// A statement failed.
+    #[error("Postgres at `{address}` failed a statement")]
+    Statement {
+        /// Host and port.
+        address: String,
+        /// In the server's words.
+        source: DriverWords,
+    },
+}
+
+/// What the server or the driver says about a failure.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct DriverWords(pub String);
+
+impl From<sqlx::Error> for DriverWords {
+    fn from(error: sqlx::Error) -> Self {
+        let Some(error) = error.as_database_error() else { return DriverWords(error.to_string()) };
+        let detail = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(|error| error.detail());
+        let detail = detail.map_or_else(String::new, |detail| format!(" ({detail})"));
+        DriverWords(format!("{}{detail}", error.message()))
+    }
+}
+
+/// The server's code of an error (PostgreSQL documentation, appendix A), if it is the server's.
+pub(super) fn sql_state(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())
+}
+
+/// Whether a transaction that failed like this may succeed if it is tried again, perhaps on another connection.
+pub(super) fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) => true,
+        sqlx::Error::Database(_) => sql_state(error).is_some_and(|state| {
+            // Connection exceptions, lack of resources, an operator's intervention (shutdown, cancel), a rollback to
+            // resolve a conflict, a lock that was not free.
+            ["08", "53", "57", "40"].iter().any(|class| state.starts_with(class)) || state == "55P03"
+        }),
+        _ => false,
+    }
+}
+
+impl Error {
+    fn kind(&self) -> ConnectorErrorKind {
+        match self {
+            Error::Settings(_) | Error::TableName(_) => ConnectorErrorKind::Invalid,
+            Error::Unreachable { .. } | Error::Tls { .. } => ConnectorErrorKind::Unreachable,
+            Error::Refused { .. } | Error::NotPermitted { .. } => ConnectorErrorKind::Denied,
+            Error::NoDatabase { .. } | Error::NoSchema { .. } => ConnectorErrorKind::NotFound,
+            Error::NotATable { .. } | Error::Mismatch { .. } => ConnectorErrorKind::Mismatch,
+            Error::OutcomeUnknown { .. } | Error::Rejected { .. } | Error::Statement { .. } => {
+                ConnectorErrorKind::Failed
+            }
+        }
+    }
+}
+
+impl From<Error> for ConnectorError {
+    fn from(error: Error) -> Self {
+        let (kind, message) = (error.kind(), error.to_string());
+        match error {
+            Error::Unreachable { source, .. }
+            | Error::Tls { source, .. }
+            | Error::Refused { source, .. }
+            | Error::OutcomeUnknown { source, .. }
+            | Error::Rejected { source, .. }
+            | Error::Statement { source, .. } => ConnectorError::caused_by(kind, message, source),
+            Error::Settings(_)
+            | Error::TableName(_)
+            | Error::NoDatabase { .. }
+            | Error::NoSchema { .. }
+            | Error::NotPermitted { .. }
+            | Error::NotATable { .. }
+            | Error::Mismatch { .. } => ConnectorError::new(kind, message),
+        }
+    }
+}
