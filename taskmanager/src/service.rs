@@ -23,7 +23,7 @@ use tonic::transport::Endpoint;
 
 use crate::attempt::{Attempt, Change, Environment, TaskEvent};
 use crate::deployment::Deployment;
-use crate::exchange::directory::Directory;
+use crate::exchange::directory::{DEPLOY_WAIT, Directory};
 use crate::exchange::grpc::downstream;
 use crate::exchange::grpc::upstream::Peers;
 use crate::grpc;
@@ -88,7 +88,7 @@ pub async fn start(
 ) -> Result<(), Error> {
     let endpoint = Endpoint::from_shared(format!("http://{}", options.jobmanager))
         .map_err(|cause| Error::JobManagerAddress { address: options.jobmanager.clone(), cause })?;
-    let directory = Arc::new(Directory::new());
+    let directory = Arc::new(Directory::new(DEPLOY_WAIT));
     let (task_sender, task_events) = mpsc::channel(TASK_EVENTS);
     let (link_sender, link_events) = mpsc::channel(LINK_EVENTS);
     let (is_free, free_receiver) = watch::channel(true);

@@ -58,7 +58,7 @@ pub(crate) enum Payload {
 /// There is no gate for a stream.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotFound {
-    /// Not within [`DEPLOY_WAIT`].
+    /// Not in time.
     #[error("the downstream subtask is not deployed here")]
     NotDeployed,
     /// The stream belongs to an attempt that has been replaced.
@@ -71,12 +71,13 @@ pub(crate) enum NotFound {
 pub(crate) struct Directory {
     inlets: Mutex<BTreeMap<ChannelKey, Inlet>>,
     changed: watch::Sender<()>,
+    deploy_wait: Duration,
 }
 
 impl Directory {
-    /// An empty one.
-    pub(crate) fn new() -> Self {
-        Directory { inlets: Mutex::default(), changed: watch::Sender::new(()) }
+    /// An empty one, in which a stream waits for its gate up to `deploy_wait`.
+    pub(crate) fn new(deploy_wait: Duration) -> Self {
+        Directory { inlets: Mutex::default(), changed: watch::Sender::new(()), deploy_wait }
     }
 
     /// Adds the receiving ends of an attempt.
@@ -105,7 +106,7 @@ impl Directory {
                 let _ = changed.changed().await;
             }
         };
-        tokio::time::timeout(DEPLOY_WAIT, found).await.unwrap_or(Err(NotFound::NotDeployed))
+        tokio::time::timeout(self.deploy_wait, found).await.unwrap_or(Err(NotFound::NotDeployed))
     }
 
     fn look_up(&self, key: ChannelKey) -> Option<Result<Inlet, NotFound>> {
@@ -145,18 +146,24 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn stream_waits_for_its_deployment() {
-        let directory = Directory::new();
+        let directory = Directory::new(DEPLOY_WAIT);
         let (found, ()) = tokio::join!(directory.find(key(1)), async { directory.add([(key(1), inlet())]) });
         found.unwrap();
+    }
+
+    #[tokio::test]
+    async fn stream_of_an_attempt_that_is_not_there_is_refused_in_the_end() {
+        let directory = Directory::new(Duration::from_millis(1));
+        directory.add([(key(1), inlet())]);
         directory.remove(JobId(1), AttemptNumber(1));
         assert_eq!(directory.find(key(1)).await.unwrap_err(), NotFound::NotDeployed);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn stream_of_a_replaced_attempt_is_refused_at_once() {
-        let directory = Directory::new();
+        let directory = Directory::new(DEPLOY_WAIT);
         directory.add([(key(2), inlet())]);
         assert_eq!(directory.find(key(1)).await.unwrap_err(), NotFound::Replaced(AttemptNumber(2)));
     }

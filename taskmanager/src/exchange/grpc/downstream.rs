@@ -116,19 +116,21 @@ async fn fill(inlet: Inlet, mut frames: Streaming<v1::Frame>) {
                 return inlet.gate.fail(ExchangeError::LostUpstream { peer: peer(), cause });
             }
         };
-        let pushed = frame::decode(frame, &inlet.payload).and_then(|message| {
-            if has_ended {
-                return Err(FrameError::AfterEnd);
-            }
-            has_ended = message == Message::End;
-            match inlet.gate.try_push(inlet.channel, message) {
-                Ok(()) | Err(Rejected::Closed) => Ok(()),
-                Err(Rejected::Full(_)) => Err(FrameError::BeyondCredit),
-            }
-        });
-        if let Err(cause) = pushed {
+        if let Err(cause) = accept(frame, &inlet, &mut has_ended) {
             return inlet.gate.fail(ExchangeError::Damaged { peer: peer(), cause });
         }
+    }
+}
+
+fn accept(frame: v1::Frame, inlet: &Inlet, has_ended: &mut bool) -> Result<(), FrameError> {
+    let message = frame::decode(frame, &inlet.payload)?;
+    if std::mem::replace(has_ended, *has_ended || message == Message::End) {
+        return Err(FrameError::AfterEnd);
+    }
+    match inlet.gate.try_push(inlet.channel, message) {
+        // A closed gate ends this stream by its attempt's token.
+        Ok(()) | Err(Rejected::Closed) => Ok(()),
+        Err(Rejected::Full(_)) => Err(FrameError::BeyondCredit),
     }
 }
 
@@ -154,5 +156,47 @@ impl Stream for Credits {
                 Some(Err(Status::cancelled("its attempt was canceled")))
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use stream_core::watermark::{Progress, Watermark};
+
+    use super::*;
+    use crate::exchange::directory::Payload;
+    use crate::exchange::error::Peer;
+    use crate::exchange::message::CONTROL_BYTES;
+
+    fn inlet() -> Inlet {
+        Inlet {
+            gate: Arc::new(Gate::new(1, 3 * CONTROL_BYTES)),
+            channel: 0,
+            payload: Payload::Events,
+            upstream: Peer { subtask: "source[0]".to_owned(), taskmanager: "tm".to_owned() },
+            stop: CancellationToken::new(),
+        }
+    }
+
+    fn watermark(ms: i64) -> v1::Frame {
+        frame::encode(&Message::Progress(Progress::Active(Watermark(ms))))
+    }
+
+    #[test]
+    fn more_than_was_granted_is_refused() {
+        let inlet = inlet();
+        for ms in 0..3 {
+            accept(watermark(ms), &inlet, &mut false).unwrap();
+        }
+        assert!(matches!(accept(watermark(3), &inlet, &mut false), Err(FrameError::BeyondCredit)));
+    }
+
+    #[test]
+    fn nothing_may_follow_the_end() {
+        let (inlet, mut has_ended) = (inlet(), false);
+        accept(frame::encode(&Message::End), &inlet, &mut has_ended).unwrap();
+        assert!(matches!(accept(watermark(1), &inlet, &mut has_ended), Err(FrameError::AfterEnd)));
     }
 }

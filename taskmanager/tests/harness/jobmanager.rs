@@ -1,0 +1,228 @@
+//! A jobmanager that deploys what a test says and remembers what it is told.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use proto::v1;
+use proto::v1::cluster_server::{Cluster, ClusterServer};
+use stream_core::ids::{JobId, StageIndex, SubtaskId, SubtaskIndex};
+use stream_core::key_group::KeyGroupRange;
+use stream_core::pipeline::{Pipeline, Split, StageKind};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::DEADLINE;
+
+/// The states and last counters of the tasks of all jobs, by (job, attempt, stage, index).
+pub type Tasks = BTreeMap<(String, u32, u32, u32), Task>;
+
+#[derive(Clone, Debug, Default)]
+pub struct Task {
+    pub states: Vec<v1::TaskState>,
+    pub causes: Vec<String>,
+    pub counters: v1::SubtaskCounters,
+}
+
+impl Task {
+    pub fn state(&self) -> v1::TaskState {
+        self.states.last().copied().unwrap_or(v1::TaskState::Unspecified)
+    }
+}
+
+/// The jobmanager; dropping it ends it.
+pub struct JobManager {
+    pub address: String,
+    seen: watch::Receiver<Seen>,
+    commands: Arc<Mutex<BTreeMap<String, mpsc::Sender<Result<v1::JobManagerMessage, Status>>>>>,
+    serving: JoinSet<()>,
+}
+
+/// What it has been told.
+#[derive(Clone, Default)]
+pub struct Seen {
+    pub registrations: Vec<v1::Register>,
+    pub tasks: Tasks,
+}
+
+impl JobManager {
+    /// One that listens on `address`, and refuses everybody with `refusal` if there is one.
+    pub async fn start(address: &str, refusal: Option<Status>) -> JobManager {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (seen_sender, seen) = watch::channel(Seen::default());
+        let commands = Arc::default();
+        let service = Service { seen: Arc::new(seen_sender), commands: Arc::clone(&commands), refusal };
+        let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            proto::limits::server()
+                .add_service(ClusterServer::new(service))
+                .serve_with_incoming(incoming)
+                .await
+                .unwrap();
+        });
+        JobManager { address, seen, commands, serving }
+    }
+
+    /// Ends it abruptly, with all connections.
+    pub async fn kill(mut self) {
+        self.commands.lock().unwrap().clear();
+        self.serving.shutdown().await;
+    }
+
+    /// Waits until what it was told meets a condition.
+    pub async fn wait_until(&mut self, what: &str, mut is_met: impl FnMut(&Seen) -> bool) -> Seen {
+        let met = tokio::time::timeout(DEADLINE, self.seen.wait_for(|seen| is_met(seen))).await;
+        match met.map(|seen| seen.unwrap().clone()) {
+            Ok(seen) => seen,
+            Err(_) => panic!("waited for {what}, but the tasks are {:#?}", self.seen.borrow().tasks),
+        }
+    }
+
+    pub async fn wait_for_registrations(&mut self, count: usize) -> Seen {
+        self.wait_until("registrations", |seen| seen.registrations.len() >= count).await
+    }
+
+    /// Waits until all tasks of an attempt that were ever heard of, `count` of them, have ended.
+    pub async fn wait_for_end(&mut self, job: JobId, attempt: u32, count: usize) -> Tasks {
+        let seen = self.wait_until("the end of all tasks", |seen| {
+            let ended = of_attempt(seen, job, attempt).filter(|(_, task)| is_terminal(task.state()));
+            ended.count() == count
+        });
+        of_attempt(&seen.await, job, attempt).map(|(key, task)| (key.clone(), task.clone())).collect()
+    }
+
+    pub async fn wait_for_running(&mut self, job: JobId, attempt: u32, count: usize) {
+        self.wait_until("all tasks running", |seen| {
+            let running = of_attempt(seen, job, attempt).filter(|(_, task)| task.state() == v1::TaskState::Running);
+            running.count() == count
+        })
+        .await;
+    }
+
+    pub async fn send(&self, taskmanager: &str, message: v1::job_manager_message::Message) {
+        let sender = self.commands.lock().unwrap().get(taskmanager).unwrap().clone();
+        sender.send(Ok(v1::JobManagerMessage { message: Some(message) })).await.unwrap();
+    }
+
+    pub async fn cancel(&self, job: JobId, attempt: u32) {
+        let taskmanagers: Vec<_> = self.commands.lock().unwrap().keys().cloned().collect();
+        for id in taskmanagers {
+            let cancel = v1::CancelTasks { job_id: job.to_string(), attempt };
+            self.send(&id, v1::job_manager_message::Message::CancelTasks(cancel)).await;
+        }
+    }
+
+    /// Deploys a pipeline with subtask i of each stage on taskmanager i, in turn, in slot i; returns how many tasks.
+    pub async fn deploy(&self, job: JobId, attempt: u32, pipeline: &Pipeline, splits: &[Split]) -> usize {
+        let registered = self.seen.borrow().registrations.clone();
+        let (mut deploys, mut locations) = (BTreeMap::<usize, v1::Deploy>::new(), Vec::new());
+        for (stage, spec) in (0_u32..).zip(&pipeline.stages) {
+            let parallelism = pipeline.stage_parallelism(StageIndex(stage));
+            for index in 0..parallelism {
+                let home = index as usize % registered.len();
+                let subtask = SubtaskId { stage: StageIndex(stage), index: SubtaskIndex(index) };
+                let range = KeyGroupRange::of_subtask(pipeline.max_parallelism, parallelism, SubtaskIndex(index));
+                let own = splits.iter().skip(index as usize).step_by(parallelism as usize);
+                let is_source = spec.kind == StageKind::Source;
+                deploys.entry(home).or_default().tasks.push(v1::TaskDeployment {
+                    subtask: Some(subtask.into()),
+                    slot: index / u32::try_from(registered.len()).unwrap(),
+                    key_groups: (spec.kind == StageKind::Operator).then(|| range.into()),
+                    splits: own.filter(|_| is_source).map(Into::into).collect(),
+                });
+                locations.push(v1::TaskLocation {
+                    subtask: Some(subtask.into()),
+                    taskmanager_id: registered[home].taskmanager_id.clone(),
+                    exchange_address: registered[home].exchange_address.clone(),
+                });
+            }
+        }
+        for (home, mut deploy) in deploys {
+            deploy.job_id = job.to_string();
+            deploy.attempt = attempt;
+            deploy.pipeline = Some(pipeline.into());
+            deploy.locations = locations.clone();
+            let id = registered[home].taskmanager_id.clone();
+            self.send(&id, v1::job_manager_message::Message::Deploy(deploy)).await;
+        }
+        locations.len()
+    }
+}
+
+pub fn is_terminal(state: v1::TaskState) -> bool {
+    matches!(state, v1::TaskState::Finished | v1::TaskState::Canceled | v1::TaskState::Failed)
+}
+
+fn of_attempt(seen: &Seen, job: JobId, attempt: u32) -> impl Iterator<Item = (&(String, u32, u32, u32), &Task)> {
+    let job = job.to_string();
+    seen.tasks.iter().filter(move |(key, _)| key.0 == job && key.1 == attempt)
+}
+
+struct Service {
+    seen: Arc<watch::Sender<Seen>>,
+    commands: Arc<Mutex<BTreeMap<String, mpsc::Sender<Result<v1::JobManagerMessage, Status>>>>>,
+    refusal: Option<Status>,
+}
+
+#[tonic::async_trait]
+impl Cluster for Service {
+    type JoinStream = Pin<Box<dyn Stream<Item = Result<v1::JobManagerMessage, Status>> + Send>>;
+
+    async fn join(
+        &self,
+        request: Request<Streaming<v1::TaskManagerMessage>>,
+    ) -> Result<Response<Self::JoinStream>, Status> {
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
+        let mut messages = request.into_inner();
+        let first = messages.message().await?.unwrap().message.unwrap();
+        let v1::task_manager_message::Message::Register(register) = first else { panic!("{first:?}") };
+        let (sender, commands) = mpsc::channel(64);
+        let registered = v1::Registered { heartbeat_interval_ms: 20 };
+        let answer = v1::job_manager_message::Message::Registered(registered);
+        sender.send(Ok(v1::JobManagerMessage { message: Some(answer) })).await.unwrap();
+        self.commands.lock().unwrap().insert(register.taskmanager_id.clone(), sender);
+        self.seen.send_modify(|seen| seen.registrations.push(register));
+        let seen = Arc::clone(&self.seen);
+        // The answer's own stream drives the reading, so that nothing is left behind when it is dropped.
+        let told = messages.map(move |message| {
+            if let Ok(v1::TaskManagerMessage { message: Some(message) }) = message {
+                seen.send_modify(|seen| note(seen, message));
+            }
+            None
+        });
+        let commands = ReceiverStream::new(commands).map(Some);
+        Ok(Response::new(Box::pin(told.merge(commands).filter_map(|message| message))))
+    }
+}
+
+fn note(seen: &mut Seen, message: v1::task_manager_message::Message) {
+    match message {
+        v1::task_manager_message::Message::TaskStateChange(change) => {
+            let state = change.state();
+            let task = entry(seen, change.task);
+            task.states.push(state);
+            task.causes = change.causes;
+            task.counters = change.counters.unwrap_or(std::mem::take(&mut task.counters));
+        }
+        v1::task_manager_message::Message::Heartbeat(heartbeat) => {
+            for report in heartbeat.tasks {
+                entry(seen, report.task).counters = report.counters.unwrap();
+            }
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn entry(seen: &mut Seen, task: Option<v1::TaskRef>) -> &mut Task {
+    let task = task.unwrap();
+    let subtask = task.subtask.unwrap();
+    seen.tasks.entry((task.job_id, task.attempt, subtask.stage, subtask.index)).or_default()
+}

@@ -1,0 +1,124 @@
+//! A cluster for tests: real taskmanagers over real connections, a jobmanager that does what the test says, sources and
+//! sinks in memory, and two toy jobs.
+#![allow(clippy::unwrap_used, dead_code, reason = "each test program uses its part")]
+
+pub mod jobmanager;
+pub mod memory;
+pub mod toy_jobs;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stream_core::key_group::MaxParallelism;
+use stream_core::pipeline::{Exchange, Pipeline, SinkSpec, SourceSpec, Stage, StageKind, StartPosition};
+use stream_core::row::{Column, ColumnType};
+use stream_runtime::clock::SystemClock;
+use taskmanager::{Error, Options};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::jobmanager::JobManager;
+use self::memory::Memory;
+
+/// How long anything may take before a test fails.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A jobmanager and its taskmanagers.
+pub struct Cluster {
+    pub jobmanager: JobManager,
+    pub taskmanagers: Vec<TaskManager>,
+}
+
+/// A taskmanager in this process.
+pub struct TaskManager {
+    pub id: String,
+    pub shutdown: CancellationToken,
+    pub serving: JoinSet<Result<(), Error>>,
+}
+
+impl Cluster {
+    /// `count` taskmanagers of four slots each, registered, that share sources and sinks.
+    pub async fn start(count: usize, memory: &Memory, channel_bytes: usize) -> Cluster {
+        let mut jobmanager = JobManager::start("127.0.0.1:0", None).await;
+        let mut taskmanagers = Vec::new();
+        for index in 0..count {
+            taskmanagers
+                .push(TaskManager::start(&format!("tm-{index}"), &jobmanager.address, memory, channel_bytes).await);
+            jobmanager.wait_for_registrations(index + 1).await;
+        }
+        Cluster { jobmanager, taskmanagers }
+    }
+
+    /// Ends everything in good order.
+    pub async fn stop(self) {
+        for taskmanager in self.taskmanagers {
+            taskmanager.stop().await.unwrap();
+        }
+    }
+}
+
+impl TaskManager {
+    pub async fn start(id: &str, jobmanager: &str, memory: &Memory, channel_bytes: usize) -> TaskManager {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut options = Options::new(jobmanager, 4, listener.local_addr().unwrap().to_string());
+        options.id = stream_core::ids::TaskManagerId(id.to_owned());
+        options.channel_bytes = channel_bytes;
+        let shutdown = CancellationToken::new();
+        let mut serving = JoinSet::new();
+        serving.spawn(taskmanager::start(
+            options,
+            toy_jobs::registry(),
+            Arc::new(memory.clone()),
+            Arc::new(SystemClock::new()),
+            listener,
+            shutdown.clone(),
+        ));
+        TaskManager { id: id.to_owned(), shutdown, serving }
+    }
+
+    pub async fn stop(self) -> Result<(), Error> {
+        self.shutdown.cancel();
+        self.wait().await
+    }
+
+    pub async fn wait(mut self) -> Result<(), Error> {
+        tokio::time::timeout(DEADLINE, self.serving.join_next()).await.unwrap().unwrap().unwrap()
+    }
+}
+
+/// source → `job` (hash) → sink (gather), with text columns.
+pub fn pipeline(job: &str, parallelism: u32, is_bounded: bool) -> Pipeline {
+    let stage = |name: &str, kind, input| Stage { name: name.to_owned(), kind, input };
+    Pipeline {
+        job: job.to_owned(),
+        options: String::new(),
+        parallelism: NonZeroU32::new(parallelism).unwrap(),
+        max_parallelism: MaxParallelism::DEFAULT,
+        source: SourceSpec {
+            uri: "memory:".to_owned(),
+            from: StartPosition::Earliest,
+            is_bounded,
+            watermark_delay: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+            properties: [].into(),
+            secrets: [].into(),
+        },
+        sink: SinkSpec {
+            uri: "memory:".to_owned(),
+            table: String::new(),
+            columns: vec![
+                Column { name: "key".to_owned(), column_type: ColumnType::Text },
+                Column { name: "count".to_owned(), column_type: ColumnType::BigInt },
+            ],
+            properties: [].into(),
+            secrets: [].into(),
+        },
+        stages: vec![
+            stage("source", StageKind::Source, None),
+            stage("count", StageKind::Operator, Some(Exchange::Hash)),
+            stage("sink", StageKind::Sink, Some(Exchange::Gather)),
+        ],
+    }
+}
