@@ -11,11 +11,14 @@
 //! async, because their clients are. Tests: beside the code for what is a rule (layouts, parsing, pid files), and in
 //! `tests/` for what needs real processes.
 
+pub mod analysis;
 pub mod apache_kafka;
 pub mod bench;
 pub mod cache;
 pub mod cluster;
+pub mod database;
 pub mod deadline;
+pub mod demo;
 pub mod devbroker_process;
 pub mod env_file;
 pub mod kafka_probe;

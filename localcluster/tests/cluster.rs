@@ -47,7 +47,7 @@ fn a_setting_that_makes_no_sense_is_one_clear_line() {
     let project = tempfile::tempdir().unwrap();
     let up = localcluster(project.path(), &[("TASKMANAGERS", "many")], &["up"]);
     assert_eq!(up.status.code(), Some(1));
-    assert_eq!(text(&up.stderr), "localcluster: `TASKMANAGERS` must be a whole number from 1 to 16, and is `many`\n");
+    assert_eq!(text(&up.stderr), "error: `TASKMANAGERS` must be a whole number from 1 to 16, and is `many`\n");
 }
 
 #[test]
@@ -86,16 +86,13 @@ fn a_file_that_is_not_there_and_a_kafka_that_is_not_up_say_what_to_do() {
     let project = tempfile::tempdir().unwrap();
     let missing = localcluster(project.path(), &[], &["load", "nowhere.jsonl"]);
     assert_eq!(missing.status.code(), Some(1));
-    assert!(
-        text(&missing.stderr).starts_with("localcluster: `nowhere.jsonl` cannot be loaded; name a file"),
-        "{missing:?}"
-    );
+    assert!(text(&missing.stderr).starts_with("error: `nowhere.jsonl` cannot be loaded; name a file"), "{missing:?}");
 
     let file = project.path().join("events.jsonl");
     std::fs::write(&file, "{}\n").unwrap();
     let down = localcluster(project.path(), &[], &["load", &file.to_string_lossy()]);
     assert_eq!(down.status.code(), Some(1));
-    let expected = "localcluster: no kafka is running here; `make up` starts one, or set KAFKA_URL to yours\n";
+    let expected = "error: no kafka is running here; `make up` starts one, or set KAFKA_URL to yours\n";
     assert_eq!(text(&down.stderr), expected);
 }
 

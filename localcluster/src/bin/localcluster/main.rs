@@ -3,6 +3,8 @@
 //! Only the command line is here: reading it, and showing what the library did. Exit codes: 0 done, 1 failed, 2 usage.
 
 mod args;
+mod ask;
+mod demo;
 mod produce;
 mod run;
 mod show;
@@ -16,7 +18,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // The whole chain, once: each error describes its own level only.
-            eprintln!("localcluster: {error:#}");
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }

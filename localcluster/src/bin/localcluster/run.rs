@@ -7,13 +7,14 @@ use std::process::{Command as Process, ExitCode};
 use anyhow::{Context, Result};
 use localcluster::bench::Bench;
 use localcluster::cluster::{self, State};
+use localcluster::database::Database;
 use localcluster::settings::{Kafka, Postgres, Settings};
 use localcluster::state_dir::StateDir;
 use localcluster::topic::Topic;
 use localcluster::traffic;
 
 use crate::args::{Args, Command, Output};
-use crate::{produce, show};
+use crate::{ask, demo, produce, show};
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let settings = settings(&args.project)?;
@@ -45,7 +46,11 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             let live = traffic::Live { rate: rate.get(), duration, seed, ips: ips.get() };
             produce::traffic(&settings, &state, live, topic.as_deref())?;
         }
-        _ => anyhow::bail!("not yet"),
+        Command::Analysis => ask::analysis(&settings, &state)?,
+        Command::Demo => {
+            up(&settings, &state)?;
+            demo::demo(&settings, &state)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -61,6 +66,9 @@ fn up(settings: &Settings, state: &StateDir) -> Result<()> {
     if !matches!(settings.kafka, Kafka::Users(_)) {
         produce::runtime()?.block_on(Topic::open_or_create(settings, state, &settings.topic))?;
     }
+    // Ready is what answers a real question, whosever it is.
+    let database = produce::runtime()?.block_on(Database::connect(settings, state));
+    let Database { .. } = database?;
     print!("{}", show::up(&components, settings));
     Ok(())
 }
