@@ -44,13 +44,14 @@ pub(super) fn spec(
         properties: BTreeMap::new(),
         secrets: BTreeMap::new(),
     };
-    let Some(given) = given(args, environment, place)? else {
+    let Some(Asked { given, protocol }) = asked(args, environment, place)? else {
         let topic = environment.get("KAFKA_TOPIC").unwrap_or(LOCAL_TOPIC);
         let hosts = Given { text: LOCAL_KAFKA.to_owned(), name: "--source".to_owned() };
         kafka(&mut source, &hosts, &format!("{LOCAL_KAFKA}/{topic}"), args, environment)?;
         return Ok(source);
     };
     if let Some(rest) = given.text.strip_prefix("kafka://") {
+        source.properties.extend(protocol.map(|protocol| ("security.protocol".to_owned(), protocol)));
         kafka(&mut source, &given, rest, args, environment)?;
         return Ok(source);
     }
@@ -72,24 +73,33 @@ pub(super) fn spec(
     Ok(source)
 }
 
+/// A source that the user named.
+struct Asked {
+    given: Given,
+    /// The client's `security.protocol`, where an address says it.
+    protocol: Option<String>,
+}
+
 /// What was asked for; none for the local cluster's topic.
-fn given(args: &Sessionize, environment: &Environment, place: Place) -> Result<Option<Given>, Failure> {
+fn asked(args: &Sessionize, environment: &Environment, place: Place) -> Result<Option<Asked>, Failure> {
     if let Some(given) = Given::find("--source", &args.source, environment) {
-        return Ok(Some(given));
+        return Ok(Some(Asked { given, protocol: None }));
     }
     match (Given::variable("KAFKA_URL", environment), place) {
         (Some(given), _) => {
             let (scheme, hosts) = given.text.split_once("://").unwrap_or(("kafka", &given.text));
-            let is_known = ["kafka", "sasl_ssl", "ssl", "sasl_plaintext", "plaintext"]
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(scheme));
-            if !is_known {
-                return Err(Failure::usage(format!(
-                    "KAFKA_URL: `{}` is not an address of Kafka: write `HOST:PORT`",
-                    uri::shown(&given.text)
-                )));
-            }
-            Ok(Some(Given { text: format!("kafka://{hosts}"), name: given.name }))
+            let protocol = match scheme.to_ascii_uppercase().as_str() {
+                // With credentials the connector's own choice is SASL_SSL.
+                "KAFKA" | "PLAINTEXT" | "SASL_SSL" => None,
+                other @ ("SSL" | "SASL_PLAINTEXT") => Some(other.to_owned()),
+                _ => {
+                    let shown = uri::shown(&given.text);
+                    let message = format!("KAFKA_URL: `{shown}` is not an address of Kafka: write `HOST:PORT`");
+                    return Err(Failure::usage(message));
+                }
+            };
+            let given = Given { text: format!("kafka://{hosts}"), name: given.name };
+            Ok(Some(Asked { given, protocol }))
         }
         (None, Place::Cluster) => Ok(None),
         (None, Place::Here) => Err(Failure::usage(format!("no source: pass `--source` with {SCHEMES}"))),

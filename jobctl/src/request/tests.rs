@@ -132,6 +132,20 @@ fn key_without_secret_means_no_sasl() {
 }
 
 #[test]
+fn protocol_in_an_address_is_kept() {
+    let protocol = |url: &str| {
+        let pipeline = submit("", &[("KAFKA_URL", url), ("KAFKA_TOPIC", "t")])?;
+        assert_eq!(pipeline.source.uri, "kafka://h:1/t");
+        Ok::<_, String>(pipeline.source.properties.get("security.protocol").cloned())
+    };
+    assert_eq!(protocol("h:1"), Ok(None));
+    assert_eq!(protocol("PLAINTEXT://h:1"), Ok(None));
+    assert_eq!(protocol("ssl://h:1"), Ok(Some("SSL".to_owned())));
+    let refused = "KAFKA_URL: `http://h:1` is not an address of Kafka: write `HOST:PORT`";
+    assert_eq!(protocol("http://u:hunter2@h:1"), Err(refused.to_owned()));
+}
+
+#[test]
 fn files_become_absolute_and_are_bounded() {
     let pipeline = run("--source file:a.jsonl,b/*.gz --sink csv:out/s.csv").expect("valid");
     assert_eq!(pipeline.source.uri, "file:/here/a.jsonl,/here/b/*.gz");

@@ -86,6 +86,11 @@ pub(crate) fn shown(uri: &str) -> String {
 pub(crate) fn absolute(paths: &str, folder: &Path) -> String {
     // `file:///data/x` is a path from the root as well as `file:/data/x`.
     let paths = if paths.starts_with("///") { &paths[2..] } else { paths };
+    // A comma may be part of a name that exists.
+    let whole = folder.join(paths);
+    if whole.exists() {
+        return whole.to_string_lossy().into_owned();
+    }
     let absolute = paths.split(',').map(|path| folder.join(path).to_string_lossy().into_owned());
     absolute.collect::<Vec<_>>().join(",")
 }

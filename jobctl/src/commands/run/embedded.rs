@@ -44,6 +44,7 @@ impl Embedded {
         let rpc = listen().await?;
         let exchange = listen().await?;
         let address = rpc.local_addr().map_err(no_port)?.to_string();
+        let exchange_address = exchange.local_addr().map_err(no_port)?.to_string();
 
         let jobmanager = jobmanager::start(
             jobmanager::Options { heartbeat_interval: HEARTBEAT_INTERVAL, ..jobmanager::Options::default() },
@@ -53,7 +54,7 @@ impl Embedded {
             shutdown.clone(),
         );
         let taskmanager = taskmanager::start(
-            taskmanager::Options { slots, ..taskmanager::Options::new(address.clone()) },
+            taskmanager::Options::new(&address, slots.get(), exchange_address),
             jobs::registry(),
             connectors,
             clock,
