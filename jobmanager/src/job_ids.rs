@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use stream_core::ids::JobId;
 
 /// Gives ids that no job has had.
-pub trait JobIds: Send {
+pub(crate) trait JobIds: Send {
     /// The next one.
     ///
     /// # Errors
@@ -16,7 +16,7 @@ pub trait JobIds: Send {
 
 /// 128 bits from the operating system's generator for each id.
 #[derive(Debug)]
-pub struct RandomJobIds {
+pub(crate) struct RandomJobIds {
     urandom: File,
 }
 
@@ -25,7 +25,7 @@ impl RandomJobIds {
     ///
     /// # Errors
     /// If the system has none.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(RandomJobIds { urandom: File::open("/dev/urandom")? })
     }
 }

@@ -1,0 +1,42 @@
+//! The broker of a test: real Apache Kafka where the machine has Java, else our development broker.
+
+use std::path::Path;
+
+use anyhow::Result;
+use localcluster::apache_kafka::{self, ApacheKafka};
+use localcluster::devbroker_process::Devbroker;
+
+use crate::programs;
+
+/// A running broker; stopped when dropped.
+#[derive(Debug)]
+pub enum Broker {
+    /// The real thing.
+    Apache(ApacheKafka),
+    /// The small one, where there is no Java.
+    Devbroker(Devbroker),
+}
+
+impl Broker {
+    /// Starts Apache Kafka, or the development broker with a word that says why.
+    ///
+    /// # Errors
+    /// If neither starts.
+    pub fn start(dir: &Path) -> Result<Broker> {
+        match apache_kafka::available() {
+            Ok(()) => Ok(Broker::Apache(ApacheKafka::start(dir, &apache_kafka::Options::default())?)),
+            Err(missing) => {
+                eprintln!("SKIPPED: Apache Kafka ({missing}); this test runs against devbroker instead");
+                Ok(Broker::Devbroker(Devbroker::start(&programs::path("devbroker")?, dir)?))
+            }
+        }
+    }
+
+    /// Where clients connect.
+    pub fn bootstrap_servers(&self) -> String {
+        match self {
+            Broker::Apache(kafka) => kafka.bootstrap_servers(),
+            Broker::Devbroker(broker) => broker.bootstrap_servers(),
+        }
+    }
+}

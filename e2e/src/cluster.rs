@@ -1,0 +1,156 @@
+//! A whole cluster for one test: broker, Postgres, jobmanager, taskmanagers, each a process of its own.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use connectors::postgres::Client;
+use localcluster::deadline::Deadline;
+use localcluster::ports;
+use localcluster::postgres::Postgres;
+use localcluster::process::{Launch, OwnedChild};
+use tempfile::TempDir;
+
+use crate::broker::Broker;
+use crate::programs::{self, Said};
+
+/// Generous: tests run on machines that are busy with other tests.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// The processes of a cluster; stopped in reverse order when dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Taskmanagers by their number; a test may kill one.
+    pub taskmanagers: Vec<OwnedChild>,
+    /// The jobmanager.
+    pub jobmanager: OwnedChild,
+    /// Where its clients connect.
+    pub rpc_address: String,
+    /// The database.
+    pub postgres: Postgres,
+    /// The broker.
+    pub broker: Broker,
+    dir: TempDir,
+}
+
+impl Cluster {
+    /// Starts everything and waits until every taskmanager has registered.
+    ///
+    /// # Errors
+    /// If anything does not start; the message carries the end of its log.
+    pub fn start(taskmanagers: u32, slots: u32) -> Result<Cluster> {
+        let dir = readable_dir()?;
+        let broker = Broker::start(dir.path())?;
+        let postgres = Postgres::start(dir.path())?;
+        let rpc_address = format!("127.0.0.1:{}", ports::free()?);
+        let jobmanager = Launch::new(programs::path("jobmanager")?, dir.path().join("jobmanager.log"))
+            .args(["--rpc-address", &rpc_address]);
+        let jobmanager = OwnedChild::start(&jobmanager)?;
+        let mut cluster = Cluster { taskmanagers: Vec::new(), jobmanager, rpc_address, postgres, broker, dir };
+        for number in 1..=taskmanagers {
+            let child = OwnedChild::start(&cluster.taskmanager(number, slots)?)?;
+            cluster.taskmanagers.push(child);
+        }
+        cluster.wait_for_taskmanagers(taskmanagers as usize)?;
+        Ok(cluster)
+    }
+
+    /// Runs `jobctl` against this cluster, with its Kafka and Postgres in the environment as users have them.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn jobctl(&self, args: &[&str]) -> Result<Said> {
+        self.jobctl_with(args, &[])
+    }
+
+    /// As [`Cluster::jobctl`], with variables on top.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn jobctl_with(&self, args: &[&str], env: &[(&str, &str)]) -> Result<Said> {
+        let (kafka, postgres) = (self.broker.bootstrap_servers(), self.postgres.url());
+        let mut all = vec![
+            ("GAPWISE_JOBMANAGER_RPC_ADDRESS", self.rpc_address.as_str()),
+            ("KAFKA_URL", &kafka),
+            ("POSTGRES_URL", &postgres),
+        ];
+        all.extend_from_slice(env);
+        programs::run("jobctl", args, &all)
+    }
+
+    /// Makes a topic and produces the lines of a file into it, line i to partition i mod `partitions`.
+    ///
+    /// # Errors
+    /// If the broker refuses.
+    pub fn load(&self, topic: &str, partitions: u32, file: &Path) -> Result<()> {
+        let (kafka, partitions) = (self.broker.bootstrap_servers(), partitions.to_string());
+        let file = file.to_str().context("a path that is text")?;
+        let args = ["load", file, "--topic", topic, "--create", &partitions];
+        programs::run("localcluster", &args, &[("KAFKA_URL", &kafka)])?.ok().map(drop)
+    }
+
+    /// A client of the database.
+    ///
+    /// # Errors
+    /// If it cannot be reached.
+    pub async fn sql(&self) -> Result<Client> {
+        Ok(Client::connect(&self.postgres.url().parse()?).await?)
+    }
+
+    /// The log of a process: `jobmanager`, `taskmanager-1`, ….
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn log(&self, name: &str) -> Result<String> {
+        Ok(std::fs::read_to_string(self.dir.path().join(format!("{name}.log")))?)
+    }
+
+    /// A folder for the test's own files, which the database server can read too.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn taskmanager(&self, number: u32, slots: u32) -> Result<Launch> {
+        let log = self.dir.path().join(format!("taskmanager-{number}.log"));
+        Ok(Launch::new(programs::path("taskmanager")?, log).args(["--jobmanager", &self.rpc_address]).args([
+            "--id",
+            &format!("tm-{number}"),
+            "--slots",
+            &slots.to_string(),
+        ]))
+    }
+
+    fn wait_for_taskmanagers(&mut self, count: usize) -> Result<()> {
+        let mut last = String::new();
+        let is_ready = Deadline::after(READY_LIMIT).wait_until(|| {
+            let said = self.jobctl(&["taskmanagers", "--output", "json"]).and_then(Said::ok);
+            let listed = said.as_ref().ok().and_then(|text| serde_json::from_str::<Vec<serde_json::Value>>(text).ok());
+            last = format!("{said:?}");
+            listed.is_some_and(|listed| listed.len() == count)
+        });
+        if !is_ready {
+            let logs: Vec<String> =
+                ["jobmanager", "taskmanager-1"].iter().filter_map(|name| self.log(name).ok()).collect();
+            bail!("{count} taskmanagers did not register: {last}\n{}", logs.join("\n"));
+        }
+        Ok(())
+    }
+}
+
+/// A temporary folder that other users may look into: Postgres does not run as root.
+fn readable_dir() -> Result<TempDir> {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::Builder::new().prefix("gapwise-e2e-").tempdir()?;
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;
+    Ok(dir)
+}
+
+/// A file of the repository.
+///
+/// # Errors
+/// If it is not there.
+pub fn repository_file(path: &str) -> Result<PathBuf> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    ensure!(file.exists(), "`{}` is missing", file.display());
+    Ok(file)
+}
