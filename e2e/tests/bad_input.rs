@@ -17,7 +17,7 @@ async fn every_mistake_is_told_in_one_line_and_the_cluster_goes_on() -> Result<(
         event("1.2.3.4", "2025-01-14T17:01:12.232Z") + &event("1.2.3.4", "2025-01-14T17:02:12.232Z"),
     )?;
     cluster.load("good", 2, &good)?;
-    let sql = cluster.sql().await?;
+    let mut sql = cluster.sql().await?;
     sql.execute("CREATE TABLE other (event_hour text, ip varchar, num_hits bigint)").await?;
     sql.execute("CREATE ROLE reader LOGIN PASSWORD 'reader'").await?;
     let postgres = format!("postgres://127.0.0.1:{}/postgres", cluster.postgres.port());

@@ -45,10 +45,10 @@ async fn table_equals_a_batch_computation_in_sql() -> Result<()> {
     let args = ["submit", "sessionize", "--gap", "5m", "--until", "latest", "--wait", "--parallelism", "2"];
     cluster.jobctl_with(&args, &[("KAFKA_TOPIC", "million")])?.ok()?;
 
-    let sql = cluster.sql().await?;
+    let mut sql = cluster.sql().await?;
     sql.execute(&LOAD.replace("{file}", path)).await?;
     sql.execute(BATCH).await?;
-    let count =
+    let mut count =
         async |query: &str| anyhow::Ok(sql.query_text(query).await?.rows[0][0].clone().unwrap().parse::<u64>()?);
     ensure!(count("SELECT count(*) FROM events").await? == 1_000_000);
     ensure!(count("SELECT sum(num_hits) FROM sessionized_aggregated_events").await? == 1_000_000);

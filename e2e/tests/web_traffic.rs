@@ -9,7 +9,7 @@ use serde_json::Value;
 #[tokio::test(flavor = "multi_thread")]
 async fn table_equals_flinks_sessions_at_every_parallelism() -> Result<()> {
     let cluster = Cluster::start(2, 2)?;
-    let sql = cluster.sql().await?;
+    let mut sql = cluster.sql().await?;
     for name in ["traffic_a", "traffic_b"] {
         let expected = expected::sessions(&repository_file(&format!("conformance/web/{name}.sessions.csv"))?)?;
         cluster.load(name, 3, &repository_file(&format!("conformance/web/{name}.jsonl.gz"))?)?;

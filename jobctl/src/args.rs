@@ -98,7 +98,7 @@ pub(crate) struct JobName {
 pub(crate) enum SubmitJob {
     /// Web events to sessions of (ip, host) that end after a gap of inactivity
     #[command(after_help = SUBMIT_HELP)]
-    Sessionize(SubmitSessionize),
+    Sessionize(Box<SubmitSessionize>),
     #[command(external_subcommand)]
     Unknown(Vec<String>),
 }
@@ -108,7 +108,7 @@ pub(crate) enum SubmitJob {
 pub(crate) enum RunJob {
     /// Web events to sessions of (ip, host) that end after a gap of inactivity
     #[command(after_help = RUN_HELP)]
-    Sessionize(RunSessionize),
+    Sessionize(Box<RunSessionize>),
     #[command(external_subcommand)]
     Unknown(Vec<String>),
 }

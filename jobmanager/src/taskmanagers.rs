@@ -180,7 +180,7 @@ mod tests {
         let session = taskmanagers.insert(registration("a"), connection, Timestamp(0), Duration::from_secs(1));
         let timeout = Duration::from_secs(3);
         assert_eq!(taskmanagers.silent(Duration::from_secs(4), timeout), []);
-        assert_eq!(taskmanagers.silent(Duration::from_secs(5), timeout), [session.taskmanager.clone()]);
+        assert_eq!(taskmanagers.silent(Duration::from_secs(5), timeout), std::slice::from_ref(&session.taskmanager));
         taskmanagers.on_heartbeat(&session.taskmanager, Timestamp(9), Duration::from_secs(5), 7);
         assert_eq!(taskmanagers.silent(Duration::from_secs(5), timeout), []);
     }

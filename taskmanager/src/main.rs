@@ -97,7 +97,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
 /// What other taskmanagers are told: as asked for, with the bound port where none is given.
 fn advertised(asked: Option<&str>, bound: SocketAddr) -> anyhow::Result<String> {
     match asked {
-        Some(host) if host.is_empty() => bail!("--advertise must not be empty"),
+        Some("") => bail!("--advertise must not be empty"),
         Some(address) if has_port(address) => Ok(address.to_owned()),
         Some(host) => Ok(format!("{host}:{}", bound.port())),
         None if bound.ip().is_unspecified() => {

@@ -25,7 +25,7 @@ pub(super) enum Input {
     /// As it is.
     Plain(Raw),
     /// One or more gzip members.
-    Gzip(MultiGzDecoder<BufReader<Raw>>),
+    Gzip(Box<MultiGzDecoder<BufReader<Raw>>>),
     /// One or more Zstandard frames.
     Zstd(zstd::stream::read::Decoder<'static, BufReader<Raw>>),
 }
@@ -110,7 +110,7 @@ impl Input {
         let (is_gzip, is_zstd) = (head.starts_with(&GZIP), head.starts_with(&ZSTD));
         let raw = unknown.take().expect("it was there a line above");
         *self = if is_gzip {
-            Input::Gzip(MultiGzDecoder::new(BufReader::with_capacity(COMPRESSED_READ_BYTES, raw)))
+            Input::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(COMPRESSED_READ_BYTES, raw))))
         } else if is_zstd {
             let buffered = BufReader::with_capacity(COMPRESSED_READ_BYTES, raw);
             Input::Zstd(zstd::stream::read::Decoder::with_buffer(buffered)?)

@@ -31,7 +31,7 @@ struct FileSplit {
 
 enum State {
     Unopened,
-    Open { input: Input, lines: Lines },
+    Open { input: Box<Input>, lines: Lines },
     Finished,
 }
 
@@ -110,7 +110,7 @@ impl FileSplit {
 
     fn open(&self) -> Result<State, Error> {
         let failed = |error| Error::io(Action::Read, &self.path(), error);
-        let mut input = Input::open(&self.split.id.0).map_err(failed)?;
+        let mut input = Box::new(Input::open(&self.split.id.0).map_err(failed)?);
         input.skip(self.split.start).map_err(failed)?;
         Ok(State::Open { input, lines: Lines::new(self.split.start) })
     }

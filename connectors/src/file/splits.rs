@@ -29,16 +29,16 @@ pub fn splits(paths: &str) -> Result<Vec<Split>, Error> {
             add_files(path, &mut files)?;
         }
     }
-    files.into_iter().map(|path| readable(&path).map(|()| split(path.to_string_lossy().into_owned()))).collect()
+    files.into_iter().map(|path| readable(&path).map(|()| split(&path.to_string_lossy()))).collect()
 }
 
 /// Standard input as a split.
 pub fn stdin_split() -> Split {
-    split(STDIN.to_owned())
+    split(STDIN)
 }
 
-fn split(id: String) -> Split {
-    Split { id: SplitId(id), start: 0, end: None }
+fn split(id: &str) -> Split {
+    Split { id: SplitId(id.to_owned()), start: 0, end: None }
 }
 
 fn add_files(path: &str, files: &mut BTreeSet<PathBuf>) -> Result<(), Error> {

@@ -22,4 +22,4 @@ pub use error::{ClientWords, Error};
 pub use lookup::{Lookup, Offsets};
 pub use producer::{Deliveries, Producer};
 pub use reader::Reader;
-pub use settings::{ALLOWED_SETTINGS, ClientSettings, SettingsError, TopicSettings};
+pub use settings::{ALLOWED_SETTINGS, ClientSettings, HAS_TLS, SettingsError, TopicSettings};

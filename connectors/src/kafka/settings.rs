@@ -11,6 +11,9 @@ use stream_core::secret::Secret;
 
 use crate::uri::{SourceUri, UriError};
 
+/// Whether this build speaks TLS with Kafka.
+pub const HAS_TLS: bool = cfg!(any(feature = "kafka-ssl", feature = "kafka-ssl-vendored"));
+
 /// The librdkafka settings that may be given, besides `sasl.password`, which is a secret. Left out are, above all,
 /// `plugin.library.paths` and `ssl.engine.location` (load code), `sasl.kerberos.*` and `sasl.oauthbearer.*` (run commands,
 /// fetch URLs), keys and keystores by path (read files), `debug` (may log secrets), and what the reader relies on.
@@ -192,8 +195,7 @@ impl ClientSettings {
 
     fn check_security(&self, config: &ClientConfig) -> Result<(), SettingsError> {
         let protocol = config.get("security.protocol").unwrap_or("plaintext");
-        let has_tls = cfg!(any(feature = "kafka-ssl", feature = "kafka-ssl-vendored"));
-        if protocol.to_ascii_lowercase().ends_with("ssl") && !has_tls {
+        if protocol.to_ascii_lowercase().ends_with("ssl") && !HAS_TLS {
             return Err(SettingsError::NoTls(protocol.to_owned()));
         }
         let given = ["sasl.mechanism", "sasl.mechanisms"].into_iter().find_map(|name| self.properties.get(name));

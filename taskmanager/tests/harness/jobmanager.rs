@@ -19,39 +19,42 @@ use tonic::{Request, Response, Status, Streaming};
 use super::DEADLINE;
 
 /// The states and last counters of the tasks of all jobs, by (job, attempt, stage, index).
-pub type Tasks = BTreeMap<(String, u32, u32, u32), Task>;
+pub(crate) type Tasks = BTreeMap<(String, u32, u32, u32), Task>;
 
 #[derive(Clone, Debug, Default)]
-pub struct Task {
-    pub states: Vec<v1::TaskState>,
-    pub causes: Vec<String>,
-    pub counters: v1::SubtaskCounters,
+pub(crate) struct Task {
+    pub(crate) states: Vec<v1::TaskState>,
+    pub(crate) causes: Vec<String>,
+    pub(crate) counters: v1::SubtaskCounters,
 }
 
 impl Task {
-    pub fn state(&self) -> v1::TaskState {
+    pub(crate) fn state(&self) -> v1::TaskState {
         self.states.last().copied().unwrap_or(v1::TaskState::Unspecified)
     }
 }
 
+/// Where each taskmanager by its id is told what to do.
+type Commands = Arc<Mutex<BTreeMap<String, mpsc::Sender<Result<v1::JobManagerMessage, Status>>>>>;
+
 /// The jobmanager; dropping it ends it.
-pub struct JobManager {
-    pub address: String,
+pub(crate) struct JobManager {
+    pub(crate) address: String,
     seen: watch::Receiver<Seen>,
-    commands: Arc<Mutex<BTreeMap<String, mpsc::Sender<Result<v1::JobManagerMessage, Status>>>>>,
+    commands: Commands,
     serving: JoinSet<()>,
 }
 
 /// What it has been told.
 #[derive(Clone, Default)]
-pub struct Seen {
-    pub registrations: Vec<v1::Register>,
-    pub tasks: Tasks,
+pub(crate) struct Seen {
+    pub(crate) registrations: Vec<v1::Register>,
+    pub(crate) tasks: Tasks,
 }
 
 impl JobManager {
     /// One that listens on `address`, and refuses everybody with `refusal` if there is one.
-    pub async fn start(address: &str, refusal: Option<Status>) -> JobManager {
+    pub(crate) async fn start(address: &str, refusal: Option<Status>) -> JobManager {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (seen_sender, seen) = watch::channel(Seen::default());
@@ -70,13 +73,13 @@ impl JobManager {
     }
 
     /// Ends it abruptly, with all connections.
-    pub async fn kill(mut self) {
+    pub(crate) async fn kill(mut self) {
         self.commands.lock().unwrap().clear();
         self.serving.shutdown().await;
     }
 
     /// Waits until what it was told meets a condition.
-    pub async fn wait_until(&mut self, what: &str, mut is_met: impl FnMut(&Seen) -> bool) -> Seen {
+    pub(crate) async fn wait_until(&mut self, what: &str, mut is_met: impl FnMut(&Seen) -> bool) -> Seen {
         let met = tokio::time::timeout(DEADLINE, self.seen.wait_for(|seen| is_met(seen))).await;
         match met.map(|seen| seen.unwrap().clone()) {
             Ok(seen) => seen,
@@ -84,12 +87,12 @@ impl JobManager {
         }
     }
 
-    pub async fn wait_for_registrations(&mut self, count: usize) -> Seen {
+    pub(crate) async fn wait_for_registrations(&mut self, count: usize) -> Seen {
         self.wait_until("registrations", |seen| seen.registrations.len() >= count).await
     }
 
     /// Waits until all tasks of an attempt that were ever heard of, `count` of them, have ended.
-    pub async fn wait_for_end(&mut self, job: JobId, attempt: u32, count: usize) -> Tasks {
+    pub(crate) async fn wait_for_end(&mut self, job: JobId, attempt: u32, count: usize) -> Tasks {
         let seen = self.wait_until("the end of all tasks", |seen| {
             let ended = of_attempt(seen, job, attempt).filter(|(_, task)| is_terminal(task.state()));
             ended.count() == count
@@ -97,7 +100,7 @@ impl JobManager {
         of_attempt(&seen.await, job, attempt).map(|(key, task)| (key.clone(), task.clone())).collect()
     }
 
-    pub async fn wait_for_running(&mut self, job: JobId, attempt: u32, count: usize) {
+    pub(crate) async fn wait_for_running(&mut self, job: JobId, attempt: u32, count: usize) {
         self.wait_until("all tasks running", |seen| {
             let running = of_attempt(seen, job, attempt).filter(|(_, task)| task.state() == v1::TaskState::Running);
             running.count() == count
@@ -105,12 +108,12 @@ impl JobManager {
         .await;
     }
 
-    pub async fn send(&self, taskmanager: &str, message: v1::job_manager_message::Message) {
+    pub(crate) async fn send(&self, taskmanager: &str, message: v1::job_manager_message::Message) {
         let sender = self.commands.lock().unwrap().get(taskmanager).unwrap().clone();
         sender.send(Ok(v1::JobManagerMessage { message: Some(message) })).await.unwrap();
     }
 
-    pub async fn cancel(&self, job: JobId, attempt: u32) {
+    pub(crate) async fn cancel(&self, job: JobId, attempt: u32) {
         let taskmanagers: Vec<_> = self.commands.lock().unwrap().keys().cloned().collect();
         for id in taskmanagers {
             let cancel = v1::CancelTasks { job_id: job.to_string(), attempt };
@@ -119,7 +122,7 @@ impl JobManager {
     }
 
     /// Deploys a pipeline with subtask i of each stage on taskmanager i, in turn, in slot i; returns how many tasks.
-    pub async fn deploy(&self, job: JobId, attempt: u32, pipeline: &Pipeline, splits: &[Split]) -> usize {
+    pub(crate) async fn deploy(&self, job: JobId, attempt: u32, pipeline: &Pipeline, splits: &[Split]) -> usize {
         let registered = self.seen.borrow().registrations.clone();
         let (mut deploys, mut locations) = (BTreeMap::<usize, v1::Deploy>::new(), Vec::new());
         for (stage, spec) in (0_u32..).zip(&pipeline.stages) {
@@ -155,7 +158,7 @@ impl JobManager {
     }
 }
 
-pub fn is_terminal(state: v1::TaskState) -> bool {
+pub(crate) fn is_terminal(state: v1::TaskState) -> bool {
     matches!(state, v1::TaskState::Finished | v1::TaskState::Canceled | v1::TaskState::Failed)
 }
 
@@ -166,7 +169,7 @@ fn of_attempt(seen: &Seen, job: JobId, attempt: u32) -> impl Iterator<Item = (&(
 
 struct Service {
     seen: Arc<watch::Sender<Seen>>,
-    commands: Arc<Mutex<BTreeMap<String, mpsc::Sender<Result<v1::JobManagerMessage, Status>>>>>,
+    commands: Commands,
     refusal: Option<Status>,
 }
 

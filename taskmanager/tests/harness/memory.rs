@@ -14,33 +14,33 @@ use stream_runtime::connector::{
 
 /// What the taskmanagers of a test read and write.
 #[derive(Clone, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// The records of each split.
-    pub records: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
+    pub(crate) records: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
     /// What the sinks were given.
-    pub rows: Arc<Mutex<Vec<(String, i64)>>>,
+    pub(crate) rows: Arc<Mutex<Vec<(String, i64)>>>,
     /// Records handed out so far.
-    pub records_read: Arc<AtomicU64>,
+    pub(crate) records_read: Arc<AtomicU64>,
     /// Sinks that were finished, and sinks that were dropped.
-    pub finished: Arc<AtomicUsize>,
-    pub dropped: Arc<AtomicUsize>,
+    pub(crate) finished: Arc<AtomicUsize>,
+    pub(crate) dropped: Arc<AtomicUsize>,
     /// While it is shut, sinks block in `write`.
-    pub sink_gate: Arc<SinkGate>,
+    pub(crate) sink_gate: Arc<SinkGate>,
 }
 
 /// Lets sinks write, or holds them up.
 #[derive(Default)]
-pub struct SinkGate {
+pub(crate) struct SinkGate {
     is_shut: Mutex<bool>,
     opened: Condvar,
 }
 
 impl SinkGate {
-    pub fn shut(&self) {
+    pub(crate) fn shut(&self) {
         *self.is_shut.lock().unwrap() = true;
     }
 
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         *self.is_shut.lock().unwrap() = false;
         self.opened.notify_all();
     }
@@ -52,7 +52,7 @@ impl SinkGate {
 
 impl Memory {
     /// `count` records over `splits` splits and their counts by key, from a seed.
-    pub fn with_random_records(count: usize, splits: usize, seed: u64) -> (Memory, BTreeMap<String, i64>) {
+    pub(crate) fn with_random_records(count: usize, splits: usize, seed: u64) -> (Memory, BTreeMap<String, i64>) {
         let memory = Memory::default();
         let mut expected = BTreeMap::new();
         let mut state = seed;
@@ -68,7 +68,7 @@ impl Memory {
     }
 
     /// All rows, summed by key.
-    pub fn totals(&self) -> BTreeMap<String, i64> {
+    pub(crate) fn totals(&self) -> BTreeMap<String, i64> {
         let mut totals = BTreeMap::new();
         for (key, count) in self.rows.lock().unwrap().iter() {
             *totals.entry(key.clone()).or_insert(0) += count;
@@ -76,13 +76,13 @@ impl Memory {
         totals
     }
 
-    pub fn splits(&self) -> Vec<Split> {
+    pub(crate) fn splits(&self) -> Vec<Split> {
         let ids = self.records.lock().unwrap().keys().cloned().collect::<Vec<_>>();
         ids.iter().map(|id| split(id)).collect()
     }
 }
 
-pub fn split(id: &str) -> Split {
+pub(crate) fn split(id: &str) -> Split {
     Split { id: stream_core::ids::SplitId(id.to_owned()), start: 0, end: None }
 }
 

@@ -2,9 +2,9 @@
 //! sinks in memory, and two toy jobs.
 #![allow(clippy::unwrap_used, dead_code, reason = "each test program uses its part")]
 
-pub mod jobmanager;
-pub mod memory;
-pub mod toy_jobs;
+pub(crate) mod jobmanager;
+pub(crate) mod memory;
+pub(crate) mod toy_jobs;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -23,24 +23,24 @@ use self::jobmanager::JobManager;
 use self::memory::Memory;
 
 /// How long anything may take before a test fails.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A jobmanager and its taskmanagers.
-pub struct Cluster {
-    pub jobmanager: JobManager,
-    pub taskmanagers: Vec<TaskManager>,
+pub(crate) struct Cluster {
+    pub(crate) jobmanager: JobManager,
+    pub(crate) taskmanagers: Vec<TaskManager>,
 }
 
 /// A taskmanager in this process.
-pub struct TaskManager {
-    pub id: String,
-    pub shutdown: CancellationToken,
-    pub serving: JoinSet<Result<(), Error>>,
+pub(crate) struct TaskManager {
+    pub(crate) id: String,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) serving: JoinSet<Result<(), Error>>,
 }
 
 impl Cluster {
     /// `count` taskmanagers of four slots each, registered, that share sources and sinks.
-    pub async fn start(count: usize, memory: &Memory, channel_bytes: usize) -> Cluster {
+    pub(crate) async fn start(count: usize, memory: &Memory, channel_bytes: usize) -> Cluster {
         let mut jobmanager = JobManager::start("127.0.0.1:0", None).await;
         let mut taskmanagers = Vec::new();
         for index in 0..count {
@@ -52,7 +52,7 @@ impl Cluster {
     }
 
     /// Ends everything in good order.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         for taskmanager in self.taskmanagers {
             taskmanager.stop().await.unwrap();
         }
@@ -60,7 +60,7 @@ impl Cluster {
 }
 
 impl TaskManager {
-    pub async fn start(id: &str, jobmanager: &str, memory: &Memory, channel_bytes: usize) -> TaskManager {
+    pub(crate) async fn start(id: &str, jobmanager: &str, memory: &Memory, channel_bytes: usize) -> TaskManager {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut options = Options::new(jobmanager, 4, listener.local_addr().unwrap().to_string());
         options.id = stream_core::ids::TaskManagerId(id.to_owned());
@@ -78,18 +78,18 @@ impl TaskManager {
         TaskManager { id: id.to_owned(), shutdown, serving }
     }
 
-    pub async fn stop(self) -> Result<(), Error> {
+    pub(crate) async fn stop(self) -> Result<(), Error> {
         self.shutdown.cancel();
         self.wait().await
     }
 
-    pub async fn wait(mut self) -> Result<(), Error> {
+    pub(crate) async fn wait(mut self) -> Result<(), Error> {
         tokio::time::timeout(DEADLINE, self.serving.join_next()).await.unwrap().unwrap().unwrap()
     }
 }
 
 /// source → `job` (hash) → sink (gather), with text columns.
-pub fn pipeline(job: &str, parallelism: u32, is_bounded: bool) -> Pipeline {
+pub(crate) fn pipeline(job: &str, parallelism: u32, is_bounded: bool) -> Pipeline {
     let stage = |name: &str, kind, input| Stage { name: name.to_owned(), kind, input };
     Pipeline {
         job: job.to_owned(),

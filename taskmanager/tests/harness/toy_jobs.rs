@@ -12,7 +12,7 @@ use stream_core::time::EventTime;
 use stream_core::watermark::Watermark;
 use stream_runtime::jobs::Jobs;
 
-pub fn registry() -> Jobs {
+pub(crate) fn registry() -> Jobs {
     Jobs::new().with(Toy { name: "count" }).with(Toy { name: "echo" })
 }
 
