@@ -1,7 +1,7 @@
 //! The real sources and sinks: one module and one cargo feature for each outside system.
 //!
 //! [`RealConnectors`] is what the processes are given as their [`Connectors`]; it looks at the scheme of a URI and hands
-//! over to [`kafka`], [`postgres`] or [`file`]. Only this crate names a client library. What a job does with the records,
+//! over to [`kafka`], [`postgres`] or [`mod@file`]. Only this crate names a client library. What a job does with the records,
 //! and when rows are flushed, is decided elsewhere.
 //!
 //! Tests: beside the code for everything that needs no server, in `tests/` against a broker and a Postgres of their own.

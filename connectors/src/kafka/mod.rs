@@ -3,7 +3,7 @@
 //! Splits are partitions, which the jobmanager hands out: consumer groups are not used to spread them, and offsets are
 //! committed nowhere in this step. Everything that blocks says so; the reader belongs on a thread of its own.
 //!
-//! `unsafe` is confined to [`batch_queue`]. Tests: beside the code for settings, and `tests/kafka.rs` against `devbroker`;
+//! `unsafe` is confined to `batch_queue`. Tests: beside the code for settings, and `tests/kafka.rs` against `devbroker`;
 //! the end-to-end tests repeat them against Apache Kafka.
 
 mod admin;

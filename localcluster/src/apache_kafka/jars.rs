@@ -64,8 +64,16 @@ impl Jars {
             return Ok(kept);
         }
         let maven = program::on_path("mvn").ok_or(Unavailable::NoMaven)?;
+        fs::create_dir_all(cache).map_err(file("make", cache))?;
+        // Maven's own repository is not safe for two at once: they copy each other's half-written jars.
+        let lock = cache.join(format!(".kafka-{VERSION}.lock"));
+        let held = fs::File::create(&lock).map_err(file("make", &lock))?;
+        held.lock().map_err(file("lock", &lock))?;
+        if let Some(kept) = Jars::in_cache(cache) {
+            return Ok(kept);
+        }
         eprintln!("apache kafka {VERSION}: fetching its jars (43 MB, once) into {}", cache.display());
-        // The folder gets its name only once it is whole: two of us may be at it, and either may be interrupted.
+        // The folder gets its name only once it is whole: we may be interrupted.
         let partial = cache.join(format!(".kafka-{VERSION}-{}", std::process::id()));
         fs::create_dir_all(&partial).map_err(file("make", &partial))?;
         let pom = partial.join("pom.xml");
