@@ -59,14 +59,19 @@ impl Topic {
         Ok(Topic { client, name: name.to_owned(), partitions })
     }
 
-    /// Creates the topic with [`PARTITIONS`] partitions, or takes it as it is.
+    /// Creates the topic with so many partitions, or takes it as it is.
     ///
     /// # Errors
     /// If Kafka cannot be reached or refuses.
-    pub async fn open_or_create(settings: &Settings, state: &StateDir, name: &str) -> Result<Topic, Error> {
+    pub async fn open_or_create(
+        settings: &Settings,
+        state: &StateDir,
+        name: &str,
+        partitions: i32,
+    ) -> Result<Topic, Error> {
         let client = client(settings, state)?;
         let admin = Admin::new(&client)?;
-        admin.create_topic(name, PARTITIONS).await?;
+        admin.create_topic(name, partitions).await?;
         let partitions = admin.partitions(name).await?;
         Ok(Topic { client, name: name.to_owned(), partitions })
     }

@@ -1,6 +1,6 @@
 //! Event-time timers: what is due when the watermark reaches a time.
 //!
-//! A calendar queue: timers lie unsorted in buckets of [`BUCKET_MS`], the buckets in order of time. Setting a timer costs
+//! A calendar queue: timers lie unsorted in buckets of `BUCKET_MS`, the buckets in order of time. Setting a timer costs
 //! one push whatever the number of timers; only what falls due is looked at. A timer is never cancelled: whoever set it
 //! sees, when it comes up, whether it still means anything.
 

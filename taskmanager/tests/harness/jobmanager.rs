@@ -201,7 +201,9 @@ impl Cluster for Service {
             }
             None
         });
-        let commands = ReceiverStream::new(commands).map(Some);
+        // A connection outlives its server's task: what ends it is an error as the last word.
+        let killed = tokio_stream::once(Some(Err(Status::unavailable("killed"))));
+        let commands = ReceiverStream::new(commands).map(Some).chain(killed);
         Ok(Response::new(Box::pin(told.merge(commands).filter_map(|message| message))))
     }
 }

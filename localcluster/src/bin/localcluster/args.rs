@@ -1,6 +1,6 @@
 //! The command line, as it is typed.
 
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -92,6 +92,9 @@ pub(crate) enum Command {
         /// The topic [default: KAFKA_TOPIC]
         #[arg(long, value_name = "TOPIC")]
         topic: Option<String>,
+        /// Creates the topic with N partitions if it is not there
+        #[arg(long, value_name = "N")]
+        create: Option<NonZeroU16>,
     },
     /// Produces live synthetic traffic into the topic, until Ctrl-C
     #[command(after_help = "Example:\n  localcluster traffic --rate 5000 --duration 2m")]

@@ -10,7 +10,7 @@ use localcluster::deadline::{Deadline, pause};
 use localcluster::demo::{self, Emptied, JOB};
 use localcluster::settings::Settings;
 use localcluster::state_dir::StateDir;
-use localcluster::topic::Topic;
+use localcluster::topic::{PARTITIONS, Topic};
 use localcluster::{program, sessions};
 use tokio::runtime::Runtime;
 
@@ -34,7 +34,7 @@ pub(crate) fn demo(settings: &Settings, state: &StateDir) -> Result<()> {
 
     say("events");
     let topics = runtime.block_on(Topic::names(settings, state))?;
-    let topic = runtime.block_on(Topic::open_or_create(settings, state, &demo::next_topic(&topics)))?;
+    let topic = runtime.block_on(Topic::open_or_create(settings, state, &demo::next_topic(&topics), PARTITIONS))?;
     produce::load_one(&events, &topic)?;
     // Later events on every partition: they move the watermark on, so that the last sessions close.
     produce::load_one(&settings.project.join("demo/heartbeat.jsonl"), &topic)?;

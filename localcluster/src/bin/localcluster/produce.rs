@@ -1,5 +1,6 @@
 //! `load` and `traffic`, with a progress bar where someone is watching.
 
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,12 +22,24 @@ pub(crate) fn runtime() -> Result<Runtime> {
     runtime.context("cannot start the threads that talk to kafka and postgres")
 }
 
-pub(crate) fn load(settings: &Settings, state: &StateDir, files: &[PathBuf], topic: Option<&str>) -> Result<()> {
+pub(crate) fn load(
+    settings: &Settings,
+    state: &StateDir,
+    files: &[PathBuf],
+    topic: &str,
+    create: Option<NonZeroU16>,
+) -> Result<()> {
     // A file that is not there should not be noticed after the first thousand lines of another one.
     for file in files {
         std::fs::metadata(file).with_context(|| missing(file))?;
     }
-    let topic = runtime()?.block_on(Topic::open(settings, state, topic.unwrap_or(&settings.topic)))?;
+    let runtime = runtime()?;
+    let topic = match create {
+        Some(partitions) => {
+            runtime.block_on(Topic::open_or_create(settings, state, topic, i32::from(partitions.get())))?
+        }
+        None => runtime.block_on(Topic::open(settings, state, topic))?,
+    };
     files.iter().try_for_each(|file| load_one(file, &topic))
 }
 

@@ -10,7 +10,7 @@ use localcluster::cluster::{self, State};
 use localcluster::database::Database;
 use localcluster::settings::{Kafka, Postgres, Settings};
 use localcluster::state_dir::StateDir;
-use localcluster::topic::Topic;
+use localcluster::topic::{PARTITIONS, Topic};
 use localcluster::traffic;
 
 use crate::args::{Args, Command, Output};
@@ -41,7 +41,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Command::Bench { events, seed, ips, parallelism, runs } => {
             bench(&settings, &state, &traffic::Plan { events: events.get(), seed, ips: ips.get() }, parallelism, runs)?;
         }
-        Command::Load { files, topic } => produce::load(&settings, &state, &files, topic.as_deref())?,
+        Command::Load { files, topic, create } => {
+            let topic = topic.as_deref().unwrap_or(&settings.topic);
+            produce::load(&settings, &state, &files, topic, create)?;
+        }
         Command::Traffic { rate, duration, seed, ips, topic } => {
             let live = traffic::Live { rate: rate.get(), duration, seed, ips: ips.get() };
             produce::traffic(&settings, &state, live, topic.as_deref())?;
@@ -64,7 +67,7 @@ fn settings(project: &Path) -> Result<Settings> {
 fn up(settings: &Settings, state: &StateDir) -> Result<()> {
     let components = cluster::up(settings, state)?;
     if !matches!(settings.kafka, Kafka::Users(_)) {
-        produce::runtime()?.block_on(Topic::open_or_create(settings, state, &settings.topic))?;
+        produce::runtime()?.block_on(Topic::open_or_create(settings, state, &settings.topic, PARTITIONS))?;
     }
     // Ready is what answers a real question, whosever it is.
     let database = produce::runtime()?.block_on(Database::connect(settings, state));
