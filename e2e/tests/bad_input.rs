@@ -24,15 +24,15 @@ async fn every_mistake_is_told_in_one_line_and_the_cluster_goes_on() -> Result<(
     let nobodys_postgres = format!("postgres://{NOBODY}/postgres");
 
     let mistakes: &[Mistake] = &[
-        Mistake { args: &[], env: &[("KAFKA_URL", NOBODY)], says: &["kafka", NOBODY], code: 1 },
-        Mistake { args: &["--source", "kafka://127.0.0.1:1/good"], env: &[], says: &["kafka", NOBODY], code: 1 },
+        Mistake { args: &[], env: &[("KAFKA_URL", NOBODY)], says: &["kafka", NOBODY], code: 7 },
+        Mistake { args: &["--source", "kafka://127.0.0.1:1/good"], env: &[], says: &["kafka", NOBODY], code: 7 },
         Mistake { args: &[], env: &[("KAFKA_TOPIC", "no-such-topic")], says: &["topic", "no-such-topic"], code: 4 },
-        Mistake { args: &[], env: &[("POSTGRES_URL", &nobodys_postgres)], says: &["postgres", NOBODY], code: 1 },
+        Mistake { args: &[], env: &[("POSTGRES_URL", &nobodys_postgres)], says: &["postgres", NOBODY], code: 7 },
         Mistake {
             args: &[],
             env: &[("POSTGRES_URL", &postgres), ("POSTGRES_USER", "nobody"), ("POSTGRES_PASSWORD", "hunter2")],
             says: &["nobody"],
-            code: 1,
+            code: 7,
         },
         Mistake { args: &["--table", "other"], env: &[], says: &["other", "host", "event_hour"], code: 1 },
         Mistake { args: &["--table", "no such\"table;--"], env: &[], says: &["table"], code: 2 },
@@ -86,8 +86,8 @@ async fn malformed_records_are_counted_and_skipped() -> Result<()> {
     let submit = ["submit", "sessionize", "--until", "latest", "--wait", "--output", "json"];
     cluster.jobctl_with(&submit, &[("KAFKA_TOPIC", "mixed")])?.ok()?;
     let job: Value = serde_json::from_str(&cluster.jobctl(&["describe", "sessionize", "--output", "json"])?.ok()?)?;
-    let source = job["tasks"].as_array().unwrap().iter().find(|task| task["stage"] == "source").unwrap();
-    ensure!(source["counters"]["bad"] == bad.len(), "{source}");
+    let source = job["subtasks"].as_array().unwrap().iter().find(|task| task["stage"] == "source").unwrap();
+    ensure!(source["bad"] == bad.len(), "{source}");
     let rows = cluster.sql().await?.query_text("SELECT num_hits FROM sessionized_aggregated_events").await?.rows;
     ensure!(rows == [[Some(bad.len().to_string())]], "{rows:?}");
     Ok(())

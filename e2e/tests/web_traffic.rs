@@ -48,18 +48,17 @@ fn describe_shows_where_everything_runs(cluster: &Cluster) -> Result<()> {
     let jobs: Vec<Value> = serde_json::from_str(&cluster.jobctl(&["list", "--output", "json"])?.ok()?)?;
     ensure!(jobs.len() == 6, "{jobs:?}");
     let widest = jobs.iter().find(|job| job["parallelism"] == 3).unwrap();
-    let id = widest["job_id"].as_str().unwrap();
+    let id = widest["id"].as_str().unwrap();
     let job: Value = serde_json::from_str(&cluster.jobctl(&["describe", id, "--output", "json"])?.ok()?)?;
-    let tasks = job["tasks"].as_array().unwrap();
+    let tasks = job["subtasks"].as_array().unwrap();
     let of_stage = |stage: &str| tasks.iter().filter(|task| task["stage"] == stage).cloned().collect::<Vec<_>>();
     let (sources, windows, sinks) = (of_stage("source"), of_stage("window"), of_stage("sink"));
     ensure!((sources.len(), windows.len(), sinks.len()) == (3, 3, 1), "{tasks:?}");
+    let range = |start, end| serde_json::json!({ "start": start, "end": end });
     let ranges: Vec<&Value> = windows.iter().map(|task| &task["key_groups"]).collect();
-    ensure!(ranges == ["0..43", "43..86", "86..128"], "{ranges:?}");
+    ensure!(ranges == [&range(0, 43), &range(43, 86), &range(86, 128)], "{ranges:?}");
     ensure!(sources.iter().all(|task| task["splits"].as_array().unwrap().len() == 1), "{sources:?}");
-    let sum = |tasks: &[Value], counter: &str| {
-        tasks.iter().map(|task| task["counters"][counter].as_u64().unwrap()).sum::<u64>()
-    };
+    let sum = |tasks: &[Value], counter: &str| tasks.iter().map(|task| task[counter].as_u64().unwrap()).sum::<u64>();
     ensure!(sum(&sources, "records_in") == 20_000, "{sources:?}");
     ensure!(sum(&windows, "records_in") + sum(&sources, "bad") == 20_000, "{windows:?}");
     let mut homes: Vec<&Value> = windows.iter().map(|task| &task["taskmanager"]).collect();

@@ -18,6 +18,10 @@ use super::settings::ClientSettings;
 /// How long a change may take.
 const CHANGE_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long to wait before a broker is asked again for a topic that was just made, and how often.
+const NEWS_WAIT: Duration = Duration::from_millis(50);
+const NEWS_TRIES: u32 = 200;
+
 /// A client that may change topics. Cheap to clone; its methods need a tokio runtime.
 #[derive(Clone)]
 pub struct Admin {
@@ -50,10 +54,21 @@ impl Admin {
             Some(Err((_, code))) => return Err(self.failed("create a topic")(KafkaError::AdminOp(code))),
             Some(Ok(_)) | None => true,
         };
-        for partition in self.partitions(topic).await? {
+        for partition in self.partitions_of_new(topic).await? {
             self.watermarks(topic, partition).await?;
         }
         Ok(is_new)
+    }
+
+    /// A broker may hear of a topic only some time after the controller made it.
+    async fn partitions_of_new(&self, topic: &str) -> Result<Vec<i32>, Error> {
+        for _ in 0..NEWS_TRIES {
+            match self.partitions(topic).await {
+                Err(Error::NoTopic { .. }) => tokio::time::sleep(NEWS_WAIT).await,
+                answer => return answer,
+            }
+        }
+        self.partitions(topic).await
     }
 
     /// Deletes a topic; whether it was there.

@@ -21,6 +21,9 @@ use super::settings::ClientSettings;
 const REQUEST_WITHIN: Duration = Duration::from_secs(1);
 const TRIES: u32 = 5;
 
+/// More log lines and errors than one request brings about.
+const NEWS_AT_ONCE: u32 = 32;
+
 /// The offsets of some partitions.
 pub type Offsets = BTreeMap<i32, u64>;
 
@@ -119,6 +122,7 @@ impl Lookup {
                 Some(code) if is_not_authorized(code) => return Err(Error::NotAuthorized { topic, brokers }),
                 _ => {}
             }
+            self.hear_news();
             if self.failure().is_some_and(|failure| failure.is_final()) {
                 break;
             }
@@ -127,6 +131,13 @@ impl Lookup {
         let spoken = last.map_or_else(String::new, |error| error.to_string());
         let failure = self.failure().unwrap_or(Failure::Lost(ClientWords(spoken)));
         Err(failure.into_error(&self.brokers))
+    }
+
+    /// What connections died of waits in the client's queue until it is polled.
+    fn hear_news(&self) {
+        for _ in 0..NEWS_AT_ONCE {
+            let _ = self.consumer.poll(Duration::ZERO);
+        }
     }
 
     fn failure(&self) -> Option<Failure> {

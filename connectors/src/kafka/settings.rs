@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use stream_core::pipeline::SourceSpec;
 use stream_core::secret::Secret;
 
@@ -170,6 +171,8 @@ impl ClientSettings {
             return Err(SettingsError::HalfCredentials);
         }
         let mut config = ClientConfig::new();
+        // What a connection dies of is only in the log; by default the level is that of a logger we do not use.
+        config.set_log_level(RDKafkaLogLevel::Info);
         config
             .set("bootstrap.servers", &self.brokers)
             .set("client.id", "gapwise")
