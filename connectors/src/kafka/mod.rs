@@ -3,8 +3,8 @@
 //! Splits are partitions, which the jobmanager hands out: consumer groups are not used to spread them, and offsets are
 //! committed nowhere in this step. Everything that blocks says so; the reader belongs on a thread of its own.
 //!
-//! `unsafe` is confined to `batch_queue`. Tests: beside the code for settings, and `tests/kafka.rs` against `devbroker`;
-//! the end-to-end tests repeat them against Apache Kafka.
+//! `unsafe` is confined to `batch_queue`. Tests: beside the code for settings and words;
+//! the end-to-end tests use it against Apache Kafka, over TLS too.
 
 mod admin;
 mod batch_queue;
