@@ -4,7 +4,7 @@
 //! over to [`kafka`], [`postgres`] or [`mod@file`]. Only this crate names a client library. What a job does with the records,
 //! and when rows are flushed, is decided elsewhere.
 //!
-//! Tests: beside the code for everything that needs no server, in `tests/` against a broker and a Postgres of their own.
+//! Tests: beside the code and in `tests/` for everything that needs no server, in `e2e/tests` against real ones.
 
 mod dispatch;
 #[cfg(feature = "file")]

@@ -3,7 +3,7 @@
 //! Rows go in by `COPY … (FORMAT binary)`, which is the form they already have. In this step each flush is a transaction of
 //! its own and a crash can repeat or lose the rows around it; publishing exactly once comes with checkpoints.
 //!
-//! Tests: beside the code for URLs and names, and `tests/postgres.rs` against a server of its own.
+//! Tests: beside the code for URLs and names, and `e2e/tests/postgres_sink.rs` against a real server.
 
 mod client;
 mod connect;

@@ -11,7 +11,7 @@
 //!
 //! A key is opaque bytes here; rows, hosts and Kafka are not this module's business. State is organised by key group.
 //! Tested by examples here, against a naive oracle (`tests/session_properties.rs`), and against Flink's own answers
-//! (`tests/conformance.rs`).
+//! (`job-sessionize/tests/conformance`).
 
 mod store;
 

@@ -1,0 +1,188 @@
+//! Files as sources and sinks, through the ports that the processes use.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use connectors::RealConnectors;
+use stream_core::operator::Record;
+use stream_core::pipeline::{SinkSpec, SourceSpec, StartPosition};
+use stream_core::row::{Column, ColumnType, RowBatch};
+use stream_core::time::EventTime;
+use stream_runtime::connector::{ConnectorError, ConnectorErrorKind, Connectors, SourceVisitor};
+use tokio::runtime::Handle;
+
+#[tokio::test]
+async fn plain_and_compressed_files_give_the_same_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    // Longer than any buffer, with an empty line, a Windows line end, and no line end after the last.
+    let mut text: String = (0..200_000).map(|i| format!("{{\"line\":{i}}}\n")).collect();
+    text += "\nlast but one\r\nlast";
+    let plain = dir.path().join("a.jsonl");
+    fs::write(&plain, &text).unwrap();
+    fs::write(dir.path().join("a.jsonl.gz"), gzip(text.as_bytes())).unwrap();
+    fs::write(dir.path().join("a.jsonl.zst"), zstd::encode_all(text.as_bytes(), 1).unwrap()).unwrap();
+    // As `cat a.gz b.gz` and `pigz` make them.
+    let (head, tail) = text.as_bytes().split_at(text.len() / 3);
+    fs::write(dir.path().join("parts.gz"), [gzip(head), gzip(tail)].concat()).unwrap();
+    // Compression is told by the content: a name may be anything.
+    fs::write(dir.path().join("unnamed"), gzip(text.as_bytes())).unwrap();
+
+    let expected = read(&plain).await.unwrap();
+    assert_eq!(expected.lines.last().unwrap().1, "last");
+    assert_eq!(expected.known_end, Some(text.len() as u64));
+    assert!(expected.lines.iter().map(|(offset, _)| offset).is_sorted());
+    for name in ["a.jsonl.gz", "a.jsonl.zst", "parts.gz", "unnamed"] {
+        let found = read(&dir.path().join(name)).await.unwrap();
+        assert!(found == expected, "{name}: {} of {} lines", found.lines.len(), expected.lines.len());
+    }
+}
+
+#[tokio::test]
+async fn damaged_and_missing_files_are_told_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = gzip("{}\n".repeat(100_000).as_bytes());
+    let cut_off = dir.path().join("cut.gz");
+    fs::write(&cut_off, &whole[..whole.len() / 2]).unwrap();
+    let error = read(&cut_off).await.unwrap_err();
+    assert_eq!(error.kind, ConnectorErrorKind::Failed);
+    assert!(error.message.contains("cut.gz") && error.message.contains("cut off"), "{error}");
+
+    let error = read(&dir.path().join("none.jsonl")).await.unwrap_err();
+    assert_eq!(error.kind, ConnectorErrorKind::NotFound);
+    assert!(error.message.contains("none.jsonl"), "{error}");
+}
+
+#[tokio::test]
+async fn files_of_one_reader_take_turns() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a", "b"] {
+        fs::write(dir.path().join(name), format!("{name}\n").repeat(1 << 20)).unwrap();
+    }
+    let found = read(&dir.path().join("?")).await.unwrap();
+    let first_of = |text: &str| found.lines.iter().position(|(_, line)| line == text).unwrap();
+    let last_of = |text: &str| found.lines.iter().rposition(|(_, line)| line == text).unwrap();
+    assert!(first_of("b") < last_of("a"), "a file that waits for the other would count as idle");
+    assert_eq!(found.finished, [0, 1]);
+}
+
+#[tokio::test]
+async fn rows_are_written_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.csv");
+    fs::write(&path, "the result of yesterday\n").unwrap();
+    let sink = sink(&format!("csv:{}", path.display()));
+    let connectors = RealConnectors::new(Handle::current());
+    connectors.check_sink(&sink).await.unwrap();
+
+    let mut abandoned = connectors.open_sink(&sink).unwrap();
+    abandoned.write(&rows()).unwrap();
+    abandoned.flush().unwrap();
+    drop(abandoned);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "the result of yesterday\n");
+
+    let mut writer = connectors.open_sink(&sink).unwrap();
+    writer.write(&rows()).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "the result of yesterday\n", "not before it is finished");
+    writer.finish().unwrap();
+    let expected =
+        "event_hour,ip,host,num_hits\n2025-01-14 17:01:12.232,,\"a,\"\"b\"\"\",2\n1969-12-31 23:59:59.999,\"\",x,1\n";
+    assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
+}
+
+#[tokio::test]
+async fn json_lines_carry_the_same_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.jsonl");
+    let connectors = RealConnectors::new(Handle::current());
+    let mut writer = connectors.open_sink(&sink(&format!("jsonl:{}", path.display()))).unwrap();
+    writer.write(&rows()).unwrap();
+    writer.finish().unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let expected = [
+        serde_json::json!({"event_hour": "2025-01-14 17:01:12.232", "ip": null, "host": "a,\"b\"", "num_hits": 2}),
+        serde_json::json!({"event_hour": "1969-12-31 23:59:59.999", "ip": "", "host": "x", "num_hits": 1}),
+    ];
+    assert_eq!(lines, expected);
+}
+
+/// What a reader told.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    lines: Vec<(u64, String)>,
+    known_end: Option<u64>,
+    finished: Vec<usize>,
+}
+
+impl SourceVisitor for Told {
+    fn on_records(&mut self, _split: usize, records: &[Record<'_>], next_offset: u64) {
+        assert!(records.iter().all(|record| record.offset < next_offset));
+        let line = |record: &Record<'_>| String::from_utf8(record.payload.unwrap().to_vec()).unwrap();
+        self.lines.extend(records.iter().map(|record| (record.offset, line(record))));
+    }
+
+    fn on_end_of_split_for_now(&mut self, _split: usize) {}
+
+    fn on_split_finished(&mut self, split: usize) {
+        self.finished.push(split);
+    }
+
+    fn on_known_end(&mut self, _split: usize, end: u64) {
+        self.known_end = Some(end);
+    }
+}
+
+/// Reads what a path or pattern names to the end.
+async fn read(path: &Path) -> Result<Told, ConnectorError> {
+    let source = SourceSpec {
+        uri: format!("file:{}", path.display()),
+        from: StartPosition::Earliest,
+        is_bounded: true,
+        watermark_delay: Duration::ZERO,
+        idle_timeout: Duration::ZERO,
+        properties: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+    };
+    let connectors = RealConnectors::new(Handle::current());
+    let splits = connectors.discover(&source).await?;
+    let mut reader = connectors.open_source(&source, &splits)?;
+    let mut told = Told::default();
+    while told.finished.len() < splits.len() {
+        reader.poll(Duration::ZERO, &mut told)?;
+    }
+    Ok(told)
+}
+
+fn sink(uri: &str) -> SinkSpec {
+    let column = |name: &str, column_type| Column { name: name.to_owned(), column_type };
+    SinkSpec {
+        uri: uri.to_owned(),
+        table: String::new(),
+        columns: vec![
+            column("event_hour", ColumnType::Timestamp),
+            column("ip", ColumnType::Text),
+            column("host", ColumnType::Text),
+            column("num_hits", ColumnType::BigInt),
+        ],
+        properties: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+    }
+}
+
+fn rows() -> RowBatch {
+    let mut rows = RowBatch::default();
+    rows.row(4).timestamp(EventTime(1_736_874_072_232)).text(None).text(Some("a,\"b\"")).bigint(2);
+    rows.row(4).timestamp(EventTime(-1)).text(Some("")).text(Some("x")).bigint(1);
+    rows
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
