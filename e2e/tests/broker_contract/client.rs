@@ -130,19 +130,9 @@ impl Client {
 
     /// Reads `count` records of partition 0 from `offset` on.
     pub(crate) fn read(&self, topic: &str, offset: Offset, count: usize, settings: &[(&str, &str)]) -> Vec<Read> {
-        // One fresh consumer of a few hundred waits in vain for its first record, against Apache Kafka and for a cause not
-        // found yet. The contract is the broker's, so another one may ask, once, and it is said.
-        let first = [(), ()].iter().find_map(|()| {
-            let consumer = self.consumer(settings);
-            assign(&consumer, topic, offset);
-            let first = poll(&consumer).map(|message| read(&message.unwrap()));
-            if first.is_none() {
-                println!("a consumer of `{topic}` got nothing within {LIMIT:?}");
-            }
-            Some((first?, consumer))
-        });
-        let (first, consumer) = first.expect("a record in time");
-        std::iter::once(first).chain((1..count).map(|_| next(&consumer))).collect()
+        let consumer = self.consumer(settings);
+        assign(&consumer, topic, offset);
+        (0..count).map(|_| next(&consumer)).collect()
     }
 
     /// Low and high watermark of partition 0.

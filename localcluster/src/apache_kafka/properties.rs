@@ -17,7 +17,8 @@ pub struct Listeners {
     pub sasl_ssl: Option<u16>,
 }
 
-/// A single node has no second one to copy to, and its tests do not wait for group members who may still come.
+/// A single node has no second one to copy to, and its tests do not wait for group members who may still come. It keeps
+/// what it was given: by default records of an old time, as recorded traffic has it, are gone half a minute after the start.
 const SINGLE_NODE: &str = "\
 process.roles=broker,controller
 node.id=1
@@ -35,6 +36,7 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 log.segment.bytes=67108864
+log.retention.ms=-1
 ";
 
 pub(super) fn server_properties(listeners: &Listeners, data: &Path, certificate: Option<&Certificate>) -> String {
