@@ -39,4 +39,24 @@ impl Broker {
             Broker::Devbroker(broker) => broker.bootstrap_servers(),
         }
     }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        match self {
+            Broker::Apache(kafka) => kafka.kill(),
+            Broker::Devbroker(broker) => broker.kill(),
+        }
+    }
+
+    /// Starts it again on the same port and data.
+    ///
+    /// # Errors
+    /// If it does not start again.
+    pub fn restart(&mut self) -> Result<()> {
+        match self {
+            Broker::Apache(kafka) => kafka.restart()?,
+            Broker::Devbroker(broker) => broker.restart()?,
+        }
+        Ok(())
+    }
 }

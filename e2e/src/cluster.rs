@@ -138,7 +138,10 @@ impl Cluster {
 }
 
 /// A temporary folder that other users may look into: Postgres does not run as root.
-fn readable_dir() -> Result<TempDir> {
+///
+/// # Errors
+/// If it cannot be made.
+pub fn readable_dir() -> Result<TempDir> {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::Builder::new().prefix("gapwise-e2e-").tempdir()?;
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;

@@ -4,14 +4,14 @@
 //! does not wrap it. This is the only module with `unsafe`, and it does nothing else: it hands out messages as borrowed
 //! slices, destroys each one on every path, and closes the consumer within a limit.
 //!
-//! While only batches are read, librdkafka's error events reach the log callback and not the queue's reader, which is
-//! where [`Connection`] takes them from. Nothing must be committed asynchronously through this consumer: the reply would
+//! librdkafka's log, which alone tells of connections, would come as an event too, and the batch call prints such events;
+//! so it gets a queue of its own, from which [`Connection`] is told at each call. Nothing must be committed asynchronously through this consumer: the reply would
 //! arrive as a kind of event that the batch call cannot return, and librdkafka would abort.
 //!
 //! Tested with the reader, against a broker.
 #![allow(unsafe_code, reason = "rdkafka has no safe form of rd_kafka_consume_batch_queue")]
 
-use std::ffi::{CString, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::slice;
@@ -19,10 +19,13 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
+use rdkafka::ClientContext;
 use rdkafka::bindings::{
-    rd_kafka_consume_batch_queue, rd_kafka_get_watermark_offsets, rd_kafka_message_destroy, rd_kafka_message_t,
-    rd_kafka_queue_destroy, rd_kafka_queue_get_consumer, rd_kafka_queue_t, rd_kafka_resp_err_t,
+    rd_kafka_consume_batch_queue, rd_kafka_event_destroy, rd_kafka_event_log, rd_kafka_get_watermark_offsets,
+    rd_kafka_message_destroy, rd_kafka_message_t, rd_kafka_queue_destroy, rd_kafka_queue_get_consumer,
+    rd_kafka_queue_new, rd_kafka_queue_poll, rd_kafka_queue_t, rd_kafka_resp_err_t, rd_kafka_set_log_queue,
 };
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::connection::Connection;
@@ -38,6 +41,7 @@ pub(super) struct BatchQueue {
     /// `None` only while it is dropped.
     consumer: Option<BaseConsumer<Connection>>,
     queue: NonNull<rd_kafka_queue_t>,
+    log: NonNull<rd_kafka_queue_t>,
     topic: CString,
     messages: Vec<*mut rd_kafka_message_t>,
 }
@@ -87,10 +91,14 @@ impl BatchQueue {
     /// Takes over a consumer, which must have a `group.id`; `None` if it has no queue.
     pub(super) fn new(consumer: BaseConsumer<Connection>, topic: &str) -> Option<Self> {
         let topic = CString::new(topic).ok()?;
-        // SAFETY: the client is alive. The reference to its queue is given back in `drop`, before the client goes.
-        let queue = unsafe { rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
+        let client = consumer.client().native_ptr();
+        // SAFETY: the client is alive. The references to both queues are given back in `drop`, before the client goes.
+        let (queue, log) = unsafe { (rd_kafka_queue_get_consumer(client), rd_kafka_queue_new(client)) };
+        let log = NonNull::new(log)?;
+        // SAFETY: client and queue are alive; the client takes a reference of its own.
+        unsafe { rd_kafka_set_log_queue(client, log.as_ptr()) };
         let queue = NonNull::new(queue)?;
-        Some(BatchQueue { consumer: Some(consumer), queue, topic, messages: Vec::with_capacity(BATCH) })
+        Some(BatchQueue { consumer: Some(consumer), queue, log, topic, messages: Vec::with_capacity(BATCH) })
     }
 
     /// The consumer, for everything but reading.
@@ -100,6 +108,7 @@ impl BatchQueue {
 
     /// Waits up to `max_wait` for a first message and takes what is there with it.
     pub(super) fn receive(&mut self, max_wait: Duration) -> Batch<'_> {
+        self.forward_log();
         // With a time limit the call would wait for a full batch, so it is only given one to wait for a single message.
         self.take(BATCH, Duration::ZERO);
         if self.messages.is_empty() && !max_wait.is_zero() {
@@ -126,6 +135,28 @@ impl BatchQueue {
         };
         let is_known = code == rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
         u64::try_from(high).ok().filter(|_| is_known)
+    }
+
+    /// Tells [`Connection`] what was logged meanwhile.
+    fn forward_log(&self) {
+        loop {
+            // SAFETY: the queue is alive; each event is ours and destroyed below.
+            let Some(event) = NonNull::new(unsafe { rd_kafka_queue_poll(self.log.as_ptr(), 0) }) else { return };
+            let (mut facility, mut line, mut level) = (ptr::null(), ptr::null(), 0);
+            // SAFETY: the event is alive, and the results are written to our own variables.
+            let code = unsafe { rd_kafka_event_log(event.as_ptr(), &raw mut facility, &raw mut line, &raw mut level) };
+            // Anything but a log line is told by another code, and leaves the pointers as they were.
+            if code == 0 && !facility.is_null() && !line.is_null() {
+                // SAFETY: both are C strings of the event, which is alive.
+                let (facility, line) = unsafe { (CStr::from_ptr(facility), CStr::from_ptr(line)) };
+                // rdkafka's own conversion is private; what matters is whether it is an error.
+                let is_error = level <= RDKafkaLogLevel::Error as c_int;
+                let level = if is_error { RDKafkaLogLevel::Error } else { RDKafkaLogLevel::Info };
+                self.consumer().context().log(level, &facility.to_string_lossy(), &line.to_string_lossy());
+            }
+            // SAFETY: it was received once and is used no more.
+            unsafe { rd_kafka_event_destroy(event.as_ptr()) };
+        }
     }
 
     /// Appends up to `max` messages.
@@ -188,8 +219,11 @@ impl<'a> Message<'a> {
 
 impl Drop for BatchQueue {
     fn drop(&mut self) {
-        // SAFETY: this gives back the one reference that `new` took; the consumer is still alive.
-        unsafe { rd_kafka_queue_destroy(self.queue.as_ptr()) };
+        // SAFETY: this gives back the references that `new` took; the consumer is still alive.
+        unsafe {
+            rd_kafka_queue_destroy(self.queue.as_ptr());
+            rd_kafka_queue_destroy(self.log.as_ptr());
+        }
         let Some(consumer) = self.consumer.take() else { return };
         let (is_closed, closed) = sync_channel::<()>(1);
         let close = move || {

@@ -15,7 +15,7 @@ use crate::user::{self, User};
 pub enum Durability {
     /// A crash of the machine, as in production.
     Crash,
-    /// Nothing: no `fsync`, for tests whose data is thrown away.
+    /// What a killed process leaves behind, but not what a machine does that loses power: no `fsync`.
     None,
 }
 
@@ -66,7 +66,7 @@ impl Server {
             "max_connections=100".to_owned(),
         ];
         if self.durability == Durability::None {
-            settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"].map(str::to_owned));
+            settings.extend(["fsync=off", "full_page_writes=off"].map(str::to_owned));
         }
         let settings = settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]);
         let mut launch = Launch::new(self.installation.postgres(), log).args(["-D"]).args([self.data()]).args(settings);
