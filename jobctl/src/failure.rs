@@ -30,6 +30,11 @@ impl Failure {
         Self::new(Exit::Failed, message).because(cause_chain(cause))
     }
 
+    /// The answer could not be written.
+    pub(crate) fn output(error: &std::io::Error) -> Self {
+        Self::failed("cannot write the output", error)
+    }
+
     /// With causes, nearest first; those that the message or a nearer cause already says are left out.
     #[must_use]
     pub(crate) fn because(mut self, causes: impl IntoIterator<Item = String>) -> Self {

@@ -2,8 +2,6 @@
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
-use crate::failure::Failure;
-
 /// Colours, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Colors {
@@ -38,11 +36,11 @@ impl Colors {
 ///
 /// # Errors
 /// If the output cannot be written, for instance to a full disk.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::failed("cannot write the output", &error)),
-        _ => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result,
     }
 }
 

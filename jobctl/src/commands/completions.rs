@@ -16,6 +16,6 @@ pub(super) fn print(shell: Shell) -> Result<Exit, Failure> {
         Shell::Zsh => clap_complete::generate(shells::Zsh, &mut command, "jobctl", &mut script),
         Shell::Fish => clap_complete::generate(shells::Fish, &mut command, "jobctl", &mut script),
     }
-    terminal::print(&String::from_utf8_lossy(&script))?;
+    terminal::print(&String::from_utf8_lossy(&script)).map_err(|error| Failure::output(&error))?;
     Ok(Exit::Done)
 }

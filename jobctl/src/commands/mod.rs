@@ -68,7 +68,7 @@ impl Context {
             Output::Text => text(view),
             Output::Json => serde_json::to_string_pretty(view).expect("views hold texts and numbers only") + "\n",
         };
-        terminal::print(&shown)
+        terminal::print(&shown).map_err(|error| Failure::output(&error))
     }
 
     async fn connect(&self) -> Result<Client, Failure> {

@@ -1,5 +1,7 @@
 //! One web event as a line of JSON, in the shape of the demo's events: about 450 bytes, with the long escaped `headers`.
 
+use stream_core::time::civil_from_days;
+
 use super::random::SplitMix64;
 
 /// Most addresses that can be told apart.
@@ -140,17 +142,8 @@ impl WebEvents {
 }
 
 impl Day {
-    /// Source: Howard Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`.
     fn of(number: i64) -> Day {
-        let shifted = number + 719_468;
-        let era = shifted.div_euclid(146_097);
-        let day_of_era = shifted.rem_euclid(146_097);
-        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let (year, month, day) = civil_from_days(number);
         let mut text = *b"yyyy-mm-dd";
         put_digits(&mut text[..4], year as u32);
         put_digits(&mut text[5..7], month as u32);
