@@ -32,7 +32,7 @@ fn it_says_that_it_is_ready_and_what_it_is_not_for_and_stops_on_sigterm() {
         assert!(line.starts_with("devbroker: ready on 127.0.0.1:"), "{line}");
         let rest = format!(", data in {}; for development, not production\n", dir.path().display());
         assert!(line.ends_with(&rest), "{line}");
-        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        assert!(Command::new("sh").args(["-c", &format!("kill {signal} {}", child.id())]).status().unwrap().success());
         assert_eq!(child.wait().unwrap().code(), Some(0));
         let mut log = String::new();
         child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
