@@ -105,7 +105,11 @@ impl Service {
         if !self.taskmanagers.remove(id) {
             return false;
         }
-        tracing::warn!(taskmanager = %id, reason, "lost taskmanager");
+        if self.drain_deadline.is_some() {
+            tracing::info!(taskmanager = %id, reason, "taskmanager left");
+        } else {
+            tracing::warn!(taskmanager = %id, reason, "lost taskmanager");
+        }
         self.slots.remove(id);
         for job in self.jobs.live() {
             let (taskmanager, reason) = (id.clone(), reason.to_owned());

@@ -55,7 +55,7 @@ pub(crate) struct Service {
     messages: mpsc::Receiver<Message>,
     started: Timestamp,
     /// By when, on the steady clock, jobs must have ended once the jobmanager stops.
-    drain_deadline: Option<Duration>,
+    pub(crate) drain_deadline: Option<Duration>,
 }
 
 impl Service {

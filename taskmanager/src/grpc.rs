@@ -13,6 +13,7 @@ use stream_runtime::retry::Backoff;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 use tonic::{Code, Streaming};
 
@@ -29,7 +30,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const MAX_RETRY: Duration = Duration::from_secs(2);
 
 /// Joins the jobmanager, for ever again, whenever `is_free` says that no task of an earlier connection is left. Logs
-/// each change once. Returns when it is refused for good or nobody listens any more.
+/// each change once. Returns when it is refused for good, nobody listens any more, or a connection ends after `shutdown`:
+/// where the whole cluster stops, the jobmanager may be the faster.
 ///
 /// # Cancel safety
 /// Dropping it breaks the connection.
@@ -38,11 +40,12 @@ pub(crate) async fn keep_joined(
     endpoint: Endpoint,
     events: mpsc::Sender<LinkEvent>,
     mut is_free: watch::Receiver<bool>,
+    shutdown: CancellationToken,
 ) {
     while let Ok(joined) = join_patiently(&options, &endpoint, &events, &mut is_free).await {
         tracing::info!(jobmanager = %options.jobmanager, id = %options.id, slots = options.slots, "registered");
         let Ok(reason) = relay(joined, &events).await else { return };
-        if events.is_closed() {
+        if events.is_closed() || shutdown.is_cancelled() {
             return;
         }
         tracing::warn!(jobmanager = %options.jobmanager, reason, "lost the jobmanager: canceling its tasks, then joining again");

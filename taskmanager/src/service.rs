@@ -106,7 +106,13 @@ pub async fn start(
     let mut exchange = JoinSet::new();
     exchange.spawn(downstream::serve(exchange_listener, directory, exchange_stop.clone()));
     let mut link = JoinSet::new();
-    link.spawn(grpc::keep_joined(options.clone(), limits::endpoint(endpoint), link_sender, free_receiver));
+    link.spawn(grpc::keep_joined(
+        options.clone(),
+        limits::endpoint(endpoint),
+        link_sender,
+        free_receiver,
+        shutdown.clone(),
+    ));
 
     let streams = environment.streams.clone();
     let slots = Slots::new(options.slots);
