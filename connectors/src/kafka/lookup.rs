@@ -15,11 +15,12 @@ use super::connection::{Connection, Failure};
 use super::error::{ClientWords, Error, is_no_topic, is_not_authorized};
 use super::settings::ClientSettings;
 
-/// How long one request may take before its outcome is looked at, and how many are made.
-///
-/// Together five seconds: enough for a cluster far away or one that elects a leader, short for a person who waits.
+/// How long one request may take before its outcome is looked at.
 const REQUEST_WITHIN: Duration = Duration::from_secs(1);
-const TRIES: u32 = 5;
+/// How long to wait after a broker's refusal before it is asked again: a new topic has leaders a moment after it is there.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// How long all requests may take: enough for a cluster far away or one that elects a leader, short for a person who waits.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// More log lines and errors than one request brings about.
 const NEWS_AT_ONCE: u32 = 32;
@@ -111,7 +112,8 @@ impl Lookup {
     /// Asks until there is an answer, or none is to be expected.
     fn ask<T>(&self, topic: &str, request: impl Fn(Duration) -> Result<T, KafkaError>) -> Result<T, Error> {
         let mut last = None;
-        for _ in 0..TRIES {
+        let mut spent = Duration::ZERO;
+        while spent < ANSWER_WITHIN {
             let error = match request(REQUEST_WITHIN) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
@@ -126,6 +128,12 @@ impl Lookup {
             if self.failure().is_some_and(|failure| failure.is_final()) {
                 break;
             }
+            // A broker's own errors, which have positive codes, come at once; librdkafka's come when the time is up.
+            let is_refusal = error.rdkafka_error_code().is_some_and(|code| code as i32 > 0);
+            if is_refusal {
+                let _ = self.consumer.poll(ASK_AGAIN_AFTER);
+            }
+            spent += if is_refusal { ASK_AGAIN_AFTER } else { REQUEST_WITHIN };
             last = Some(error);
         }
         let spoken = last.map_or_else(String::new, |error| error.to_string());
