@@ -113,6 +113,14 @@ async fn lost_taskmanager_fails_its_neighbours_and_is_named() {
     let mut cluster = Cluster::start(2, &memory, CHANNEL_BYTES).await;
     let count = cluster.jobmanager.deploy(JOB, 1, &pipeline("echo", 2, false), &memory.splits()).await;
     cluster.jobmanager.wait_for_running(JOB, 1, count).await;
+    // Running does not mean connected: a subtask can lose only a neighbour whose stream is open, as all are by then.
+    cluster
+        .jobmanager
+        .wait_until("all records at the subtasks behind the sources", |seen| {
+            let behind = seen.tasks.iter().filter(|((_, _, stage, _), _)| *stage == 1);
+            behind.map(|(_, task)| task.counters.records_in).sum::<u64>() == 10_000
+        })
+        .await;
     cluster.taskmanagers.pop().unwrap().stop().await.unwrap();
     let tasks = cluster.jobmanager.wait_for_end(JOB, 1, count).await;
     let causes: Vec<_> = tasks.values().filter_map(|task| task.causes.first().cloned()).collect();

@@ -5,8 +5,9 @@
 //! slices, destroys each one on every path, and closes the consumer within a limit.
 //!
 //! librdkafka's log, which alone tells of connections, would come as an event too, and the batch call prints such events;
-//! so it gets a queue of its own, from which [`Connection`] is told at each call. Nothing must be committed asynchronously through this consumer: the reply would
-//! arrive as a kind of event that the batch call cannot return, and librdkafka would abort.
+//! so it gets a queue of its own, from which [`Connection`] is told at each call. Nothing must be committed asynchronously
+//! through this consumer: the reply would arrive as a kind of event that the batch call cannot return, and librdkafka
+//! would abort.
 //!
 //! Tested with the reader, against a broker.
 #![allow(unsafe_code, reason = "rdkafka has no safe form of rd_kafka_consume_batch_queue")]
