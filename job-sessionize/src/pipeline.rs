@@ -49,6 +49,7 @@ pub fn pipeline(
             stage(WINDOW_STAGE, StageKind::Operator, Some(Exchange::Hash)),
             stage(SINK_STAGE, StageKind::Sink, Some(Exchange::Gather)),
         ],
+        checkpoints: stream_core::pipeline::CheckpointSpec::default(),
     }
 }
 

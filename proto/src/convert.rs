@@ -6,7 +6,9 @@ use std::time::Duration;
 use stream_core::ids::{SplitId, StageIndex, SubtaskId, SubtaskIndex};
 use stream_core::job::{JobState, TaskState};
 use stream_core::key_group::{KeyGroupRange, MaxParallelism};
-use stream_core::pipeline::{Exchange, Pipeline, SinkSpec, SourceSpec, Split, Stage, StageKind, StartPosition};
+use stream_core::pipeline::{
+    CheckpointSpec, Exchange, Pipeline, SinkSpec, SourceSpec, Split, Stage, StageKind, StartPosition,
+};
 use stream_core::row::{Column, ColumnType};
 use stream_core::secret::Secret;
 use stream_core::time::{EventTime, millis};
@@ -46,6 +48,10 @@ impl From<&Pipeline> for v1::Pipeline {
             source: Some((&pipeline.source).into()),
             sink: Some((&pipeline.sink).into()),
             stages: pipeline.stages.iter().map(Into::into).collect(),
+            checkpoints: Some(v1::CheckpointSpec {
+                interval_ms: millis(pipeline.checkpoints.interval).unsigned_abs(),
+                timeout_ms: millis(pipeline.checkpoints.timeout).unsigned_abs(),
+            }),
         }
     }
 }
@@ -64,6 +70,10 @@ impl TryFrom<v1::Pipeline> for Pipeline {
             source: required(pipeline.source, "pipeline.source")?.try_into()?,
             sink: required(pipeline.sink, "pipeline.sink")?.try_into()?,
             stages: pipeline.stages.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            checkpoints: required(pipeline.checkpoints, "pipeline.checkpoints").map(|spec| CheckpointSpec {
+                interval: Duration::from_millis(spec.interval_ms),
+                timeout: Duration::from_millis(spec.timeout_ms),
+            })?,
         })
     }
 }
@@ -282,6 +292,7 @@ impl From<JobState> for v1::JobState {
             JobState::Canceling => v1::JobState::Canceling,
             JobState::Canceled => v1::JobState::Canceled,
             JobState::Finished => v1::JobState::Finished,
+            JobState::Restarting => v1::JobState::Restarting,
         }
     }
 }
@@ -353,6 +364,7 @@ mod tests {
                 stage("window", StageKind::Operator, Some(Exchange::Hash)),
                 stage("sink", StageKind::Sink, Some(Exchange::Gather)),
             ],
+            checkpoints: CheckpointSpec { interval: Duration::from_millis(200), timeout: Duration::from_secs(1) },
         }
     }
 

@@ -7,9 +7,11 @@
 //! Only the managers' `grpc.rs` files and the command line speak these types; everything behind them speaks
 //! `stream-core`'s. What arrives is checked here, once: a conversion from the wire is a `TryFrom`.
 
+mod checkpoint;
 mod convert;
 pub mod limits;
 
+pub use checkpoint::{nonce_bytes, read_nonce};
 pub use convert::{InvalidMessage, required};
 
 /// The generated messages and services.

@@ -14,9 +14,19 @@ pub struct JobId(pub u128);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AttemptNumber(pub u32);
 
-/// A checkpoint of a job. Only ever grows, also across restarts of the jobmanager.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A checkpoint of a job, and the epoch that its barrier closes: the attempt's token above, a sequence number below. Only
+/// ever grows, across attempts and restarts of the jobmanager, and is never used twice. Fits a `BIGINT`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CheckpointId(pub u64);
+
+/// The fencing token of an attempt: a counter in the sink's ledger that each attempt raises. Below 2^31.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Token(pub u32);
+
+/// A random number beside the token: a database that was set back can hand out an old token again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Nonce(pub u128);
 
 /// A stage's place in its pipeline, from 0 at the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -56,6 +66,58 @@ pub struct SplitId(pub String);
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is not a job id: 32 hexadecimal digits are expected")]
 pub struct ParseJobIdError(String);
+
+impl CheckpointId {
+    /// Before the first epoch of a job: nothing was published yet.
+    pub const ROOT: CheckpointId = CheckpointId(0);
+
+    /// The id of an attempt's checkpoint.
+    pub const fn new(token: Token, sequence: u32) -> Self {
+        CheckpointId((token.0 as u64) << 32 | sequence as u64)
+    }
+
+    /// Whose checkpoint it is.
+    pub const fn token(self) -> Token {
+        Token((self.0 >> 32) as u32)
+    }
+
+    /// Which of the attempt's, from 1.
+    pub const fn sequence(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+/// As its file names and messages show it: `3.17`, token and sequence number.
+impl fmt::Display for CheckpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.token(), self.sequence())
+    }
+}
+
+impl fmt::Display for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl From<Nonce> for String {
+    fn from(nonce: Nonce) -> Self {
+        nonce.to_string()
+    }
+}
+
+impl TryFrom<String> for Nonce {
+    type Error = ParseNonceError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        u128::from_str_radix(&text, 16).map(Nonce).map_err(|_| ParseNonceError(text))
+    }
+}
+
+/// The text is not a hexadecimal number of 128 bits.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a nonce: hexadecimal digits are expected")]
+pub struct ParseNonceError(String);
 
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -105,7 +167,7 @@ macro_rules! displayed_as_its_value {
         }
     )*};
 }
-displayed_as_its_value!(AttemptNumber, CheckpointId, StageIndex, SubtaskIndex, TaskManagerId, SplitId);
+displayed_as_its_value!(AttemptNumber, Token, StageIndex, SubtaskIndex, TaskManagerId, SplitId);
 
 impl fmt::Display for SlotId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,6 +184,14 @@ mod tests {
         let id = JobId(0x1234_5678_9abc);
         assert_eq!(id.to_string(), "00000000000000000000123456789abc");
         assert_eq!(id.to_string().parse::<JobId>().expect("own text"), id);
+    }
+
+    #[test]
+    fn checkpoint_ids_grow_with_token_and_sequence_and_fit_a_bigint() {
+        let id = CheckpointId::new(Token(3), 17);
+        assert_eq!((id.token(), id.sequence(), id.to_string()), (Token(3), 17, "3.17".to_owned()));
+        assert!(CheckpointId::new(Token(3), u32::MAX) < CheckpointId::new(Token(4), 1));
+        assert!(i64::try_from(CheckpointId::new(Token(u32::MAX >> 1), u32::MAX).0).is_ok());
     }
 
     #[test]

@@ -12,11 +12,15 @@
 //! | [`key_group`] | key → key group → subtask, by a fixed hash |
 //! | [`event_batch`], [`row`] | what travels: keyed events in columns, result rows ready for `COPY` |
 //! | [`watermark`] | event time's progress: per split, per input, never backwards |
+//! | [`snapshot`] | keyed state as it is stored |
 //! | [`timers`], [`session`] | the session windows of every key: add, merge, fire, late |
 //! | [`collector`], [`operator`] | what a job's code sees: batches in, routed batches out |
 //! | [`pipeline`], [`plan`] | the job's graph as data, and its expansion over slots |
+//! | [`barrier`], [`checkpoint`] | the cut through the stream; what a checkpoint holds, and when it is complete |
 //! | [`slot`], [`job`] | the control plane's state machines: `on(now, event) -> effects` |
 
+pub mod barrier;
+pub mod checkpoint;
 pub mod collector;
 pub mod event_batch;
 pub mod ids;
@@ -29,6 +33,7 @@ pub mod row;
 pub mod secret;
 pub mod session;
 pub mod slot;
+pub mod snapshot;
 pub mod time;
 pub mod timers;
 pub mod watermark;

@@ -5,6 +5,7 @@
 
 use crate::collector::Collector;
 use crate::event_batch::EventBatch;
+use crate::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
 use crate::time::EventTime;
 use crate::watermark::Watermark;
 
@@ -41,8 +42,10 @@ pub struct OperatorCounters {
     pub late: u64,
     /// Windows now in state.
     pub open: u64,
-    /// Events in windows now in state.
+    /// Events in windows that have not fired.
     pub open_events: u64,
+    /// Events in windows that have fired, each counted once.
+    pub fired_events: u64,
 }
 
 /// A keyed operator. One for each subtask, used by one thread.
@@ -55,4 +58,18 @@ pub trait Operator: Send {
 
     /// What it tells of itself.
     fn counters(&self) -> OperatorCounters;
+
+    /// Begins a snapshot of the state as it is now, in constant time; what comes later does not show in it. One that was
+    /// begun before and not finished is given up, and the next must be full.
+    fn begin_snapshot(&mut self, kind: SnapshotKind);
+
+    /// Copies up to `keys` more keys of the snapshot that was begun; the snapshot, once all are copied. Nothing without one.
+    fn continue_snapshot(&mut self, keys: usize) -> Option<KeyedSnapshot>;
+
+    /// Takes in the stored records of one key group of its range, newest section first, as they were at `watermark`, which is
+    /// the same for all groups. Called before anything else.
+    ///
+    /// # Errors
+    /// If a section is not what this operator writes.
+    fn restore(&mut self, watermark: Watermark, newest_first: &[&Section]) -> Result<(), DecodeSnapshotError>;
 }

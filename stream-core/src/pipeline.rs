@@ -33,6 +33,24 @@ pub struct Pipeline {
     pub sink: SinkSpec,
     /// The stages, from the source on; the first has no input.
     pub stages: Vec<Stage>,
+    /// When checkpoints are taken.
+    pub checkpoints: CheckpointSpec,
+}
+
+/// When a job's checkpoints are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointSpec {
+    /// From one trigger to the next; the next one waits for the one before it.
+    pub interval: Duration,
+    /// After which one that is not complete is given up.
+    pub timeout: Duration,
+}
+
+impl Default for CheckpointSpec {
+    /// Every 10 seconds; given up after 10 minutes, as in Flink.
+    fn default() -> Self {
+        CheckpointSpec { interval: Duration::from_secs(10), timeout: Duration::from_secs(600) }
+    }
 }
 
 /// A stage of a pipeline.

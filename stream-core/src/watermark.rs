@@ -5,10 +5,12 @@
 //! minimum over a reader's splits (`WatermarkOutputMultiplexer`), and the minimum over the inputs of a subtask
 //! (`StatusWatermarkValve`). Reading no clock, nothing here decides *when* a split is idle; it is told.
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::EventTime;
 
 /// A promise about event time; [`Watermark::NONE`] promises nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Watermark(pub i64);
 
 impl Watermark {

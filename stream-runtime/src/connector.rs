@@ -5,10 +5,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use stream_core::ids::SplitId;
+use stream_core::checkpoint::SealedEpoch;
+use stream_core::ids::{CheckpointId, JobId, Nonce, SplitId, Token};
 use stream_core::operator::Record;
 use stream_core::pipeline::{SinkSpec, SourceSpec, Split};
 use stream_core::row::RowBatch;
+
+use crate::store::StoreError;
 
 /// A future of a port: boxed, so that the port stays usable as `dyn`.
 pub type PortFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, ConnectorError>> + Send + 'a>>;
@@ -35,11 +38,121 @@ pub trait Connectors: Send + Sync {
     /// As a user is to read them: the sink cannot be reached, refuses the credentials, or its table has other columns.
     fn check_sink<'a>(&'a self, sink: &'a SinkSpec) -> PortFuture<'a, ()>;
 
-    /// A writer. Called and used on a plain thread, outside any async runtime.
+    /// Takes the sink over for a new attempt of a job: from its return on, nothing that an older attempt publishes becomes
+    /// visible. Creates the ledger where it is missing. Asked by the jobmanager before it looks for a checkpoint. A repeated
+    /// call fences the one before it.
+    ///
+    /// # Errors
+    /// As a user is to read them: the sink cannot be reached, or its ledger may not be used.
+    fn fence_sink<'a>(&'a self, sink: &'a SinkSpec, claim: Claim) -> PortFuture<'a, Anchor>;
+
+    /// What publishes the epochs of an attempt that was fenced in. Called and used on a plain thread, outside any async runtime.
     ///
     /// # Errors
     /// If the sink cannot be opened.
-    fn open_sink(&self, sink: &SinkSpec) -> Result<Box<dyn SinkWriter>, ConnectorError>;
+    fn open_publisher(&self, sink: &SinkSpec, grant: Grant) -> Result<Box<dyn Publisher>, ConnectorError>;
+
+    /// Tells the source's own tools how far a completed checkpoint has read (Kafka: the group's offsets, for lag). Nothing
+    /// relies on it; safe to repeat.
+    ///
+    /// # Errors
+    /// If the source did not take it.
+    fn commit_positions<'a>(&'a self, source: &'a SourceSpec, positions: &'a [Split]) -> PortFuture<'a, ()>;
+}
+
+/// A new attempt's claim to a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Whose attempt it is.
+    pub job_id: JobId,
+    /// The highest token that any stored checkpoint of the job carries: a database that was set back must not hand it out again.
+    pub highest_token: Token,
+    /// The attempt's random number.
+    pub nonce: Nonce,
+}
+
+/// Where the sink stands as an attempt takes it over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// The attempt's token, above every one before it.
+    pub token: Token,
+    /// The epoch published last; [`CheckpointId::ROOT`] before the first.
+    pub last_epoch: CheckpointId,
+}
+
+/// What an attempt shows to publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt's token.
+    pub token: Token,
+    /// The attempt's nonce.
+    pub nonce: Nonce,
+}
+
+/// Makes epochs visible, each whole and once. One for each committer; blocks; dropped, it leaves nothing half-done behind.
+pub trait Publisher: Send {
+    /// Publishes an epoch: its rows and the move of the ledger from `prev` to it become visible together or not at all.
+    /// Returns at once with [`Published::Already`] if that has happened before. `rows` gives the epoch's rows from the
+    /// beginning. After an error the same call may be repeated; the publisher has then looked at the ledger first.
+    ///
+    /// # Errors
+    /// With what to do about it; nothing of the epoch is visible, except where [`PublishError::Passing`] leaves that to the
+    /// next call to find out.
+    fn publish(&mut self, epoch: &SealedEpoch, rows: &mut dyn RowChunks) -> Result<Published, PublishError>;
+
+    /// The job has finished and every epoch is published: a file gets its final name.
+    ///
+    /// # Errors
+    /// If it does not.
+    fn finish(self: Box<Self>) -> Result<(), ConnectorError>;
+}
+
+/// The rows of an epoch, a piece at a time.
+pub trait RowChunks {
+    /// The next piece; `None` behind the last.
+    ///
+    /// # Errors
+    /// If a stored piece cannot be read back.
+    fn next_chunk(&mut self) -> Result<Option<RowBatch>, StoreError>;
+}
+
+/// How a publication went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// The epoch is visible from now on.
+    Now,
+    /// It was visible already: an earlier try had come through.
+    Already,
+}
+
+/// Why an epoch was not published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// Trying again may help: the connection broke, the server restarts, a lock timed out.
+    #[error(transparent)]
+    Passing(ConnectorError),
+    /// Another attempt has taken the sink over; this one must end, and nothing is wrong.
+    #[error("another attempt of the job has taken the sink over (token {token})")]
+    Fenced {
+        /// Its token.
+        token: Token,
+    },
+    /// The sink has forgotten epochs that were published: it was set back to an older state. A new attempt must anchor anew.
+    #[error("the sink was set back: its last epoch is {last_epoch}, expected {expected}")]
+    WentBack {
+        /// As the ledger has it.
+        last_epoch: CheckpointId,
+        /// As this attempt had left it.
+        expected: CheckpointId,
+    },
+    /// Trying again does not help.
+    #[error(transparent)]
+    Final(ConnectorError),
+    /// The epoch's rows cannot be read back.
+    #[error(transparent)]
+    Rows(#[from] StoreError),
 }
 
 /// Reads the splits of one source subtask.
@@ -71,33 +184,6 @@ pub trait SourceVisitor {
 
     /// The end of a split as last known, for showing the lag.
     fn on_known_end(&mut self, split: usize, end: u64);
-}
-
-/// Writes the rows of one sink subtask.
-///
-/// In this step rows become visible when flushed; dropping a writer that was not finished must leave no half-written
-/// file behind under the final name.
-pub trait SinkWriter: Send {
-    /// Takes rows. May hold them back until [`SinkWriter::flush`].
-    ///
-    /// # Errors
-    /// If the sink fails in a way that a retry does not mend.
-    fn write(&mut self, rows: &RowBatch) -> Result<(), ConnectorError>;
-
-    /// Makes what was written visible where the sink has the notion (a table); files become visible when finished.
-    ///
-    /// # Errors
-    /// As [`SinkWriter::write`].
-    fn flush(&mut self) -> Result<(), ConnectorError>;
-
-    /// Everything was written: flushes, and gives a file its final name.
-    ///
-    /// # Errors
-    /// As [`SinkWriter::write`].
-    fn finish(self: Box<Self>) -> Result<(), ConnectorError>;
-
-    /// Rows made visible so far.
-    fn rows_written(&self) -> u64;
 }
 
 /// A source or sink failed.

@@ -11,6 +11,7 @@ pub mod logging;
 pub mod memory;
 pub mod retry;
 pub mod shutdown;
+pub mod store;
 
 /// What `--version` of every binary says after its name.
 pub const VERSION: &str = concat!("(Gapwise) ", env!("CARGO_PKG_VERSION"));

@@ -153,5 +153,6 @@ pub(crate) fn pipeline(parallelism: u32) -> Pipeline {
             stage("window", StageKind::Operator, Some(Exchange::Hash)),
             stage("sink", StageKind::Sink, Some(Exchange::Gather)),
         ],
+        checkpoints: stream_core::pipeline::CheckpointSpec::default(),
     }
 }

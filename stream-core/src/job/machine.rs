@@ -175,7 +175,7 @@ impl Job {
                 self.cancel_live_tasks(now, effects);
             }
             // It is ending already, and a failure's causes must not be lost.
-            JobState::Failing | JobState::Canceling => {}
+            JobState::Failing | JobState::Restarting | JobState::Canceling => {}
             JobState::Failed | JobState::Canceled | JobState::Finished => {}
         }
     }
@@ -188,7 +188,7 @@ impl Job {
         match self.state {
             JobState::Running => self.fail_if_not_deployed(now, effects),
             JobState::Canceling | JobState::Failing => self.give_up_on_silent_taskmanagers(effects),
-            JobState::Created | JobState::Failed | JobState::Canceled | JobState::Finished => {}
+            JobState::Created | JobState::Restarting | JobState::Failed | JobState::Canceled | JobState::Finished => {}
         }
     }
 
@@ -219,7 +219,7 @@ impl Job {
                 self.causes = causes;
                 self.cancel_live_tasks(now, effects);
             }
-            JobState::Failing | JobState::Canceling => {}
+            JobState::Failing | JobState::Restarting | JobState::Canceling => {}
             JobState::Failed | JobState::Canceled | JobState::Finished => {}
         }
     }
@@ -244,7 +244,9 @@ impl Job {
             JobState::Failing => match self.settings.restart {
                 RestartStrategy::Never => JobState::Failed,
             },
-            JobState::Created | JobState::Failed | JobState::Canceled | JobState::Finished => return,
+            JobState::Created | JobState::Restarting | JobState::Failed | JobState::Canceled | JobState::Finished => {
+                return;
+            }
         };
         self.state = state;
         self.deadline = None;

@@ -11,6 +11,8 @@ pub enum JobState {
     Running,
     /// A task failed; the others are being canceled.
     Failing,
+    /// A failed attempt is over; the next one is prepared, or waits for its time or for slots.
+    Restarting,
     /// It ended by a failure.
     Failed,
     /// A user canceled it; its tasks are being canceled.
@@ -49,7 +51,9 @@ impl JobState {
     pub fn is_terminal(self) -> bool {
         match self {
             JobState::Failed | JobState::Canceled | JobState::Finished => true,
-            JobState::Created | JobState::Running | JobState::Failing | JobState::Canceling => false,
+            JobState::Created | JobState::Running | JobState::Failing | JobState::Restarting | JobState::Canceling => {
+                false
+            }
         }
     }
 }
@@ -80,6 +84,7 @@ impl fmt::Display for JobState {
             JobState::Created => "created",
             JobState::Running => "running",
             JobState::Failing => "failing",
+            JobState::Restarting => "restarting",
             JobState::Failed => "failed",
             JobState::Canceling => "canceling",
             JobState::Canceled => "canceled",

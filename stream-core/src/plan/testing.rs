@@ -36,6 +36,7 @@ pub(crate) fn pipeline(parallelism: u32) -> Pipeline {
             stage("window", StageKind::Operator, Some(Exchange::Hash)),
             stage("sink", StageKind::Sink, Some(Exchange::Gather)),
         ],
+        checkpoints: crate::pipeline::CheckpointSpec::default(),
     }
 }
 

@@ -120,5 +120,6 @@ pub(crate) fn pipeline(job: &str, parallelism: u32, is_bounded: bool) -> Pipelin
             stage("count", StageKind::Operator, Some(Exchange::Hash)),
             stage("sink", StageKind::Sink, Some(Exchange::Gather)),
         ],
+        checkpoints: stream_core::pipeline::CheckpointSpec::default(),
     }
 }

@@ -1,0 +1,49 @@
+//! Snapshots of keyed state: what an operator hands out at a barrier and takes back when it is restored.
+//!
+//! A snapshot is a section of records for each key group, so that any parallelism can restore it. A record is a key with
+//! all that the operator keeps for it; of several records of one key, the newest counts. A full snapshot has every key, a
+//! delta those that changed since the snapshot before it.
+
+use crate::key_group::KeyGroup;
+use crate::watermark::Watermark;
+
+/// What a snapshot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotKind {
+    /// Every key.
+    Full,
+    /// The keys that changed since the last snapshot that was begun.
+    Delta,
+}
+
+/// An operator's keyed state, or what changed of it, at one barrier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyedSnapshot {
+    /// Whether it stands alone.
+    pub kind: SnapshotKind,
+    /// The operator's watermark at the barrier.
+    pub watermark: Watermark,
+    /// The key groups that have records, in ascending order.
+    pub sections: Vec<Section>,
+}
+
+/// The records of one key group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Which.
+    pub group: KeyGroup,
+    /// How many records `bytes` holds.
+    pub records: u64,
+    /// The records, in the operator's own form.
+    pub bytes: Vec<u8>,
+}
+
+/// Bytes that are no snapshot of the operator, although their checksum is right: another version wrote them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the records of key group {} cannot be read at byte {at}", .group.0)]
+pub struct DecodeSnapshotError {
+    /// Whose section.
+    pub group: KeyGroup,
+    /// Where in it.
+    pub at: usize,
+}
