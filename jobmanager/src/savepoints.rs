@@ -30,7 +30,7 @@ pub(crate) type SavepointReply = oneshot::Sender<Result<SavepointRecord, Checkpo
 #[derive(Debug)]
 pub(crate) enum Waiter {
     /// For a savepoint in this store.
-    Savepoint { job: JobId, target: String, reply: SavepointReply },
+    Savepoint { target: String, reply: SavepointReply },
     /// For the same, and for the job's end.
     Stop { job: JobId, target: String, reply: SavepointReply },
     /// For the next attempt.
@@ -50,7 +50,7 @@ impl Service {
     pub(crate) fn on_savepoint(&mut self, text: &str, target: String, reply: SavepointReply) {
         match self.running(text) {
             Ok(_) if self.store.is_none() => answer(reply, Err(CheckpointError::NoStore)),
-            Ok(job) => self.request(job, RequestKind::Savepoint, Waiter::Savepoint { job, target, reply }),
+            Ok(job) => self.request(job, RequestKind::Savepoint, Waiter::Savepoint { target, reply }),
             Err(error) => answer(reply, Err(error)),
         }
     }

@@ -130,12 +130,12 @@ impl Submitter {
                 return Err(SubmitError::CredentialsInUri(part));
             }
         }
-        // Asked again when the job is taken; but a user without a slot should not wait for Kafka to hear so.
-        self.handle.check_free(slots_needed(&pipeline)).await??;
         let opened = match &from {
             Some(from) => Some(self.open(from, &pipeline).await?),
             None => None,
         };
+        // Asked again when the job is taken; but a user without a slot should not wait for Kafka to hear so.
+        self.handle.check_free(slots_needed(&pipeline)).await??;
         let splits = self.discover(&pipeline, opened.is_some()).await?;
         let checking = self.connectors.check_sink(&pipeline.sink);
         self.ask("sink", &pipeline.sink.uri, checking, &pipeline).await?;
