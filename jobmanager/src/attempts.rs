@@ -12,6 +12,7 @@ use crate::checkpoint_store::CheckpointStore;
 use crate::coordination::LastSequence;
 use crate::handle::CheckpointError;
 use crate::preparation::{NotPrepared, Preparation, Prepared};
+use crate::records::{Ready, Then};
 use crate::service::Service;
 
 impl Service {
@@ -25,6 +26,11 @@ impl Service {
             Outcome::SavepointCopied { number, checkpoint, result } => {
                 self.on_savepoint_copied(number, checkpoint, result);
             }
+            Outcome::JobStored { job, then, result } => {
+                self.records_under_way -= 1;
+                self.on_job_stored(job, then, result);
+            }
+            Outcome::AdoptionListed { job, result } => self.on_adoption_listed(job, result),
             Outcome::Done => {}
         }
     }
@@ -87,31 +93,42 @@ impl Service {
     }
 
     fn on_prepared(&mut self, job: JobId, attempt: AttemptNumber, result: Result<Box<Prepared>, NotPrepared>) {
-        let is_awaited = self.jobs.get(job).is_some_and(|record| {
-            record.job.attempt() == attempt && record.job.waiting() == Some(Waiting::Preparation)
-        });
-        if !is_awaited {
+        if !self.is_preparing(job, attempt) {
             return;
         }
         let Prepared { start, stored } = match result {
             Ok(prepared) => *prepared,
-            Err(NotPrepared { causes, is_final }) => {
-                tracing::warn!(job_id = %job, causes = causes.join(": "), is_final, "attempt not prepared");
-                self.answer_rescale(job, Err(CheckpointError::Failed(causes.join(": "))));
-                return self.apply(job, Event::NotPrepared { attempt, causes, is_final });
-            }
+            Err(not_prepared) => return self.on_not_prepared(job, attempt, not_prepared),
         };
         let Some(record) = self.jobs.get_mut(job) else { return };
-        let reserved = std::mem::take(&mut record.reserved);
-        let slots = if reserved.is_empty() {
+        if record.reserved.is_empty() {
             match self.slots.allocate(job, slots_needed(&record.pipeline)) {
-                Ok(slots) => slots,
+                Ok(slots) => record.reserved = slots,
                 Err(error) => return self.on_no_slots(job, attempt, error),
             }
-        } else {
-            reserved
-        };
-        let plan = Plan::new(&record.pipeline, start.splits(&record.splits), &slots);
+        }
+        if let Some(savepoint) = &mut record.savepoint {
+            savepoint.since.get_or_insert(start.token);
+        }
+        let plan = Plan::new(&record.pipeline, start.splits(&record.splits), &record.reserved);
+        let ready = Ready { attempt, start: Arc::new(start), plan, stored };
+        // A later jobmanager must know of the attempt before any task of it can run.
+        self.store_job(job, Then::Attempt(Box::new(ready)));
+    }
+
+    /// An attempt that has its slots, and of which a later jobmanager would know, begins.
+    pub(crate) fn begin_attempt(&mut self, job: JobId, ready: Ready) {
+        let Ready { attempt, start, plan, stored } = ready;
+        if !self.is_preparing(job, attempt) {
+            return;
+        }
+        let Some(record) = self.jobs.get_mut(job) else { return };
+        if std::mem::take(&mut record.reserved).is_empty() {
+            // Their taskmanager was lost meanwhile.
+            let error = NoFreeSlot { needed: slots_needed(&record.pipeline), count: self.slots.count() };
+            self.on_no_slots(job, attempt, error);
+            return self.wake_jobs_without_slots();
+        }
         record.published = start.last_epoch;
         record.counters.clear();
         tracing::info!(
@@ -119,13 +136,29 @@ impl Service {
             checkpoint = start.restored.as_ref().map(|manifest| tracing::field::display(manifest.checkpoint)),
             "attempt planned"
         );
-        let start = Arc::new(start);
         record.start = Some(Arc::clone(&start));
         self.apply(job, Event::Planned { attempt, plan });
         if self.jobs.get(job).is_some_and(|record| record.state() == JobState::Running) {
             self.begin_coordination(job, &start, stored, LastSequence::default());
         }
         self.answer_rescale(job, Ok(()));
+    }
+
+    /// An attempt cannot begin.
+    pub(crate) fn on_not_prepared(&mut self, job: JobId, attempt: AttemptNumber, not_prepared: NotPrepared) {
+        if !self.is_preparing(job, attempt) {
+            return;
+        }
+        let NotPrepared { causes, is_final } = not_prepared;
+        tracing::warn!(job_id = %job, causes = causes.join(": "), is_final, "attempt not prepared");
+        self.answer_rescale(job, Err(CheckpointError::Failed(causes.join(": "))));
+        self.apply(job, Event::NotPrepared { attempt, causes, is_final });
+    }
+
+    fn is_preparing(&self, job: JobId, attempt: AttemptNumber) -> bool {
+        self.jobs
+            .get(job)
+            .is_some_and(|record| record.job.attempt() == attempt && record.job.waiting() == Some(Waiting::Preparation))
     }
 
     fn on_no_slots(&mut self, job: JobId, attempt: AttemptNumber, error: NoFreeSlot) {

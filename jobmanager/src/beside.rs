@@ -2,10 +2,13 @@
 
 use std::future::Future;
 
+use stream_core::checkpoint::Manifest;
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId};
 use tokio::task::JoinSet;
 
+use crate::job_store::WriteError;
 use crate::preparation::{NotPrepared, Prepared};
+use crate::records::Then;
 
 /// What came of something that was done beside the loop.
 #[derive(Debug)]
@@ -38,6 +41,22 @@ pub(crate) enum Outcome {
         checkpoint: CheckpointId,
         /// The folder.
         result: Result<String, String>,
+    },
+    /// A job's record is stored, or is not.
+    JobStored {
+        /// Whose.
+        job: JobId,
+        /// What waits for it.
+        then: Then,
+        /// Why it is not.
+        result: Result<(), WriteError>,
+    },
+    /// The manifests of a job that may be adopted.
+    AdoptionListed {
+        /// The job.
+        job: JobId,
+        /// Those that are whole, oldest first.
+        result: Result<Vec<Manifest>, String>,
     },
     /// Nobody waits for it.
     Done,

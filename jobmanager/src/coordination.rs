@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use stream_core::checkpoint::{self, Coordinator, Effect, Event, Manifest};
+use stream_core::checkpoint::{self, Coordinator, Effect, Event, Manifest, SealedEpoch};
 use stream_core::ids::{AttemptNumber, JobId, SubtaskId, TaskManagerId};
 use stream_core::job::{JobState, TaskState};
 use stream_core::pipeline::{Split, StageKind};
@@ -99,6 +99,18 @@ impl Service {
         }
     }
 
+    /// Nobody knows whether the sources of an adopted attempt pause: they do not.
+    pub(crate) fn resume_sources(&mut self, job: JobId) {
+        let Some(attempt) = self.coordinations.get(&job).map(|coordination| coordination.attempt) else { return };
+        self.command_all(job, Some(StageKind::Source), &Command::PauseSources { job, attempt, is_paused: false });
+    }
+
+    /// Nobody knows whether the tasks of an adopted attempt heard that this epoch is to be published.
+    pub(crate) fn complete_again(&mut self, job: JobId, epoch: &SealedEpoch) {
+        let &SealedEpoch { epoch: checkpoint, prev, accounts, .. } = epoch;
+        self.carry_out_checkpoint(job, Effect::Complete { checkpoint, prev, accounts });
+    }
+
     /// Tells the coordinator as soon as every task runs.
     pub(crate) fn notice_running(&mut self, job: JobId) {
         let Some(coordination) = self.coordinations.get_mut(&job).filter(|coordination| !coordination.is_running)
@@ -125,13 +137,7 @@ impl Service {
             return;
         }
         match result {
-            Ok(()) => {
-                if let Some(record) = self.jobs.get_mut(job) {
-                    // From now on there is a checkpoint that follows on the savepoint.
-                    record.savepoint = None;
-                }
-                self.coordinate(job, Event::Stored { checkpoint });
-            }
+            Ok(()) => self.coordinate(job, Event::Stored { checkpoint }),
             Err(reason) => self.coordinate(job, Event::NotStored { checkpoint, reason }),
         }
     }

@@ -97,10 +97,11 @@ impl Service {
                     _ => tracing::info!(job_id = %job, %state, "job ended"),
                 }
                 self.discovery.forget(job);
+                self.give_up_adoption(job, "the job has ended");
                 self.jobs.retire(job, self.clock.now());
+                self.forget_job(job);
                 let reason = format!("the job is {state}");
                 self.answer_rescale(job, Err(CheckpointError::Failed(reason)));
-                self.answer_stops(job);
             }
         }
     }
@@ -127,6 +128,7 @@ impl Service {
         }
         self.slots.remove(id);
         self.forget_reserved(id);
+        self.forget_reported(id);
         for job in self.jobs.live() {
             let (taskmanager, reason) = (id.clone(), reason.to_owned());
             events.push_back((job, Event::TaskManagerLost { taskmanager, reason }));

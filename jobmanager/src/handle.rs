@@ -9,6 +9,7 @@ use stream_core::slot::{NoFreeSlot, SlotCount};
 use stream_core::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::job_store::WriteError;
 use crate::jobs::{FindJobError, JobRecord};
 use crate::preparation::Savepoint;
 use crate::protocol::{Registration, Report};
@@ -103,6 +104,9 @@ pub(crate) enum AcceptError {
     /// The savepoint's job runs.
     #[error("job `{0}`, whose savepoint this is, runs already: stop it first")]
     Live(JobId),
+    /// The job store did not take it.
+    #[error(transparent)]
+    Store(#[from] WriteError),
     /// No new id could be made.
     #[error("the system's generator of random numbers failed")]
     JobId(#[from] std::io::Error),

@@ -140,6 +140,11 @@ impl Jobs {
         }
     }
 
+    /// A job that was not taken after all.
+    pub(crate) fn remove(&mut self, id: JobId) {
+        self.by_id.remove(&id);
+    }
+
     /// The job that a user means: by its id, its name (of several, the one that runs), or the beginning of its id.
     ///
     /// # Errors

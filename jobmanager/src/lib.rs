@@ -10,12 +10,17 @@
 //!  taskmanagers <──> grpc::cluster ──────┘                                └──> effects ──> taskmanagers
 //! ```
 //!
-//! It knows no job type: a client sends a pipeline as data, and a taskmanager refuses a job that it does not have. It
-//! stores nothing: jobs end with their jobmanager.
+//! Sinks, sources and stores are asked beside the loop (`beside`): `preparation` takes over the sink and chooses the checkpoint
+//! of an attempt, `coordination` carries out what a running attempt's checkpoint coordinator decides, `savepoints` serves
+//! users' wishes. With a checkpoint store, `job_store` keeps the jobs and `adoption` finds them again.
+//!
+//! It knows no job type: a client sends a pipeline as data, and a taskmanager refuses a job that it does not have. Without
+//! a checkpoint store it stores nothing: jobs end with their jobmanager.
 //!
 //! Unit tests stand beside the code; `tests/` speaks real gRPC to a whole jobmanager, with taskmanagers, sources and sinks
 //! played by the test.
 
+mod adoption;
 mod attempts;
 mod beside;
 mod checkpoint_store;
@@ -25,10 +30,12 @@ mod effects;
 mod grpc;
 mod handle;
 mod job_ids;
+mod job_store;
 mod jobs;
 mod options;
 mod preparation;
 mod protocol;
+mod records;
 mod redaction;
 mod savepoints;
 mod service;
@@ -40,6 +47,7 @@ mod testing;
 use std::sync::Arc;
 
 pub use grpc::ServeError;
+pub use job_store::Superseded;
 pub use options::{Options, OptionsError};
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::Connectors;
@@ -48,6 +56,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use job_ids::RandomJobIds;
+use job_store::JobStore;
 use service::{Parts, Service};
 use submit::Submitter;
 
@@ -63,16 +72,20 @@ pub enum Error {
     /// The checkpoint store cannot be used.
     #[error("cannot open the checkpoint store")]
     Store(#[source] StoreError),
+    /// Another jobmanager uses the same store.
+    #[error(transparent)]
+    Superseded(#[from] Superseded),
     /// The port could not be served.
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
 
-/// Runs a jobmanager on `listener` until `shutdown`; then cancels all jobs, waits for them up to
-/// [`Options::drain_timeout`], and returns with every connection closed.
+/// Runs a jobmanager on `listener` until `shutdown`, and returns with every connection closed. With a checkpoint store it begins
+/// with the jobs that it finds there, and leaves its jobs running; without one it cancels them first and waits for that up
+/// to [`Options::drain_timeout`].
 ///
 /// # Errors
-/// If it cannot begin, or cannot serve.
+/// If it cannot begin or cannot serve, or another jobmanager takes the checkpoint store over.
 pub async fn start(
     options: Options,
     connectors: Arc<dyn Connectors>,
@@ -84,7 +97,15 @@ pub async fn start(
     options.check()?;
     let job_ids = Box::new(RandomJobIds::new().map_err(Error::JobIds)?);
     let store = options.checkpoint_store.as_deref().map(|uri| stores.open(uri)).transpose().map_err(Error::Store)?;
+    let (job_store, jobs) = match &store {
+        Some(store) => {
+            let (job_store, jobs) = JobStore::take_over(Arc::clone(store)).await.map_err(Error::Store)?;
+            (Some(job_store), jobs)
+        }
+        None => (None, Vec::new()),
+    };
     let parts = Parts {
+        job_store,
         connectors: Arc::clone(&connectors),
         stores: Arc::clone(&stores),
         store: store.clone(),
@@ -106,9 +127,11 @@ pub async fn start(
         served
     };
     let working = async {
-        service.run(stop_service.clone()).await;
+        let outcome = service.run(jobs, stop_service.clone()).await;
         stop_serving.cancel();
+        outcome
     };
-    let (served, ()) = tokio::join!(serving, working);
+    let (served, worked) = tokio::join!(serving, working);
+    worked?;
     Ok(served?)
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use stream_core::checkpoint::{Accounts, Choice, Manifest, Refusal, SealedEpoch, choose, choose_savepoint};
 use stream_core::ids::{CheckpointId, JobId, Nonce, Token};
 use stream_core::pipeline::{Pipeline, Split};
@@ -20,7 +21,7 @@ use crate::redaction::redact;
 const STORE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What an attempt begins with; the same for all its tasks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Start {
     /// Its right to publish.
     pub(crate) token: Token,
@@ -35,12 +36,14 @@ pub(crate) struct Start {
 }
 
 /// A savepoint that a job was submitted with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Savepoint {
     /// What it holds; its files are in the checkpoint store.
     pub(crate) manifest: Manifest,
     /// Whether it may be older than what is published.
     pub(crate) accept_duplicates: bool,
+    /// The token of the first attempt that began with it: a checkpoint under that or a later one follows on the savepoint.
+    pub(crate) since: Option<Token>,
 }
 
 /// An attempt that can begin.
@@ -112,10 +115,10 @@ impl Preparation {
         }
         let Listing { whole, left_out } = listing;
         let choice = match &self.savepoint {
-            Some(Savepoint { manifest, accept_duplicates }) => {
-                choose_savepoint(manifest.clone(), anchor.last_epoch, *accept_duplicates)
+            Some(savepoint) if !savepoint.has_successor(&whole) => {
+                choose_savepoint(savepoint.manifest.clone(), anchor.last_epoch, savepoint.accept_duplicates)
             }
-            None => choose(whole.clone(), anchor.last_epoch),
+            Some(_) | None => choose(whole.clone(), anchor.last_epoch),
         };
         let Choice { restored, pending } = choice.map_err(|refusal| refused(&refusal, left_out))?;
         let Anchor { token, last_epoch } = anchor;
@@ -134,6 +137,13 @@ impl Preparation {
                 Err(NotPrepared { causes: vec![cause], is_final: false })
             }
         }
+    }
+}
+
+impl Savepoint {
+    /// Whether one of these checkpoints was taken by a job that had begun with the savepoint.
+    fn has_successor(&self, manifests: &[Manifest]) -> bool {
+        self.since.is_some_and(|since| manifests.iter().any(|manifest| manifest.token >= since))
     }
 }
 

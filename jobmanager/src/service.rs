@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::adoption::Adoptions;
 use crate::beside::Beside;
 use crate::coordination::Coordination;
 use crate::discovery::Discovery;
@@ -30,9 +31,11 @@ use crate::handle::{
     TaskManagerRecord,
 };
 use crate::job_ids::JobIds;
+use crate::job_store::{JobStore, StoredJob, Superseded};
 use crate::jobs::{JobRecord, Jobs};
 use crate::options::Options;
 use crate::protocol::{Command, Registration, Report, SubtaskCounters, TaskRef};
+use crate::records::Then;
 use crate::redaction::redact;
 use crate::savepoints::{Stopping, Waiter};
 use crate::taskmanagers::{Connection, Session, TaskManagers};
@@ -48,6 +51,8 @@ pub(crate) struct Parts {
     pub(crate) stores: Arc<dyn Stores>,
     /// Where checkpoints go.
     pub(crate) store: Option<Arc<dyn ObjectStore>>,
+    /// Where jobs go.
+    pub(crate) job_store: Option<JobStore>,
     /// The time.
     pub(crate) clock: Arc<dyn Clock>,
     /// New ids.
@@ -75,6 +80,15 @@ pub(crate) struct Service {
     /// Whether slots came free and those who wait for them are still to be told.
     pub(crate) are_slots_released: bool,
     pub(crate) rescaling: BTreeMap<JobId, oneshot::Sender<Result<(), CheckpointError>>>,
+    /// The jobs as a later jobmanager finds them; `None` where nothing is stored.
+    pub(crate) job_store: Option<JobStore>,
+    /// Records written so far.
+    pub(crate) record_sequence: u32,
+    /// Records that are being written.
+    pub(crate) records_under_way: u32,
+    /// Who has taken the store over.
+    pub(crate) superseded: Option<Superseded>,
+    pub(crate) adoptions: Adoptions,
     pub(crate) job_ids: Box<dyn JobIds>,
     messages: mpsc::Receiver<Message>,
     started: Timestamp,
@@ -107,6 +121,11 @@ impl Service {
             stopping: Vec::new(),
             are_slots_released: false,
             rescaling: BTreeMap::new(),
+            job_store: parts.job_store,
+            record_sequence: 0,
+            records_under_way: 0,
+            superseded: None,
+            adoptions: Adoptions::default(),
             job_ids: parts.job_ids,
             messages,
             drain_deadline: None,
@@ -115,11 +134,16 @@ impl Service {
         (service, handle)
     }
 
-    /// Runs until `shutdown`, then until every job is canceled or the drain timeout is over. On return all connections to
-    /// taskmanagers are closed.
-    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+    /// Goes on with the jobs of the jobmanager before, and runs until `shutdown`. Then, where nothing is stored, until every job
+    /// is canceled or the drain timeout is over; stored jobs run on without it. On return all connections to taskmanagers are
+    /// closed.
+    ///
+    /// # Errors
+    /// If another jobmanager has taken the store over.
+    pub(crate) async fn run(mut self, jobs: Vec<StoredJob>, shutdown: CancellationToken) -> Result<(), Superseded> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.recover(jobs);
         while !self.is_drained() {
             tokio::select! {
                 biased;
@@ -129,8 +153,12 @@ impl Service {
                 (job, splits) = self.discovery.next() => self.on_splits(job, splits),
                 _ = ticks.tick() => self.on_tick(),
             }
+            if let Some(superseded) = self.superseded {
+                return Err(superseded);
+            }
         }
         tracing::info!("stopped");
+        Ok(())
     }
 
     fn on_message(&mut self, message: Message) {
@@ -145,7 +173,10 @@ impl Service {
                 }
             }
             Message::CheckFree(needed, reply) => answer(reply, self.slots.check_free(needed)),
-            Message::Submit(submission, reply) => answer(reply, self.on_submit(*submission)),
+            Message::Submit(submission, reply) => match self.on_submit(*submission) {
+                Ok(job) => self.store_job(job, Then::Submission(reply)),
+                Err(error) => answer(reply, Err(error)),
+            },
             Message::ListJobs(reply) => answer(reply, self.jobs.in_order().into_iter().cloned().collect()),
             Message::DescribeJob(text, reply) => {
                 let found = self.jobs.find(&text);
@@ -170,12 +201,14 @@ impl Service {
             return Err(ShuttingDown);
         }
         let id = registration.taskmanager.clone();
-        self.lose_taskmanager(&id, "it registered again, without its tasks");
+        let running = registration.running.clone();
+        self.lose_taskmanager(&id, "it registered again");
         let Registration { slots, exchange_address, pid, .. } = &registration;
         tracing::info!(taskmanager = %id, slots, exchange_address, pid, "taskmanager registered");
         self.slots.register(id.clone(), *slots);
         let session = self.taskmanagers.insert(registration, connection, self.clock.now(), self.clock.monotonic());
         self.command(&id, Command::Registered { heartbeat_interval: self.options.heartbeat_interval });
+        self.on_running_tasks(&id, running);
         self.wake_jobs_without_slots();
         Ok(session)
     }
@@ -192,6 +225,7 @@ impl Service {
                 self.command(id, Command::AcknowledgeHeartbeat);
             }
             Report::TaskStateChanged { task, state, causes, counters } => {
+                self.on_leftover(id, &task, state);
                 if !self.runs(id, &task) {
                     return;
                 }
@@ -289,7 +323,6 @@ impl Service {
         let job = Job::new(self.options.job(), seed(id));
         let record = JobRecord::new(id, name, self.clock.now(), pipeline, job);
         self.jobs.insert(JobRecord { splits, savepoint, reserved, ..record });
-        self.apply(id, Event::Submitted);
         Ok(id)
     }
 
@@ -313,6 +346,7 @@ impl Service {
         for silent in self.taskmanagers.silent(self.clock.monotonic(), timeout) {
             self.lose_taskmanager(&silent, &format!("no heartbeat for {timeout:?}"));
         }
+        self.give_up_late_adoptions();
         for job in self.jobs.live() {
             self.apply(job, Event::Tick);
             self.coordinate(job, checkpoint::Event::Tick);
@@ -322,6 +356,11 @@ impl Service {
 
     fn on_shutdown(&mut self) {
         let live = self.jobs.live();
+        if self.job_store.is_some() {
+            tracing::info!(jobs = live.len(), "stopping: the jobs run on, and the next jobmanager finds them");
+            self.drain_deadline = Some(self.clock.monotonic() + self.options.drain_timeout);
+            return;
+        }
         tracing::info!(jobs = live.len(), "stopping: canceling all jobs");
         self.drain_deadline = Some(self.clock.monotonic() + self.options.drain_timeout);
         for job in live {
@@ -330,7 +369,9 @@ impl Service {
     }
 
     fn is_drained(&self) -> bool {
-        self.drain_deadline.is_some_and(|deadline| self.jobs.live().is_empty() || self.clock.monotonic() >= deadline)
+        // Stored jobs run on; what is being written of them is still written.
+        let is_done = if self.job_store.is_some() { self.records_under_way == 0 } else { self.jobs.live().is_empty() };
+        self.drain_deadline.is_some_and(|deadline| is_done || self.clock.monotonic() >= deadline)
     }
 
     /// The steady clock as the state machines take it: deadlines must not move when somebody sets the wall clock.

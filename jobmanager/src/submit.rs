@@ -169,7 +169,7 @@ impl Submitter {
             return Err(SubmitError::MaxParallelism { savepoint, job });
         }
         self.handle.check_not_live(manifest.job_id).await?;
-        Ok((folder, Savepoint { manifest, accept_duplicates: from.accept_duplicates }))
+        Ok((folder, Savepoint { manifest, accept_duplicates: from.accept_duplicates, since: None }))
     }
 
     async fn copy_in(

@@ -12,8 +12,17 @@ use crate::ids::{JobId, SlotId, TaskManagerId};
 /// All slots of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlotPool {
-    /// Each taskmanager's slots, with the job that holds each.
-    taskmanagers: BTreeMap<TaskManagerId, Vec<Option<JobId>>>,
+    /// Each taskmanager's slots, with who holds each.
+    taskmanagers: BTreeMap<TaskManagerId, Vec<Option<Holder>>>,
+}
+
+/// Who holds a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    /// A job it was granted to.
+    Job(JobId),
+    /// Tasks that their taskmanager brought along, of an attempt that is over or may yet be adopted.
+    Leftover,
 }
 
 /// Slots of the cluster or of one taskmanager.
@@ -61,7 +70,7 @@ impl SlotPool {
         for _ in 0..needed {
             let slot = self.next_slot(job).expect("as many slots are free as are needed");
             self.taskmanagers.get_mut(&slot.taskmanager).expect("its slot was just found")[slot.index as usize] =
-                Some(job);
+                Some(Holder::Job(job));
             granted.push(slot);
         }
         Ok(granted)
@@ -79,9 +88,31 @@ impl SlotPool {
     /// Gives back whatever a job holds.
     pub fn release(&mut self, job: JobId) {
         for holder in self.taskmanagers.values_mut().flatten() {
-            if *holder == Some(job) {
+            if *holder == Some(Holder::Job(job)) {
                 *holder = None;
             }
+        }
+    }
+
+    /// A taskmanager brought a task along that runs in this slot: nobody else gets it. Nothing happens if the slot is not there
+    /// or is held.
+    pub fn occupy(&mut self, slot: &SlotId) {
+        if let Some(holder @ None) = self.holder(slot) {
+            *holder = Some(Holder::Leftover);
+        }
+    }
+
+    /// The last such task in this slot has ended.
+    pub fn vacate(&mut self, slot: &SlotId) {
+        if let Some(holder @ Some(Holder::Leftover)) = self.holder(slot) {
+            *holder = None;
+        }
+    }
+
+    /// The tasks in this slot are the job's again.
+    pub fn hand_over(&mut self, slot: &SlotId, job: JobId) {
+        if let Some(holder @ (None | Some(Holder::Leftover))) = self.holder(slot) {
+            *holder = Some(Holder::Job(job));
         }
     }
 
@@ -98,10 +129,14 @@ impl SlotPool {
         self.taskmanagers.get(taskmanager).map(|slots| count(slots)).unwrap_or_default()
     }
 
+    fn holder(&mut self, slot: &SlotId) -> Option<&mut Option<Holder>> {
+        self.taskmanagers.get_mut(&slot.taskmanager)?.get_mut(slot.index as usize)
+    }
+
     fn next_slot(&self, job: JobId) -> Option<SlotId> {
         let with_free = self.taskmanagers.iter().filter(|(_, slots)| slots.contains(&None));
         let (taskmanager, slots) = with_free.min_by_key(|(id, slots)| {
-            let given = slots.iter().filter(|&&holder| holder == Some(job)).count();
+            let given = slots.iter().filter(|&&holder| holder == Some(Holder::Job(job))).count();
             (given, std::cmp::Reverse(count(slots).free), *id)
         })?;
         let index = (0..).zip(slots).find_map(|(index, holder)| holder.is_none().then_some(index))?;
@@ -109,7 +144,7 @@ impl SlotPool {
     }
 }
 
-fn count(slots: &[Option<JobId>]) -> SlotCount {
+fn count(slots: &[Option<Holder>]) -> SlotCount {
     let number = |of: usize| u32::try_from(of).expect("slots were counted in 32 bits when they were registered");
     SlotCount { total: number(slots.len()), free: number(slots.iter().filter(|holder| holder.is_none()).count()) }
 }

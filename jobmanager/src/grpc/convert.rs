@@ -243,7 +243,7 @@ fn waiting_for(record: &JobRecord) -> String {
         return String::new();
     }
     match record.job.waiting() {
-        None => "its tasks to end".to_owned(),
+        None => "its tasks to end, or to be reported".to_owned(),
         Some(Waiting::Preparation) => "its sink and its checkpoints".to_owned(),
         Some(Waiting::Pause { .. }) => "the pause after its failure".to_owned(),
         Some(Waiting::Slots) => format!("{} free slots", slots_needed(&record.pipeline)),

@@ -67,6 +67,7 @@ impl From<SubmitError> for Status {
             SubmitError::Accept(error) => match error {
                 AcceptError::NoFreeSlot(_) => Code::ResourceExhausted,
                 AcceptError::Live(_) => Code::FailedPrecondition,
+                AcceptError::Store(_) => Code::Unavailable,
                 AcceptError::JobId(_) => Code::Internal,
                 AcceptError::ShuttingDown(_) => Code::Unavailable,
             },

@@ -6,6 +6,7 @@ mod jobmanager;
 mod stores;
 mod taskmanager;
 
+mod adoption;
 mod discovery;
 mod life;
 mod recovery;

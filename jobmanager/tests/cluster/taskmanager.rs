@@ -35,7 +35,12 @@ pub(crate) fn register(id: &str, slots: u32) -> v1::Register {
 impl TaskManager {
     /// Joins, and goes on to send heartbeats.
     pub(crate) async fn join(address: SocketAddr, id: &str, slots: u32) -> Self {
-        let mut taskmanager = Self::try_join(address, Message::Register(register(id, slots))).await.unwrap();
+        Self::join_as(address, register(id, slots)).await
+    }
+
+    /// The same, with tasks that run on from before.
+    pub(crate) async fn join_as(address: SocketAddr, register: v1::Register) -> Self {
+        let mut taskmanager = Self::try_join(address, Message::Register(register)).await.unwrap();
         let Command::Registered(registered) = taskmanager.next_command().await.unwrap() else {
             panic!("the first answer is `Registered`")
         };
@@ -102,6 +107,17 @@ impl TaskManager {
     pub(crate) fn fall_silent(&mut self) {
         self.heartbeats.abort_all();
     }
+}
+
+/// The tasks of a deployment as they run on without a jobmanager.
+pub(crate) fn running(deploy: &v1::Deploy, last_checkpoint: u64) -> Vec<v1::RunningTask> {
+    let running = |task: &v1::TaskDeployment| v1::RunningTask {
+        task: Some(task_ref(deploy, task)),
+        slot: task.slot,
+        state: v1::TaskState::Running.into(),
+        last_checkpoint,
+    };
+    deploy.tasks.iter().map(running).collect()
 }
 
 /// A task's new state.

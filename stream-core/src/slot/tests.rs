@@ -23,6 +23,23 @@ fn granted(pool: &mut SlotPool, job: u128, needed: u32) -> Vec<String> {
 }
 
 #[test]
+fn slot_of_a_task_that_was_brought_along_is_nobody_s_until_it_ends_or_is_adopted() {
+    let mut pool = pool(&[("a", 3)]);
+    let slot = |index| SlotId { taskmanager: id("a"), index };
+    for index in [0, 1, 9] {
+        pool.occupy(&slot(index));
+    }
+    assert_eq!(pool.count(), SlotCount { total: 3, free: 1 });
+    pool.hand_over(&slot(0), JobId(1));
+    pool.vacate(&slot(0));
+    pool.vacate(&slot(1));
+    assert_eq!(granted(&mut pool, 2, 2), ["a/1", "a/2"]);
+    pool.hand_over(&slot(1), JobId(1));
+    pool.release(JobId(1));
+    assert_eq!(granted(&mut pool, 3, 1), ["a/0"]);
+}
+
+#[test]
 fn slots_are_taken_in_turn_from_the_taskmanager_with_most_free() {
     let mut pool = pool(&[("a", 2), ("b", 4), ("c", 2)]);
     assert_eq!(granted(&mut pool, 1, 5), ["b/0", "a/0", "c/0", "b/1", "a/1"]);
