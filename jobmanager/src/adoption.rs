@@ -46,6 +46,15 @@ impl Adoption {
         self.stored.plan.tasks().iter().all(|task| self.reported.contains_key(&task.subtask))
     }
 
+    /// Whether a task has seen a barrier behind the newest of these manifests. Nobody knows then whether that manifest was taken
+    /// for complete, or given up because the answer to its write was lost; the committer has sealed the next epoch by the one
+    /// or by the other, and a wrong guess would publish rows twice.
+    fn knows_more_than(&self, manifests: &[Manifest]) -> bool {
+        let is_own = |manifest: &&Manifest| manifest.token == self.stored.start.token;
+        let newest = manifests.iter().filter(is_own).map(|manifest| manifest.checkpoint).max();
+        newest.is_some_and(|newest| self.reported.values().any(|task| task.last_checkpoint > newest))
+    }
+
     /// Whether this is a task of the plan, where the plan has it.
     fn expects(&self, taskmanager: &TaskManagerId, running: &RunningTask) -> bool {
         let is_there = |slot: &SlotId| slot.taskmanager == *taskmanager && slot.index == running.slot;
@@ -180,6 +189,9 @@ impl Service {
             Ok(manifests) => manifests,
             Err(reason) => return self.give_up_adoption(job, &reason),
         };
+        if adoption.knows_more_than(&manifests) {
+            return self.give_up_adoption(job, "a checkpoint was under way");
+        }
         // A taskmanager may be gone meanwhile; it may come back in time.
         if adoption.is_complete()
             && let Some(adoption) = self.adoptions.waiting.remove(&job)

@@ -37,12 +37,14 @@ mod preparation;
 mod protocol;
 mod records;
 mod redaction;
+mod reports;
 mod savepoints;
 mod service;
 mod submit;
 mod taskmanagers;
 #[cfg(test)]
 mod testing;
+mod views;
 
 use std::sync::Arc;
 

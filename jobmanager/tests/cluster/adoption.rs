@@ -60,31 +60,59 @@ async fn job_that_cannot_be_stored_is_refused() {
 #[tokio::test]
 async fn attempt_whose_tasks_are_all_reported_is_adopted_and_nothing_of_it_changes() {
     let mut cluster = Cluster::start(1).await;
-    let (id, deploy) = cluster.running(&eager(1)).await;
-    let complete = cluster.taskmanager.checkpoint(&deploy).await;
-    let barrier = cluster.taskmanager.next_trigger().await;
+    let (id, deploy) = cluster.running(&patient(1)).await;
+    let complete = cluster.savepoint(&id, &deploy).await;
     let (mut jobmanager, stores) = replace(cluster, stored()).await;
-    let fences = stores.log.lines().iter().filter(|&line| line == "fence").count();
+    let fences = || stores.log.lines().iter().filter(|&line| line == "fence").count();
+    let before = fences();
     assert_eq!(jobmanager.summary(&id).await.state(), JobState::Restarting);
 
-    let register = v1::Register { running: running(&deploy, barrier.checkpoint_id), ..register("tm-1", 1) };
+    let register = v1::Register { running: running(&deploy, complete.checkpoint_id), ..register("tm-1", 1) };
     let mut taskmanager = TaskManager::join_as(jobmanager.address, register).await;
     let resumed = taskmanager.next_command().await;
     assert!(matches!(resumed, Some(Command::PauseSources(v1::PauseSources { is_paused: false, .. }))), "{resumed:?}");
     // Nobody knows whether it was told.
     let again = taskmanager.next_complete().await;
     assert_eq!((again.checkpoint_id, again.prev), (complete.checkpoint_id, 0));
-    let next = taskmanager.next_trigger().await;
-    assert_eq!(CheckpointId(next.checkpoint_id), CheckpointId::new(Token(1), 3));
+
+    let mut client = jobmanager.client.clone();
+    let request = v1::TriggerSavepointRequest { job: id.clone(), target: String::new() };
+    let (taken, next) = tokio::join!(client.trigger_savepoint(request), taskmanager.checkpoint(&deploy));
+    taken.unwrap();
+    assert_eq!(CheckpointId(next.checkpoint_id), CheckpointId::new(Token(1), 2));
     assert_eq!(next.prev, complete.checkpoint_id);
-    taskmanager.acknowledge(&deploy, next.checkpoint_id).await;
-    taskmanager.next_complete().await;
 
     let details = jobmanager.describe(&id).await.unwrap();
     assert_eq!((details.attempt, details.restarts, details.tasks.len()), (1, 0, 3));
     assert_eq!(details.summary.unwrap().state(), JobState::Running);
     assert_eq!(jobmanager.cluster().await.free_slots, 0);
-    assert_eq!(stores.log.lines().iter().filter(|&line| line == "fence").count(), fences);
+    assert_eq!(fences(), before);
+}
+
+#[tokio::test]
+async fn attempt_whose_tasks_have_seen_a_later_barrier_is_not_adopted() {
+    let mut cluster = Cluster::start(2).await;
+    let (id, deploy) = cluster.running(&patient(1)).await;
+    let complete = cluster.savepoint(&id, &deploy).await;
+    let (jobmanager, _) = replace(cluster, stored()).await;
+    let register = v1::Register { running: running(&deploy, complete.checkpoint_id + 1), ..register("tm-1", 2) };
+    let mut taskmanager = TaskManager::join_as(jobmanager.address, register).await;
+    assert_eq!(taskmanager.next_cancel().await.attempt, 1);
+    let next = taskmanager.next_deploy().await;
+    assert_eq!((next.attempt, next.restore.unwrap().checkpoint_id), (2, complete.checkpoint_id));
+}
+
+#[tokio::test]
+async fn attempt_without_a_checkpoint_goes_on_above_what_its_tasks_have_seen() {
+    let mut cluster = Cluster::start(1).await;
+    let (_, deploy) = cluster.running(&eager(1)).await;
+    let barrier = cluster.taskmanager.next_trigger().await;
+    let (jobmanager, _) = replace(cluster, stored()).await;
+    let register = v1::Register { running: running(&deploy, barrier.checkpoint_id), ..register("tm-1", 1) };
+    let mut taskmanager = TaskManager::join_as(jobmanager.address, register).await;
+    assert!(matches!(taskmanager.next_command().await, Some(Command::PauseSources(_))));
+    let next = taskmanager.next_trigger().await;
+    assert_eq!((next.checkpoint_id, next.prev), (barrier.checkpoint_id + 1, 0));
 }
 
 #[tokio::test]

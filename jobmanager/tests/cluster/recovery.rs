@@ -52,6 +52,15 @@ impl Cluster {
         self.taskmanager.run(&deploy).await;
         (id, deploy)
     }
+
+    /// Takes a savepoint, which is complete then and not published.
+    pub(crate) async fn savepoint(&mut self, id: &str, deploy: &v1::Deploy) -> v1::CompleteCheckpoint {
+        let mut client = self.jobmanager.client.clone();
+        let request = v1::TriggerSavepointRequest { job: id.to_owned(), target: String::new() };
+        let (taken, complete) = tokio::join!(client.trigger_savepoint(request), self.taskmanager.checkpoint(deploy));
+        taken.unwrap();
+        complete
+    }
 }
 
 #[tokio::test]
@@ -95,14 +104,7 @@ async fn manifest_is_stored_before_anybody_hears_that_a_checkpoint_is_complete()
 async fn failed_attempt_is_followed_by_one_that_begins_with_the_last_checkpoint() {
     let mut cluster = Cluster::start(1).await;
     let (id, deploy) = cluster.running(&patient(1)).await;
-    let complete = {
-        let mut client = cluster.jobmanager.client.clone();
-        let request = v1::TriggerSavepointRequest { job: id.clone(), target: String::new() };
-        let (taken, complete) =
-            tokio::join!(client.trigger_savepoint(request), cluster.taskmanager.checkpoint(&deploy));
-        taken.unwrap();
-        complete
-    };
+    let complete = cluster.savepoint(&id, &deploy).await;
     let before = cluster.stores.log.lines().len();
     cluster.taskmanager.fail(&deploy).await;
     let next = cluster.taskmanager.next_deploy().await;

@@ -1,0 +1,128 @@
+//! What taskmanagers tell, and what follows from it.
+
+use std::collections::BTreeMap;
+
+use stream_core::checkpoint;
+use stream_core::ids::{JobId, TaskManagerId};
+use stream_core::job::Event;
+use stream_core::pipeline::Split;
+
+use crate::handle::ShuttingDown;
+use crate::protocol::{Command, Registration, Report, SubtaskCounters, TaskRef};
+use crate::redaction::redact;
+use crate::service::Service;
+use crate::taskmanagers::{Connection, Session};
+
+impl Service {
+    /// A taskmanager introduced itself.
+    pub(crate) fn on_register(
+        &mut self,
+        registration: Registration,
+        connection: Connection,
+    ) -> Result<Session, ShuttingDown> {
+        if self.drain_deadline.is_some() {
+            return Err(ShuttingDown);
+        }
+        let id = registration.taskmanager.clone();
+        let running = registration.running.clone();
+        self.lose_taskmanager(&id, "it registered again");
+        let Registration { slots, exchange_address, pid, .. } = &registration;
+        tracing::info!(taskmanager = %id, slots, exchange_address, pid, "taskmanager registered");
+        self.slots.register(id.clone(), *slots);
+        let session = self.taskmanagers.insert(registration, connection, self.clock.now(), self.clock.monotonic());
+        self.command(&id, Command::Registered { heartbeat_interval: self.options.heartbeat_interval });
+        self.on_running_tasks(&id, running);
+        self.wake_jobs_without_slots();
+        Ok(session)
+    }
+
+    /// A taskmanager told something.
+    pub(crate) fn on_report(&mut self, session: &Session, report: Report) {
+        if !self.taskmanagers.is_current(session) {
+            return;
+        }
+        let id = &session.taskmanager;
+        match report {
+            Report::Heartbeat { rss_bytes, tasks } => {
+                self.taskmanagers.on_heartbeat(id, self.clock.now(), self.clock.monotonic(), rss_bytes);
+                self.on_counters(id, tasks);
+                self.command(id, Command::AcknowledgeHeartbeat);
+            }
+            Report::TaskStateChanged { task, state, causes, counters } => {
+                self.on_leftover(id, &task, state);
+                if !self.runs(id, &task) {
+                    return;
+                }
+                self.on_counters(id, counters.map(|counters| (task, counters)));
+                let Some(record) = self.jobs.get(task.job) else { return };
+                let causes = causes.into_iter().map(|cause| redact(cause, &record.pipeline)).collect();
+                let (attempt, subtask) = (task.attempt, task.subtask);
+                self.apply(task.job, Event::TaskStateChanged { attempt, subtask, state, causes });
+                self.notice_running(task.job);
+            }
+            Report::Acknowledged { task, checkpoint, snapshot, cost } => {
+                let subtask = task.subtask;
+                self.on_checkpoint_word(
+                    id,
+                    &task,
+                    checkpoint::Event::Acknowledged { checkpoint, subtask, snapshot, cost },
+                );
+            }
+            Report::Declined { task, checkpoint, reason } => {
+                let Some(record) = self.jobs.get(task.job) else { return };
+                let (subtask, reason) = (task.subtask, redact(reason, &record.pipeline));
+                self.on_checkpoint_word(id, &task, checkpoint::Event::Declined { checkpoint, subtask, reason });
+            }
+            Report::Published { task, epoch } => {
+                self.on_checkpoint_word(id, &task, checkpoint::Event::Published { epoch });
+            }
+            Report::Drained { task } => {
+                let subtask = task.subtask;
+                self.on_checkpoint_word(id, &task, checkpoint::Event::SourceDrained { subtask });
+            }
+        }
+    }
+
+    fn on_checkpoint_word(&mut self, from: &TaskManagerId, task: &TaskRef, event: checkpoint::Event) {
+        if self.runs(from, task) {
+            self.coordinate(task.job, event);
+        }
+    }
+
+    /// A source was asked again. What is new is kept: an attempt that follows reads it too.
+    pub(crate) fn on_splits(&mut self, job: JobId, splits: Vec<Split>) {
+        let Some(record) = self.jobs.get_mut(job) else { return };
+        let known = &mut record.splits;
+        for split in &splits {
+            if !known.iter().any(|old| old.id == split.id) {
+                known.push(split.clone());
+            }
+        }
+        self.apply(job, Event::SplitsDiscovered(splits));
+    }
+
+    fn on_counters(&mut self, from: &TaskManagerId, tasks: impl IntoIterator<Item = (TaskRef, SubtaskCounters)>) {
+        let mut changed = BTreeMap::new();
+        for (task, counters) in tasks {
+            if !self.runs(from, &task) {
+                continue;
+            }
+            if let Some(record) = self.jobs.get_mut(task.job).filter(|record| record.is_live()) {
+                record.counters.insert(task.subtask, counters);
+                changed.insert(task.job, ());
+            }
+        }
+        for job in changed.into_keys() {
+            self.jobs.publish(job);
+            self.pause_sources_if_behind(job);
+        }
+    }
+
+    /// Whether this is a task of a current attempt and the taskmanager is who runs it.
+    fn runs(&self, taskmanager: &TaskManagerId, task: &TaskRef) -> bool {
+        let Some(record) = self.jobs.get(task.job).filter(|record| record.job.attempt() == task.attempt) else {
+            return false;
+        };
+        record.job.plan().task(task.subtask).is_some_and(|planned| planned.slot.taskmanager == *taskmanager)
+    }
+}
