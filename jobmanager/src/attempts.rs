@@ -89,6 +89,7 @@ impl Service {
             pipeline: Arc::clone(&record.pipeline),
             nonce,
             savepoint: record.savepoint.clone(),
+            damaged: record.damaged.clone(),
         })
     }
 

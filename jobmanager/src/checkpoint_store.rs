@@ -25,6 +25,18 @@ pub(crate) struct Listing {
     pub(crate) left_out: Vec<String>,
 }
 
+impl Listing {
+    /// Leaves those out that name one of these files.
+    pub(crate) fn without(mut self, damaged: &BTreeSet<String>) -> Self {
+        self.whole.retain(|manifest| {
+            let Some(file) = manifest.file_refs().find(|file| damaged.contains(&file.name)) else { return true };
+            self.left_out.push(format!("checkpoint {}: its file `{}` is damaged", manifest.checkpoint, file.name));
+            false
+        });
+        self
+    }
+}
+
 impl CheckpointStore {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, job: JobId) -> Self {
         CheckpointStore { store, job }

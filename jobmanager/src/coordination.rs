@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use stream_core::checkpoint::{self, Coordinator, Effect, Event, Manifest, SealedEpoch};
+use stream_core::checkpoint::{self, CheckpointState, Coordinator, Effect, Event, Manifest, SealedEpoch};
 use stream_core::ids::{AttemptNumber, JobId, SubtaskId, TaskManagerId};
 use stream_core::job::{JobState, TaskState};
 use stream_core::pipeline::{Split, StageKind};
@@ -24,6 +24,8 @@ pub(crate) struct Coordination {
     /// Decides.
     pub(crate) coordinator: Coordinator,
     attempt: AttemptNumber,
+    /// Checkpoints of earlier attempts, the latest first.
+    earlier: Vec<checkpoint::Entry>,
     is_running: bool,
     are_sources_paused: bool,
 }
@@ -31,6 +33,9 @@ pub(crate) struct Coordination {
 /// An attempt that was adopted goes on above what was seen of it; 0 for one that begins.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LastSequence(pub(crate) u32);
+
+/// Checkpoints of a job that are shown.
+const CHECKPOINTS_SHOWN: usize = 64;
 
 impl Service {
     /// A job's attempt is planned, or was adopted: its checkpoints begin once all its tasks run.
@@ -65,12 +70,14 @@ impl Service {
             wall_offset_ms: self.clock.now().0.saturating_sub(millis(self.clock.monotonic())),
         };
         let coordination = Coordination {
+            earlier: earlier(&record.checkpoints, &attempt),
             attempt: attempt.attempt,
             coordinator: Coordinator::new(settings, attempt, now),
             is_running: false,
             are_sources_paused: false,
         };
         self.coordinations.insert(job, coordination);
+        self.show_checkpoints(job);
     }
 
     /// The attempt is over.
@@ -92,8 +99,13 @@ impl Service {
         for effect in effects {
             self.carry_out_checkpoint(job, effect);
         }
+        self.show_checkpoints(job);
+    }
+
+    fn show_checkpoints(&mut self, job: JobId) {
         if let (Some(coordination), Some(record)) = (self.coordinations.get(&job), self.jobs.get_mut(job)) {
-            record.checkpoints = coordination.coordinator.history().cloned().collect();
+            let history = coordination.coordinator.history().chain(&coordination.earlier);
+            record.checkpoints = history.take(CHECKPOINTS_SHOWN).cloned().collect();
             record.published = coordination.coordinator.published();
             self.jobs.publish(job);
         }
@@ -233,4 +245,38 @@ impl Service {
             self.command(&taskmanager, command.clone());
         }
     }
+}
+
+/// The checkpoints of earlier attempts, the latest first: as they were shown, or, where a jobmanager begins, as they are
+/// stored.
+fn earlier(shown: &[checkpoint::Entry], attempt: &checkpoint::Attempt) -> Vec<checkpoint::Entry> {
+    let is_published = |checkpoint| checkpoint <= attempt.last_epoch;
+    if shown.is_empty() {
+        let entry = |manifest: &Manifest| checkpoint::Entry {
+            checkpoint: manifest.checkpoint,
+            state: CheckpointState::Completed,
+            triggered: manifest.triggered,
+            ended: Some(manifest.completed),
+            is_savepoint: manifest.is_savepoint,
+            cost: checkpoint::Cost::default(),
+            total_bytes: manifest.file_refs().map(|file| file.bytes).sum(),
+            reason: None,
+            accounts: Some(manifest.accounts),
+            is_published: is_published(manifest.checkpoint),
+        };
+        return attempt.stored.iter().rev().map(entry).collect();
+    }
+    let entry = |entry: &checkpoint::Entry| {
+        let mut entry = entry.clone();
+        match entry.state {
+            CheckpointState::Pending => {
+                entry.state = CheckpointState::Aborted;
+                entry.reason = Some("the attempt ended before it was complete".to_owned());
+            }
+            CheckpointState::Completed => entry.is_published = is_published(entry.checkpoint),
+            CheckpointState::Aborted => {}
+        }
+        entry
+    };
+    shown.iter().map(entry).collect()
 }

@@ -1,6 +1,6 @@
 //! The jobs there are and those that ended lately: found by id, prefix or name, and watched for changes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use stream_core::checkpoint;
@@ -39,6 +39,8 @@ pub(crate) struct JobRecord {
     pub(crate) splits: Vec<Split>,
     /// What the job was submitted with, until it has a checkpoint of its own.
     pub(crate) savepoint: Option<Savepoint>,
+    /// Stored files that a task could not read: what names one is not restored from again.
+    pub(crate) damaged: BTreeSet<String>,
     /// Slots that are kept for the attempt under preparation.
     pub(crate) reserved: Vec<SlotId>,
     /// What the current attempt began with.
@@ -180,6 +182,7 @@ impl JobRecord {
             counters: BTreeMap::new(),
             splits: Vec::new(),
             savepoint: None,
+            damaged: BTreeSet::new(),
             reserved: Vec::new(),
             start: None,
             checkpoints: Vec::new(),
@@ -190,6 +193,18 @@ impl JobRecord {
     /// Whether the job has not ended.
     pub(crate) fn is_live(&self) -> bool {
         !self.state().is_terminal()
+    }
+
+    /// A task failed: if with a file of the checkpoint that it began with, that one is not used again. What the store says of
+    /// a file that it cannot reach now begins otherwise.
+    pub(crate) fn note_damage(&mut self, causes: &[String]) {
+        let Some(manifest) = self.start.as_ref().and_then(|start| start.restored.as_ref()) else { return };
+        let is_blamed = |file: &&checkpoint::FileRef| {
+            let blame = format!("stored file `{}`", file.name);
+            causes.iter().any(|cause| cause.contains(&blame))
+        };
+        let blamed: Vec<String> = manifest.file_refs().filter(is_blamed).map(|file| file.name.clone()).collect();
+        self.damaged.extend(blamed);
     }
 
     /// The job's state.

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use connectors::RealConnectors;
-use connectors::store::RealStores;
+use connectors::{RealConnectors, RealStores};
 use jobmanager::Options;
 use stream_runtime::clock::SystemClock;
 use stream_runtime::{duration, logging, shutdown};

@@ -4,6 +4,7 @@
 //!
 //! Runs beside the service's loop. Repeating it fences the preparation before it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +81,8 @@ pub(crate) struct Preparation {
     pub(crate) nonce: Nonce,
     /// What the job was submitted with, until it has a checkpoint of its own.
     pub(crate) savepoint: Option<Savepoint>,
+    /// Stored files that a task could not read.
+    pub(crate) damaged: BTreeSet<String>,
 }
 
 impl Preparation {
@@ -107,7 +110,7 @@ impl Preparation {
         let anchor = self.fence(highest_token).await?;
         // Not one line earlier: a checkpoint whose epoch was published just before the fence must be among them.
         let listing = match &self.store {
-            Some(store) => in_time(store.manifests()).await?,
+            Some(store) => in_time(store.manifests()).await?.without(&self.damaged),
             None => Listing::default(),
         };
         for reason in &listing.left_out {
@@ -116,7 +119,11 @@ impl Preparation {
         let Listing { whole, left_out } = listing;
         let choice = match &self.savepoint {
             Some(savepoint) if !savepoint.has_successor(&whole) => {
-                choose_savepoint(savepoint.manifest.clone(), anchor.last_epoch, savepoint.accept_duplicates)
+                let Savepoint { manifest, accept_duplicates, .. } = savepoint;
+                if whole.iter().all(|stored| stored.checkpoint != manifest.checkpoint) {
+                    return Err(savepoint_gone(manifest.checkpoint, left_out));
+                }
+                choose_savepoint(manifest.clone(), anchor.last_epoch, *accept_duplicates)
             }
             Some(_) | None => choose(whole.clone(), anchor.last_epoch),
         };
@@ -189,6 +196,12 @@ fn not_fenced(error: &ConnectorError) -> NotPrepared {
     let mut causes = vec!["cannot take the sink over".to_owned()];
     causes.extend(cause_chain(error));
     NotPrepared { causes, is_final }
+}
+
+fn savepoint_gone(savepoint: CheckpointId, left_out: Vec<String>) -> NotPrepared {
+    let cause =
+        format!("savepoint {savepoint}, which the job was submitted with, is no longer whole: choose another one");
+    NotPrepared { causes: std::iter::once(cause).chain(left_out).collect(), is_final: true }
 }
 
 fn refused(refusal: &Refusal, left_out: Vec<String>) -> NotPrepared {

@@ -54,8 +54,9 @@ impl Service {
                     return;
                 }
                 self.on_counters(id, counters.map(|counters| (task, counters)));
-                let Some(record) = self.jobs.get(task.job) else { return };
-                let causes = causes.into_iter().map(|cause| redact(cause, &record.pipeline)).collect();
+                let Some(record) = self.jobs.get_mut(task.job) else { return };
+                let causes: Vec<String> = causes.into_iter().map(|cause| redact(cause, &record.pipeline)).collect();
+                record.note_damage(&causes);
                 let (attempt, subtask) = (task.attempt, task.subtask);
                 self.apply(task.job, Event::TaskStateChanged { attempt, subtask, state, causes });
                 self.notice_running(task.job);

@@ -128,8 +128,30 @@ async fn failed_attempt_is_followed_by_one_that_begins_with_the_last_checkpoint(
     let details = cluster.jobmanager.describe(&id).await.unwrap();
     assert_eq!((details.restarts, details.attempt), (1, 2));
     assert_eq!(details.last_failure, ["source[0] on taskmanager `tm-1` failed", "disk full"]);
-    // Sequence numbers begin anew under the new token.
-    cluster.taskmanager.run(&next).await;
+    assert_eq!(details.last_checkpoint.unwrap().checkpoint_id, complete.checkpoint_id);
+}
+
+#[tokio::test]
+async fn checkpoint_with_a_damaged_file_is_left_out_and_the_file_named() {
+    let mut cluster = Cluster::start(1).await;
+    let (id, deploy) = cluster.running(&patient(1)).await;
+    let file = format!("{id}/state/00000001-00000001-1-0");
+    cluster.stores.at(crate::stores::STORE).overwrite(&file, vec![0; 9]);
+    cluster.taskmanager.state_file = Some(v1::FileRef { name: file.clone(), bytes: 9, checksum: 1 });
+    cluster.savepoint(&id, &deploy).await;
+    cluster.taskmanager.fail(&deploy).await;
+    let next = cluster.taskmanager.next_deploy().await;
+    assert_eq!(next.restore.as_ref().unwrap().operators[0].files.len(), 1);
+    let cause = format!("stored file `{file}` is damaged: its checksum is wrong");
+    cluster.taskmanager.fail_with(&next, &cause).await;
+    // Nothing was published: the job begins anew.
+    let last = cluster.taskmanager.next_deploy().await;
+    assert_eq!((last.attempt, last.restore.clone()), (3, None));
+
+    cluster.connectors.set_last_epoch(CheckpointId::new(Token(1), 1));
+    cluster.taskmanager.fail(&last).await;
+    let failed = cluster.jobmanager.wait_for(&id, JobState::Failed).await.summary.unwrap();
+    assert!(failed.causes.iter().any(|cause| cause.contains(&file)), "{:?}", failed.causes);
 }
 
 #[tokio::test]

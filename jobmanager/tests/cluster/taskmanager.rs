@@ -19,6 +19,8 @@ pub(crate) struct TaskManager {
     messages: mpsc::Sender<v1::TaskManagerMessage>,
     commands: Streaming<v1::JobManagerMessage>,
     heartbeats: JoinSet<()>,
+    /// What each operator's state is in; nothing without.
+    pub(crate) state_file: Option<v1::FileRef>,
 }
 
 pub(crate) fn register(id: &str, slots: u32) -> v1::Register {
@@ -60,7 +62,7 @@ impl TaskManager {
         let (messages, receiver) = mpsc::channel(16);
         messages.send(message(first)).await.unwrap();
         let answer = within(ClusterClient::new(channel).join(ReceiverStream::new(receiver))).await?;
-        Ok(TaskManager { messages, commands: answer.into_inner(), heartbeats: JoinSet::new() })
+        Ok(TaskManager { messages, commands: answer.into_inner(), heartbeats: JoinSet::new(), state_file: None })
     }
 
     /// The next command that is no heartbeat's acknowledgment; `None` once the jobmanager closed the connection.
@@ -145,7 +147,7 @@ fn message(message: Message) -> v1::TaskManagerMessage {
 }
 
 /// What each task of a deployment acknowledges: four records read, one of them in a window that is open; a row of the others.
-pub(crate) fn snapshot(task: &v1::TaskDeployment) -> v1::TaskSnapshot {
+fn snapshot(task: &v1::TaskDeployment, state_file: Option<&v1::FileRef>) -> v1::TaskSnapshot {
     use v1::task_snapshot::Snapshot;
     let subtask = task.subtask.unwrap();
     let read = |split: &v1::Split| v1::SplitSnapshot {
@@ -164,7 +166,7 @@ pub(crate) fn snapshot(task: &v1::TaskDeployment) -> v1::TaskSnapshot {
                 subtask: task.subtask,
                 key_groups: task.key_groups,
                 watermark_ms: 7,
-                files: Vec::new(),
+                files: state_file.cloned().into_iter().collect(),
             }),
             late: 0,
             fired: 3,
@@ -204,7 +206,7 @@ impl TaskManager {
             let ack = v1::CheckpointAck {
                 task: Some(task_ref(deploy, task)),
                 checkpoint_id,
-                snapshot: Some(snapshot(task)),
+                snapshot: Some(snapshot(task, self.state_file.as_ref())),
                 written_bytes: 100,
                 pause_us: 50,
                 alignment_us: 10,
@@ -228,7 +230,12 @@ impl TaskManager {
 
     /// One of its tasks fails, and the others are canceled.
     pub(crate) async fn fail(&mut self, deploy: &v1::Deploy) {
-        self.tell(change(deploy, &deploy.tasks[0], v1::TaskState::Failed, &["disk full"], None)).await;
+        self.fail_with(deploy, "disk full").await;
+    }
+
+    /// The same, with this cause.
+    pub(crate) async fn fail_with(&mut self, deploy: &v1::Deploy, cause: &str) {
+        self.tell(change(deploy, &deploy.tasks[0], v1::TaskState::Failed, &[cause], None)).await;
         self.next_cancel().await;
         self.tell_all(deploy, v1::TaskState::Canceled).await;
     }
