@@ -35,6 +35,9 @@ async fn job_is_stored_before_its_submission_is_answered_and_forgotten_with_its_
     assert_eq!(records(&cluster.stores).len(), 1);
     assert!(records(&cluster.stores)[0].starts_with(&format!("jobs/{id}/00000001-")));
     let deploy = cluster.taskmanager.next_deploy().await;
+    // The attempt is stored before any task of it can run.
+    let log = cluster.stores.log.lines();
+    assert!(log.contains(&format!("create jobs/{id}/00000001-00000002")), "{log:?}");
     cluster.taskmanager.tell_all(&deploy, TaskState::Finished).await;
     cluster.jobmanager.wait_for(&id, JobState::Finished).await;
     crate::jobmanager::within(async {

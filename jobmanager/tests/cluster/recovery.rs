@@ -101,6 +101,36 @@ async fn manifest_is_stored_before_anybody_hears_that_a_checkpoint_is_complete()
 }
 
 #[tokio::test]
+async fn checkpoint_whose_manifest_cannot_be_stored_is_given_up_and_the_job_goes_on() {
+    let mut cluster = Cluster::start(1).await;
+    let (_, deploy) = cluster.running(&eager(1)).await;
+    let store = cluster.stores.at(crate::stores::STORE);
+    store.set_full(true);
+    let barrier = cluster.taskmanager.next_trigger().await;
+    cluster.taskmanager.acknowledge(&deploy, barrier.checkpoint_id).await;
+    match cluster.taskmanager.next_command().await {
+        Some(Command::AbortCheckpoint(abort)) => assert_eq!(abort.checkpoint_id, barrier.checkpoint_id),
+        other => panic!("an abort was expected: {other:?}"),
+    }
+    store.set_full(false);
+    let complete = cluster.taskmanager.checkpoint(&deploy).await;
+    // The next one takes in what the aborted one had sealed.
+    assert_eq!((complete.checkpoint_id, complete.prev), (barrier.checkpoint_id + 1, 0));
+}
+
+#[tokio::test]
+async fn positions_are_committed_once_a_checkpoint_is_complete() {
+    let mut cluster = Cluster::start(1).await;
+    let (_, deploy) = cluster.running(&eager(1)).await;
+    cluster.taskmanager.checkpoint(&deploy).await;
+    cluster.taskmanager.next_trigger().await;
+    let log = cluster.stores.log.lines();
+    let manifest = log.iter().position(|line| line.starts_with("create ") && line.ends_with("/manifest")).unwrap();
+    let committed = log.iter().position(|line| line == "commit positions").unwrap();
+    assert!(manifest < committed, "{log:?}");
+}
+
+#[tokio::test]
 async fn failed_attempt_is_followed_by_one_that_begins_with_the_last_checkpoint() {
     let mut cluster = Cluster::start(1).await;
     let (id, deploy) = cluster.running(&patient(1)).await;
