@@ -194,3 +194,6 @@ pub enum Effect {
         result: Result<CheckpointId, String>,
     },
 }
+
+#[cfg(test)]
+mod tests;
