@@ -196,4 +196,6 @@ pub enum Effect {
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
