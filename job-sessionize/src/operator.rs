@@ -5,6 +5,7 @@ use stream_core::event_batch::EventBatch;
 use stream_core::key_group::{KeyGroupRange, MaxParallelism};
 use stream_core::operator::{Operator, OperatorCounters};
 use stream_core::session::{Added, Config, Fired, Windows};
+use stream_core::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
 use stream_core::watermark::Watermark;
 
 use crate::key::Key;
@@ -51,7 +52,24 @@ impl Operator for SessionOperator {
     }
 
     fn counters(&self) -> OperatorCounters {
-        OperatorCounters { late: self.late, open: self.windows.len() as u64, open_events: self.windows.events() }
+        OperatorCounters {
+            late: self.late,
+            open: self.windows.len() as u64,
+            open_events: self.windows.events(),
+            fired_events: self.windows.fired_events(),
+        }
+    }
+
+    fn begin_snapshot(&mut self, kind: SnapshotKind) {
+        self.windows.begin_snapshot(kind);
+    }
+
+    fn continue_snapshot(&mut self, keys: usize) -> Option<KeyedSnapshot> {
+        self.windows.continue_snapshot(keys)
+    }
+
+    fn restore(&mut self, watermark: Watermark, newest_first: &[&Section]) -> Result<(), DecodeSnapshotError> {
+        self.windows.restore(watermark, newest_first)
     }
 }
 
@@ -125,14 +143,18 @@ mod tests {
         }
     }
 
+    fn counters(late: u64, open: u64, open_events: u64, fired_events: u64) -> OperatorCounters {
+        OperatorCounters { late, open, open_events, fired_events }
+    }
+
     #[test]
     fn closed_session_is_one_row_with_its_start_and_hits() {
         let mut probe = Probe::new(Form::Sql, 0);
         probe.event(Some("a.io"), 1_736_874_072_232);
         probe.event(Some("a.io"), 1_736_874_073_000);
-        assert_eq!(probe.operator.counters(), OperatorCounters { late: 0, open: 1, open_events: 2 });
+        assert_eq!(probe.operator.counters(), counters(0, 1, 2, 0));
         assert_eq!(probe.rows(i64::MAX), ["2025-01-14 17:01:12.232 | 1.2.3.4 | a.io | 2"]);
-        assert_eq!(probe.operator.counters(), OperatorCounters::default());
+        assert_eq!(probe.operator.counters(), counters(0, 0, 0, 2));
     }
 
     #[test]
@@ -150,18 +172,33 @@ mod tests {
         let mut probe = Probe::new(Form::Sql, 0);
         probe.rows(10 * MINUTE);
         probe.event(Some("a.io"), 0);
-        assert_eq!(probe.operator.counters(), OperatorCounters { late: 1, open: 0, open_events: 0 });
+        assert_eq!(probe.operator.counters(), counters(1, 0, 0, 0));
         assert!(probe.rows(i64::MAX).is_empty());
     }
 
     #[test]
-    fn allowed_late_event_gives_the_session_again_and_counts_until_it_is_forgotten() {
+    fn allowed_late_event_gives_the_session_again_and_is_counted_as_fired_at_once() {
         let mut probe = Probe::new(Form::DataStream, MINUTE);
         probe.event(Some("a.io"), 0);
         assert_eq!(probe.rows(5 * MINUTE), ["1970-01-01 00:00:00.000 | 1.2.3.4 | a.io | 1"]);
-        assert_eq!(probe.operator.counters(), OperatorCounters { late: 0, open: 1, open_events: 1 });
+        assert_eq!(probe.operator.counters(), counters(0, 1, 0, 1));
         probe.event(Some("a.io"), 0);
         assert_eq!(probe.rows(6 * MINUTE), ["1970-01-01 00:00:00.000 | 1.2.3.4 | a.io | 2"]);
-        assert_eq!(probe.operator.counters(), OperatorCounters::default());
+        assert_eq!(probe.operator.counters(), counters(0, 0, 0, 2));
+    }
+
+    #[test]
+    fn session_goes_on_in_an_operator_that_was_restored() {
+        let mut before = Probe::new(Form::Sql, 0);
+        before.event(Some("a.io"), 0);
+        before.rows(MINUTE);
+        before.operator.begin_snapshot(SnapshotKind::Full);
+        let snapshot = before.operator.continue_snapshot(10).expect("one key is copied at once");
+        let mut after = Probe::new(Form::Sql, 0);
+        let sections: Vec<&Section> = snapshot.sections.iter().collect();
+        after.operator.restore(snapshot.watermark, &sections).expect("own records");
+        assert_eq!(after.operator.counters(), counters(0, 1, 1, 0));
+        after.event(Some("a.io"), MINUTE);
+        assert_eq!(after.rows(i64::MAX), ["1970-01-01 00:00:00.000 | 1.2.3.4 | a.io | 2"]);
     }
 }

@@ -58,7 +58,14 @@ impl SplitWatermarks {
 
     /// Adds a split and returns its number. It holds everything back until its first event, as in Flink.
     pub fn add_split(&mut self) -> usize {
-        self.splits.push(SplitState { watermark: Watermark::NONE, activity: Activity::Active });
+        self.add_split_at(None)
+    }
+
+    /// Adds a split that was read up to a checkpoint, with the watermark that it had there, if it had one; returns its number.
+    /// Without one it holds everything back as a new split does. It is active: whether it is idle shows again in its time.
+    pub fn add_split_at(&mut self, watermark: Option<Watermark>) -> usize {
+        let watermark = watermark.unwrap_or(Watermark::NONE);
+        self.splits.push(SplitState { watermark, activity: Activity::Active });
         self.splits.len() - 1
     }
 
@@ -135,8 +142,19 @@ struct InputState {
 impl Valve {
     /// A valve over `inputs` inputs, none of which has promised anything.
     pub fn new(inputs: usize) -> Self {
-        let input = InputState { watermark: Watermark::NONE, is_idle: false, is_aligned: true };
-        Valve { inputs: vec![input; inputs], combined: Watermark::NONE, was_idle: false }
+        Self::restored(inputs, Watermark::NONE)
+    }
+
+    /// A valve over `inputs` inputs whose subtask was restored at `combined`.
+    ///
+    /// Until it speaks, each input counts as active, aligned and at `combined`, whatever it was at the checkpoint: there may be
+    /// other inputs now, and splits lie elsewhere. The combined watermark does not fall, so what was late stays late. Nor
+    /// does it rise before every input has promised more, or said that it is idle, so what was not late does not become so.
+    /// For the second the inputs have to start aligned: one that is not is left out of the minimum, and the first to speak would
+    /// raise the watermark alone, past the events of those that still read up on what they had read before.
+    pub fn restored(inputs: usize, combined: Watermark) -> Self {
+        let input = InputState { watermark: combined, is_idle: false, is_aligned: true };
+        Valve { inputs: vec![input; inputs], combined, was_idle: false }
     }
 
     /// The combined watermark so far.
@@ -252,5 +270,31 @@ mod tests {
         assert_eq!(valve.on_progress(1, Progress::Idle), Some(Progress::Idle));
         assert_eq!(valve.on_progress(1, Progress::Idle), None);
         assert_eq!(valve.on_progress(0, active(7)), Some(active(7)));
+    }
+
+    #[test]
+    fn restored_split_goes_on_from_its_watermark_and_one_without_holds_back() {
+        let mut splits = SplitWatermarks::new(15_000);
+        splits.add_split_at(Some(Watermark(10_000)));
+        assert_eq!(splits.progress(), active(10_000));
+        splits.observe(0, EventTime(20_000));
+        assert_eq!(splits.progress(), active(10_000), "5,000 is behind what was promised");
+        let mut splits = SplitWatermarks::new(15_000);
+        splits.add_split_at(Some(Watermark(10_000)));
+        splits.add_split_at(None);
+        assert_eq!(splits.progress(), Progress::Active(Watermark::NONE));
+    }
+
+    #[test]
+    fn restored_valve_neither_falls_nor_rises_before_every_input_has_spoken() {
+        let mut valve = Valve::restored(3, Watermark(100));
+        assert_eq!(valve.watermark(), Watermark(100));
+        assert_eq!(valve.on_progress(0, active(40)), None, "a split that lagged behind does not take it back");
+        assert_eq!(valve.on_progress(1, active(500)), None, "one input does not raise it past the others");
+        assert_eq!(valve.on_progress(2, active(300)), None);
+        assert_eq!(valve.on_progress(0, active(120)), Some(active(120)));
+        let mut valve = Valve::restored(2, Watermark(100));
+        assert_eq!(valve.on_progress(0, active(500)), None);
+        assert_eq!(valve.on_progress(1, Progress::Idle), Some(active(500)), "an idle input holds nobody back");
     }
 }

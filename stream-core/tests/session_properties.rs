@@ -96,6 +96,7 @@ proptest! {
         let config = Config { gap_ms, allowed_lateness_ms };
         let mut model = Model { config, watermark: i64::MIN, windows: vec![] };
         let mut windows = all_keys(config);
+        let (mut accepted, mut fired_before) = (0, 0);
         for step in steps.into_iter().chain([Step::Watermark(i64::MAX)]) {
             let mut rows = Vec::new();
             match step {
@@ -103,6 +104,7 @@ proptest! {
                     let added = windows.add(event(&[key], time), |fired| rows.push(owned(fired)));
                     let expected = model.event(&[key], time);
                     prop_assert_eq!(added == Added::Late, expected.is_none());
+                    accepted += u64::from(added == Added::Accepted);
                     prop_assert_eq!(rows, expected.unwrap_or_default());
                 }
                 Step::Watermark(watermark) => {
@@ -111,6 +113,9 @@ proptest! {
                 }
             }
             prop_assert_eq!(windows.len(), model.windows.len());
+            prop_assert_eq!(accepted, windows.events() + windows.fired_events(), "each is counted once");
+            prop_assert!(windows.fired_events() >= fired_before, "what was fired stays so");
+            fired_before = windows.fired_events();
         }
         prop_assert!(windows.is_empty());
     }

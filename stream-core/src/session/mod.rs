@@ -9,10 +9,18 @@
 //!   once for each late event that joins it.
 //! * A watermark that does not rise is ignored.
 //!
+//! Every accepted event is counted once, as *open* or as *fired*: open until a window that holds it fires for the first time,
+//! fired from then on. A fired window can be joined by late events so that it ends behind the watermark, where it has not
+//! fired; still only its new events are open, those that it was fired with stay fired. So the number of fired events never
+//! falls, and `accepted = open + fired` at every step. Each window therefore keeps how many of its events were reported.
+//!
 //! A key is opaque bytes here; rows, hosts and Kafka are not this module's business. State is organised by key group.
 //! Tested by examples here, against a naive oracle (`tests/session_properties.rs`), and against Flink's own answers
-//! (`job-sessionize/tests/conformance`).
+//! (`job-sessionize/tests/conformance`); snapshots by `tests/snapshot_properties.rs`.
 
+mod record;
+mod restore;
+mod span;
 mod store;
 
 use crate::event_batch::KeyedEvent;
@@ -20,6 +28,7 @@ use crate::key_group::{KeyGroupRange, MaxParallelism};
 use crate::time::EventTime;
 use crate::timers::Timers;
 use crate::watermark::Watermark;
+use span::Span;
 use store::{Entry, SessionRef, Store};
 
 /// What a session window is.
@@ -62,8 +71,10 @@ pub struct Windows {
     timers: Timers<SessionRef>,
     due: Vec<(i64, SessionRef)>,
     firing: Vec<SessionRef>,
-    /// Events in windows in state.
-    events: u64,
+    /// Events that no window was fired with yet.
+    open_events: u64,
+    /// Events that a window was fired with, from the beginning of this attempt.
+    fired_events: u64,
 }
 
 impl Windows {
@@ -76,7 +87,8 @@ impl Windows {
             timers: Timers::new(),
             due: Vec::new(),
             firing: Vec::new(),
-            events: 0,
+            open_events: 0,
+            fired_events: 0,
         }
     }
 
@@ -86,20 +98,19 @@ impl Windows {
     /// If the key's group is not of this subtask's range: it was routed wrongly.
     pub fn add(&mut self, event: KeyedEvent<'_>, fire: impl FnMut(Fired<'_>)) -> Added {
         let start = event.time.0;
-        let mut joined = Span { start, end: start.saturating_add(self.config.gap_ms), count: u64::from(event.count) };
-        let Some(keeper) = self.join(&event, &mut joined) else {
-            // Only a window that joined nothing can be late: those in the store are still kept by definition.
-            if self.expires_at(joined.end) <= self.watermark.0 {
-                return Added::Late;
+        let end = start.saturating_add(self.config.gap_ms);
+        let mut joined = Span { start, end, count: u64::from(event.count), reported: 0 };
+        let session = match self.join(&event, &mut joined) {
+            Some(keeper) => {
+                self.store.get_mut(keeper).span = joined;
+                keeper
             }
-            self.events = self.events.saturating_add(u64::from(event.count));
-            let session = self.store.insert(event.hash, event.key, Entry::new(joined));
-            self.settle(session, fire);
-            return Added::Accepted;
+            // Only a window that joined nothing can be late: those in the store are still kept by definition.
+            None if self.expires_at(joined.end) <= self.watermark.0 => return Added::Late,
+            None => self.store.insert(event.hash, event.key, Entry::new(joined)),
         };
-        self.events = self.events.saturating_add(u64::from(event.count));
-        self.store.get_mut(keeper).span = joined;
-        self.settle(keeper, fire);
+        self.open_events = self.open_events.saturating_add(u64::from(event.count));
+        self.settle(session, fire);
         Added::Accepted
     }
 
@@ -126,8 +137,8 @@ impl Windows {
             (store.get(a).span.end, store.key(a)).cmp(&(store.get(b).span.end, store.key(b)))
         });
         for session in std::mem::take(&mut self.firing) {
-            fire(self.store.fired(session));
-            self.store.get_mut(session).has_fired = true;
+            self.store.will_fire(session);
+            self.fire(session, &mut fire);
             self.settle_after_timer(session);
         }
     }
@@ -147,25 +158,39 @@ impl Windows {
         self.len() == 0
     }
 
-    /// The number of events in windows in state.
+    /// The number of events that no window was fired with yet.
     pub fn events(&self) -> u64 {
-        self.events
+        self.open_events
+    }
+
+    /// The number of events that a window was fired with, each counted once; from 0 also behind a restore.
+    pub fn fired_events(&self) -> u64 {
+        self.fired_events
+    }
+
+    /// Every window in state, in no particular order, as it would fire now: to look at, and to compare in tests.
+    pub fn iter(&self) -> impl Iterator<Item = Fired<'_>> {
+        self.store.iter()
     }
 
     /// Joins `joined` with every window of the event's key that it overlaps or touches; returns the one that is to hold
     /// the result, with the others gone. At most two can be: windows in state are further apart than the gap.
     fn join(&mut self, event: &KeyedEvent<'_>, joined: &mut Span) -> Option<SessionRef> {
         let mut keeper: Option<SessionRef> = None;
-        let mut next = self.store.first(event.hash, event.key);
+        let first = self.store.first(event.hash, event.key)?;
+        let mut next = Some(first);
         while let Some(session) = next {
-            let entry = self.store.get(session);
-            next = entry.next();
-            if !entry.span.touches(joined) {
+            let span = self.store.get(session).span;
+            next = self.store.next(session);
+            if !span.touches(joined) {
                 continue;
             }
-            joined.absorb(entry.span);
+            joined.absorb(span);
             match keeper {
-                None => keeper = Some(session),
+                None => {
+                    self.store.will_change(first);
+                    keeper = Some(session);
+                }
                 Some(_) => self.store.remove(session),
             }
         }
@@ -175,29 +200,40 @@ impl Windows {
     /// After a window changed by an event: fires it at once if its end has passed (an allowed late event), and makes sure
     /// that a timer will come up no later than the next thing that must happen to it.
     fn settle(&mut self, session: SessionRef, mut fire: impl FnMut(Fired<'_>)) {
-        let has_ended = self.store.get(session).span.last_instant() <= self.watermark.0;
-        self.store.get_mut(session).has_fired = has_ended;
-        if has_ended {
-            fire(self.store.fired(session));
+        if self.store.get(session).span.last_instant() <= self.watermark.0 {
+            self.fire(session, &mut fire);
+        } else {
+            self.store.get_mut(session).has_fired = false;
         }
-        let next_at = self.next_at(session);
-        let entry = self.store.get_mut(session);
-        if entry.timer_at == Entry::NO_TIMER || next_at < entry.timer_at {
-            entry.timer_at = next_at;
-            self.timers.set(next_at, session);
+        let timer_at = self.store.get(session).timer_at;
+        if timer_at == Entry::NO_TIMER || self.next_at(session) < timer_at {
+            self.set_timer(session);
         }
     }
 
     /// After a window's timer came up: the window has moved on, was fired, or is to be forgotten.
     fn settle_after_timer(&mut self, session: SessionRef) {
-        let next_at = self.next_at(session);
-        if next_at <= self.watermark.0 {
-            self.events = self.events.saturating_sub(self.store.get(session).span.count);
+        if self.next_at(session) <= self.watermark.0 {
             self.store.remove(session);
         } else {
-            self.store.get_mut(session).timer_at = next_at;
-            self.timers.set(next_at, session);
+            self.set_timer(session);
         }
+    }
+
+    fn fire(&mut self, session: SessionRef, fire: &mut impl FnMut(Fired<'_>)) {
+        fire(self.store.fired(session));
+        let entry = self.store.get_mut(session);
+        let events = entry.span.unreported();
+        entry.has_fired = true;
+        entry.span.reported = entry.span.count;
+        self.open_events = self.open_events.saturating_sub(events);
+        self.fired_events = self.fired_events.saturating_add(events);
+    }
+
+    fn set_timer(&mut self, session: SessionRef) {
+        let next_at = self.next_at(session);
+        self.store.get_mut(session).timer_at = next_at;
+        self.timers.set(next_at, session);
     }
 
     /// When the watermark next means something to a window: at its last instant, and once fired at its expiry.
@@ -208,31 +244,6 @@ impl Windows {
 
     fn expires_at(&self, end: i64) -> i64 {
         (end - 1).saturating_add(self.config.allowed_lateness_ms)
-    }
-}
-
-/// A window's bounds and count.
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    start: i64,
-    end: i64,
-    count: u64,
-}
-
-impl Span {
-    /// Overlapping or touching, Flink's `TimeWindow.intersects`.
-    fn touches(&self, other: &Span) -> bool {
-        self.start <= other.end && self.end >= other.start
-    }
-
-    fn absorb(&mut self, other: Span) {
-        self.start = self.start.min(other.start);
-        self.end = self.end.max(other.end);
-        self.count = self.count.saturating_add(other.count);
-    }
-
-    fn last_instant(&self) -> i64 {
-        self.end - 1
     }
 }
 

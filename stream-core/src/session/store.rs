@@ -2,12 +2,18 @@
 //!
 //! Nearly every key has one window; the rare others hang behind it in a list. The hash was computed at the source and is
 //! stored, so that neither a look-up nor a growing table hashes a key again.
+//!
+//! A key's first window also carries the key's mark, by which snapshots know what to copy (`pages`, `copy`).
+
+mod copy;
+mod pages;
 
 use hashbrown::HashTable;
 
 use super::{Fired, Span};
-use crate::key_group::{KeyGroupRange, KeyHash, MaxParallelism};
+use crate::key_group::{KeyGroupRange, KeyHash, MaxParallelism, hash_key};
 use crate::time::EventTime;
+use pages::{Mark, NO_MARK, Pages};
 
 /// A window in the store. Its stamp tells a window from an earlier one at the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,23 +29,38 @@ pub(super) struct Entry {
     /// The time of the one timer that counts for it.
     pub(super) timer_at: i64,
     pub(super) has_fired: bool,
+    /// Whether it is the first window of its key; not so of a free place.
+    is_first: bool,
     hash: u64,
     key: Box<[u8]>,
-    next: Option<SessionRef>,
+    /// The place of the next window of the same key, or [`NO_NEXT`].
+    next: u32,
     stamp: u32,
+    /// Of a first window, its key's.
+    mark: Mark,
 }
+
+const NO_NEXT: u32 = u32::MAX;
+
+/// Millions of them are held; what is added has to fit where there was padding.
+const _: () = assert!(size_of::<Entry>() <= 80);
 
 impl Entry {
     /// `timer_at` of a window that has no timer yet.
     pub(super) const NO_TIMER: i64 = i64::MIN;
 
     pub(super) fn new(span: Span) -> Self {
-        Entry { span, timer_at: Self::NO_TIMER, has_fired: false, hash: 0, key: Box::default(), next: None, stamp: 0 }
-    }
-
-    /// The next window of the same key.
-    pub(super) fn next(&self) -> Option<SessionRef> {
-        self.next
+        Entry {
+            span,
+            timer_at: Self::NO_TIMER,
+            has_fired: false,
+            is_first: false,
+            hash: 0,
+            key: Box::default(),
+            next: NO_NEXT,
+            stamp: 0,
+            mark: NO_MARK,
+        }
     }
 }
 
@@ -51,12 +72,13 @@ pub(super) struct Store {
     groups: Vec<HashTable<SessionRef>>,
     entries: Vec<Entry>,
     free: Vec<u32>,
+    pages: Pages,
 }
 
 impl Store {
     pub(super) fn new(range: KeyGroupRange, max_parallelism: MaxParallelism) -> Self {
         let groups = (0..range.len()).map(|_| HashTable::new()).collect();
-        Store { range, max_parallelism, groups, entries: Vec::new(), free: Vec::new() }
+        Store { range, max_parallelism, groups, entries: Vec::new(), free: Vec::new(), pages: Pages::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -69,47 +91,67 @@ impl Store {
         self.groups[self.group(hash)].find(hash.0, |at| is_of_key(entries, *at, hash, key)).copied()
     }
 
-    /// Adds a window of a key, in front of those that the key has.
+    /// The next window of the same key.
+    pub(super) fn next(&self, session: SessionRef) -> Option<SessionRef> {
+        let index = self.get(session).next;
+        (index != NO_NEXT).then(|| SessionRef { index, stamp: self.entries[index as usize].stamp })
+    }
+
+    /// Adds a window of a key, in front of those that the key has, and notes that the key changed.
     pub(super) fn insert(&mut self, hash: KeyHash, key: &[u8], entry: Entry) -> SessionRef {
+        debug_assert_eq!(hash, hash_key(key), "a stored key is found again by the hash of its bytes");
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry::new(entry.span));
             u32::try_from(self.entries.len() - 1).expect("fewer than 2^32 windows fit in memory")
         });
-        let stamp = self.entries[index as usize].stamp;
+        let Entry { stamp, mark, .. } = self.entries[index as usize];
         let session = SessionRef { index, stamp };
-        self.entries[index as usize] = Entry { hash: hash.0, key: key.into(), stamp, ..entry };
+        self.entries[index as usize] = Entry { hash: hash.0, key: key.into(), stamp, mark, is_first: true, ..entry };
         let group = self.group(hash);
         let entries = &mut self.entries;
         match self.groups[group].find_mut(hash.0, |at| is_of_key(entries, *at, hash, key)) {
-            Some(first) => entries[index as usize].next = Some(std::mem::replace(first, session)),
+            Some(first) => {
+                let old_first = std::mem::replace(first, session);
+                self.will_change(old_first);
+                self.entries[index as usize].next = old_first.index;
+                self.entry_mut(old_first).is_first = false;
+            }
             None => {
                 self.groups[group].insert_unique(hash.0, session, |at| entries[at.index as usize].hash);
             }
         }
+        self.mark_changed(index);
         session
     }
 
     /// Forgets a window.
     pub(super) fn remove(&mut self, session: SessionRef) {
+        let first = self.first_of(session);
+        self.copy_if_waiting(first.index);
         let entry = self.entry_mut(session);
-        let (hash, next) = (KeyHash(entry.hash), entry.next.take());
         entry.stamp = entry.stamp.wrapping_add(1);
-        let key = std::mem::take(&mut entry.key);
-        let group = self.group(hash);
-        let entries = &mut self.entries;
-        let first = self.groups[group].find_entry(hash.0, |at| *at == session || is_of_key(entries, *at, hash, &key));
-        let Ok(mut first) = first else { unreachable!("a window in the store is found by its key") };
-        if *first.get() == session {
-            match next {
-                Some(next) => *first.get_mut() = next,
-                None => drop(first.remove()),
+        entry.is_first = false;
+        let (hash, mark) = (entry.hash, entry.mark);
+        let next = std::mem::replace(&mut entry.next, NO_NEXT);
+        entry.key = Box::default();
+        if first != session {
+            let mut at = first.index;
+            while self.entries[at as usize].next != session.index {
+                at = self.entries[at as usize].next;
             }
+            self.entries[at as usize].next = next;
         } else {
-            let mut at = *first.get();
-            while let Some(following) = entries[at.index as usize].next.filter(|&following| following != session) {
-                at = following;
+            let group = self.group(KeyHash(hash));
+            let Ok(mut found) = self.groups[group].find_entry(hash, |at| *at == session) else {
+                unreachable!("a key's first window is in the table")
+            };
+            if next == NO_NEXT {
+                found.remove();
+            } else {
+                *found.get_mut() = SessionRef { index: next, stamp: self.entries[next as usize].stamp };
+                self.entries[next as usize].is_first = true;
+                self.hand_on_mark(mark, next);
             }
-            entries[at.index as usize].next = next;
         }
         self.free.push(session.index);
     }
@@ -140,6 +182,31 @@ impl Store {
         Fired { key, start: EventTime(span.start), end: EventTime(span.end), count: span.count }
     }
 
+    /// Every window, in no particular order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Fired<'_>> {
+        let firsts = (0_u32..).zip(&self.entries).filter(|(_, entry)| entry.is_first);
+        let all = firsts.flat_map(|(first, _)| of_key(&self.entries, first));
+        all.map(|Entry { span, key, .. }| Fired {
+            key,
+            start: EventTime(span.start),
+            end: EventTime(span.end),
+            count: span.count,
+        })
+    }
+
+    pub(super) fn max_parallelism(&self) -> MaxParallelism {
+        self.max_parallelism
+    }
+
+    /// The first window of a window's key.
+    fn first_of(&self, session: SessionRef) -> SessionRef {
+        let entry = self.get(session);
+        if entry.is_first {
+            return session;
+        }
+        self.first(KeyHash(entry.hash), &entry.key).expect("a window in the store is found by its key")
+    }
+
     fn entry_mut(&mut self, session: SessionRef) -> &mut Entry {
         &mut self.entries[session.index as usize]
     }
@@ -149,6 +216,11 @@ impl Store {
         assert!(self.range.contains(group), "key group {} was routed to the owner of {:?}", group.0, self.range);
         usize::from(group.0 - self.range.start)
     }
+}
+
+/// The windows of the key whose first is at `first`.
+fn of_key(entries: &[Entry], first: u32) -> impl Iterator<Item = &Entry> + Clone {
+    std::iter::successors(Some(&entries[first as usize]), |entry| entries.get(entry.next as usize))
 }
 
 fn is_of_key(entries: &[Entry], at: SessionRef, hash: KeyHash, key: &[u8]) -> bool {

@@ -1,0 +1,140 @@
+//! Which keys changed since the last snapshot, and which still wait to be copied into the one that runs.
+//!
+//! Changes are noted on a page; beginning a snapshot turns it, in constant time. Page `n` has two marks, `2n` for a key that was
+//! copied into the snapshot which the page began with, and `2n + 1` for one that changed since. So a single comparison tells
+//! whether a key has been noted already, and no mark ever has to be wiped off. Two marks a snapshot last 68 years of one a second.
+
+use crate::key_group::KeyGroup;
+use crate::session::Span;
+use crate::session::record::SectionWriter;
+use crate::snapshot::{KeyedSnapshot, SnapshotKind};
+use crate::watermark::Watermark;
+
+/// What a slot's key last went through; on a slot that is not its key's first one, a leftover.
+pub(super) type Mark = u32;
+
+/// The mark of a slot that nothing happened to.
+pub(super) const NO_MARK: Mark = 0;
+
+#[derive(Debug)]
+pub(super) struct Pages {
+    /// The copied mark of the page.
+    copied: Mark,
+    /// The marks from here up to `copied` are those of keys that wait to be copied.
+    waiting_from: Mark,
+    /// The slots with the page's changed mark, each once, so never more than there are slots.
+    changed_slots: Vec<u32>,
+    /// Whether the slots are listed. Not before the first snapshot: it is full, and a job without checkpoints has none.
+    is_listing: bool,
+    running: Option<Running>,
+}
+
+/// A snapshot that was begun and is not finished.
+#[derive(Debug)]
+struct Running {
+    kind: SnapshotKind,
+    watermark: Watermark,
+    to_visit: Visit,
+    /// For each key group of the range.
+    sections: Vec<SectionWriter>,
+}
+
+/// The slots to look at for keys that wait.
+#[derive(Debug)]
+enum Visit {
+    All(std::ops::Range<u32>),
+    Listed(std::vec::IntoIter<u32>),
+}
+
+impl Pages {
+    pub(super) fn new() -> Self {
+        Pages { copied: 2, waiting_from: 2, changed_slots: Vec::new(), is_listing: false, running: None }
+    }
+
+    /// The mark of a key that changed on this page.
+    pub(super) fn changed(&self) -> Mark {
+        self.copied + 1
+    }
+
+    /// Whether a key with this mark is to be copied before it changes.
+    pub(super) fn is_waiting(&self, mark: Mark) -> bool {
+        (self.waiting_from..self.copied).contains(&mark)
+    }
+
+    /// Whether any key may be waiting.
+    pub(super) fn is_snapshot_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Notes that a slot got the page's changed mark.
+    pub(super) fn list(&mut self, slot: u32) {
+        if self.is_listing {
+            self.changed_slots.push(slot);
+        }
+    }
+
+    /// Turns the page for a snapshot of `slots` slots and `groups` key groups. The first one, and one behind another that was
+    /// given up unfinished, is full whatever was asked for: the list alone would not do.
+    pub(super) fn begin(&mut self, kind: SnapshotKind, watermark: Watermark, slots: u32, groups: usize) {
+        let has_whole_list = self.is_listing && self.running.is_none();
+        let kind = if has_whole_list { kind } else { SnapshotKind::Full };
+        let listed = self.turn();
+        let to_visit = match kind {
+            SnapshotKind::Full => Visit::All(0..slots),
+            SnapshotKind::Delta => Visit::Listed(listed.into_iter()),
+        };
+        self.waiting_from = match kind {
+            SnapshotKind::Full => NO_MARK,
+            SnapshotKind::Delta => self.copied - 1, // The changed mark of the page before.
+        };
+        let sections = std::iter::repeat_with(SectionWriter::default).take(groups).collect();
+        self.running = Some(Running { kind, watermark, to_visit, sections });
+    }
+
+    /// What is put into the store from here on is no change.
+    pub(super) fn begin_restore(&mut self) {
+        self.is_listing = false;
+    }
+
+    /// From here on changes are listed; a delta need not have what is in the store now.
+    pub(super) fn end_restore(&mut self) {
+        self.turn();
+        self.waiting_from = self.copied;
+    }
+
+    /// The next slot to look at; nothing if all have been looked at, or no snapshot runs.
+    pub(super) fn next_slot(&mut self) -> Option<u32> {
+        match &mut self.running.as_mut()?.to_visit {
+            Visit::All(slots) => slots.next(),
+            Visit::Listed(slots) => slots.next(),
+        }
+    }
+
+    /// Copies a key into the snapshot; returns the mark that it now has.
+    pub(super) fn copy(&mut self, group: usize, key: &[u8], windows: impl Iterator<Item = Span> + Clone) -> Mark {
+        if let Some(running) = &mut self.running {
+            running.sections[group].write(key, windows);
+        }
+        self.copied
+    }
+
+    /// The snapshot, if one runs and has looked at every slot. Its sections are numbered from `first_group`.
+    pub(super) fn finish(&mut self, first_group: u16) -> Option<KeyedSnapshot> {
+        let is_done = match &self.running.as_ref()?.to_visit {
+            Visit::All(slots) => slots.is_empty(),
+            Visit::Listed(slots) => slots.len() == 0,
+        };
+        let Running { kind, watermark, sections, .. } = self.running.take_if(|_| is_done)?;
+        self.waiting_from = self.copied;
+        let sections = (first_group..).zip(sections);
+        let sections = sections.filter_map(|(group, section)| section.finish(KeyGroup(group))).collect();
+        Some(KeyedSnapshot { kind, watermark, sections })
+    }
+
+    /// Begins a new page; returns the slots that changed on the old one.
+    fn turn(&mut self) -> Vec<u32> {
+        self.copied += 2;
+        self.is_listing = true;
+        std::mem::take(&mut self.changed_slots)
+    }
+}
