@@ -2,10 +2,19 @@
 //!
 //! `docs/design/0002-exactly-once.md` has the protocol and why it is safe.
 
+mod choose;
+mod coordinator;
+mod history;
 mod manifest;
+mod pending;
+mod requests;
+mod retention;
 
 use std::time::Duration;
 
+pub use choose::{Choice, Misfit, Refusal, Restore, SavepointRefusal, choose, choose_savepoint};
+pub use coordinator::{BrokenInvariant, Coordinator};
+pub use history::{CheckpointRecord, CheckpointState};
 pub use manifest::{
     Accounts, FORMAT_VERSION, FileRef, Manifest, OperatorSnapshot, SealedEpoch, SplitSnapshot, TaskSnapshot,
 };
