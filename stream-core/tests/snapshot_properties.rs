@@ -61,8 +61,9 @@ struct Cluster {
     config: Config,
     subtasks: Vec<Windows>,
     checkpoints: Vec<Checkpoint>,
-    /// The stored snapshots of each subtask, a full one first: with the number of the checkpoint.
+    /// Events accepted since it was made.
     accepted: u64,
+    /// Open events that it was restored with.
     open_at_start: u64,
 }
 
@@ -98,7 +99,7 @@ impl Cluster {
         cluster
     }
 
-    /// A subtask's snapshots from checkpoint `last` back to a full one. A snapshot is in it that is not part of a finished checkpoint.
+    /// A subtask's snapshots from checkpoint `last` back to a full one, those included whose checkpoint was aborted.
     fn chain(&self, subtask: usize, last: usize) -> Vec<&KeyedSnapshot> {
         let mut chain = Vec::new();
         for checkpoint in self.checkpoints[..=last].iter().rev() {
@@ -170,7 +171,7 @@ impl Cluster {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        12 => (0_u8..12, -50_i64..350).prop_map(|(key, time)| Step::Event { key, time }),
+        12 => (0_u8..8, -50_i64..350).prop_map(|(key, time)| Step::Event { key, time }),
         3 => (-60_i64..360).prop_map(Step::Watermark),
         1 => Just(Step::Begin(SnapshotKind::Full)),
         2 => Just(Step::Begin(SnapshotKind::Delta)),
@@ -227,14 +228,8 @@ proptest! {
             let end = (outcomes.len() + run_steps).min(steps.len());
             let more = cluster.run(outcomes.len(), &steps[outcomes.len()..end]);
             outcomes.extend(more);
-            // Crash: back to the last checkpoint that was finished, if there is one, else to the beginning.
             let last = cluster.finished().map(|(number, checkpoint)| (number, checkpoint.step)).last();
-            let Some((number, begun)) = last else {
-                if cluster.open_at_start == 0 && cluster.checkpoints.iter().all(|checkpoint| checkpoint.step > 0) {
-                    continue; // Nothing to go back to; it did not crash after all.
-                }
-                continue;
-            };
+            let Some((number, begun)) = last else { continue }; // Nothing to go back to: it does not crash after all.
             outcomes.truncate(begun + 1);
             let old = cluster.subtasks.len() as u32;
             let parallelism = if is_rescaled { old % 8 + 1 } else { old };

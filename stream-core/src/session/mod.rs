@@ -20,6 +20,7 @@
 
 mod record;
 mod restore;
+mod span;
 mod store;
 
 use crate::event_batch::KeyedEvent;
@@ -27,6 +28,7 @@ use crate::key_group::{KeyGroupRange, MaxParallelism};
 use crate::time::EventTime;
 use crate::timers::Timers;
 use crate::watermark::Watermark;
+use span::Span;
 use store::{Entry, SessionRef, Store};
 
 /// What a session window is.
@@ -242,38 +244,6 @@ impl Windows {
 
     fn expires_at(&self, end: i64) -> i64 {
         (end - 1).saturating_add(self.config.allowed_lateness_ms)
-    }
-}
-
-/// A window's bounds and counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
-    start: i64,
-    end: i64,
-    count: u64,
-    /// How many of `count` it, or one that it absorbed, was fired with.
-    reported: u64,
-}
-
-impl Span {
-    /// Overlapping or touching, Flink's `TimeWindow.intersects`.
-    fn touches(&self, other: &Span) -> bool {
-        self.start <= other.end && self.end >= other.start
-    }
-
-    fn absorb(&mut self, other: Span) {
-        self.start = self.start.min(other.start);
-        self.end = self.end.max(other.end);
-        self.count = self.count.saturating_add(other.count);
-        self.reported = self.reported.saturating_add(other.reported);
-    }
-
-    fn unreported(&self) -> u64 {
-        self.count.saturating_sub(self.reported)
-    }
-
-    fn last_instant(&self) -> i64 {
-        self.end - 1
     }
 }
 

@@ -157,7 +157,9 @@ mod tests {
         })
     }
 
-    fn read(section: &Section) -> Result<Vec<(Vec<u8>, Vec<Span>)>, DecodeSnapshotError> {
+    type Record = (Vec<u8>, Vec<Span>);
+
+    fn read(section: &Section) -> Result<Vec<Record>, DecodeSnapshotError> {
         let mut reader = SectionReader::new(section)?;
         let (mut windows, mut records) = (Vec::new(), Vec::new());
         while let Some(key) = reader.next(&mut windows)? {

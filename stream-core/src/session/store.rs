@@ -3,18 +3,16 @@
 //! Nearly every key has one window; the rare others hang behind it in a list. The hash was computed at the source and is
 //! stored, so that neither a look-up nor a growing table hashes a key again.
 //!
-//! Here too is kept what snapshots need (`pages`): a key's first window carries its mark, and before anything that its record
-//! says is changed, the record is copied if it still waits for that.
+//! A key's first window also carries the key's mark, by which snapshots know what to copy (`pages`, `copy`).
 
+mod copy;
 mod pages;
 
 use hashbrown::HashTable;
 
 use super::{Fired, Span};
 use crate::key_group::{KeyGroupRange, KeyHash, MaxParallelism, hash_key};
-use crate::snapshot::{KeyedSnapshot, SnapshotKind};
 use crate::time::EventTime;
-use crate::watermark::Watermark;
 use pages::{Mark, NO_MARK, Pages};
 
 /// A window in the store. Its stamp tells a window from an earlier one at the same place.
@@ -158,47 +156,6 @@ impl Store {
         self.free.push(session.index);
     }
 
-    /// To be called before an event changes a key, given the key's first window.
-    #[inline]
-    pub(super) fn will_change(&mut self, first: SessionRef) {
-        if self.get(first).mark != self.pages.changed() {
-            self.copy_if_waiting(first.index);
-            self.mark_changed(first.index);
-        }
-    }
-
-    /// To be called before a window fires. That makes its key no changed one: the watermark says the same.
-    pub(super) fn will_fire(&mut self, session: SessionRef) {
-        if self.pages.is_snapshot_running() {
-            let first = self.first_of(session);
-            self.copy_if_waiting(first.index);
-        }
-    }
-
-    pub(super) fn begin_snapshot(&mut self, kind: SnapshotKind, watermark: Watermark) {
-        let slots = u32::try_from(self.entries.len()).expect("fewer than 2^32 windows fit in memory");
-        self.pages.begin(kind, watermark, slots, self.range.len());
-    }
-
-    pub(super) fn continue_snapshot(&mut self, keys: usize) -> Option<KeyedSnapshot> {
-        for _ in 0..keys {
-            let Some(slot) = self.pages.next_slot() else { break };
-            if self.entries[slot as usize].is_first {
-                self.copy_if_waiting(slot);
-            }
-        }
-        self.pages.finish(self.range.start)
-    }
-
-    /// What is inserted until [`Self::end_restore`] is no change.
-    pub(super) fn begin_restore(&mut self) {
-        self.pages.begin_restore();
-    }
-
-    pub(super) fn end_restore(&mut self) {
-        self.pages.end_restore();
-    }
-
     /// A window by a reference that may be out of date.
     pub(super) fn find_mut(&mut self, session: SessionRef) -> Option<&mut Entry> {
         let entry = self.entry_mut(session);
@@ -248,34 +205,6 @@ impl Store {
             return session;
         }
         self.first(KeyHash(entry.hash), &entry.key).expect("a window in the store is found by its key")
-    }
-
-    fn copy_if_waiting(&mut self, first: u32) {
-        let entry = &self.entries[first as usize];
-        if self.pages.is_waiting(entry.mark) {
-            let windows = of_key(&self.entries, first).map(|entry| entry.span);
-            let mark = self.pages.copy(self.group(KeyHash(entry.hash)), &entry.key, windows);
-            self.entries[first as usize].mark = mark;
-        }
-    }
-
-    /// The key whose first window is at `first` changed on this page.
-    fn mark_changed(&mut self, first: u32) {
-        let changed = self.pages.changed();
-        let mark = &mut self.entries[first as usize].mark;
-        if *mark != changed {
-            *mark = changed;
-            self.pages.list(first);
-        }
-    }
-
-    /// The first window of a key was removed; what its mark says of the key is now said by the next one's.
-    fn hand_on_mark(&mut self, mark: Mark, next: u32) {
-        if mark == self.pages.changed() {
-            self.mark_changed(next);
-        } else {
-            self.entries[next as usize].mark = mark;
-        }
     }
 
     fn entry_mut(&mut self, session: SessionRef) -> &mut Entry {
