@@ -4,6 +4,7 @@
 //! ends nothing: the tasks go on, and the next one learns of them when this taskmanager registers, to adopt or to cancel
 //! them. Only if there is none for long, they are canceled.
 
+mod commands;
 mod link;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use proto::limits;
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId};
 use stream_core::job::TaskState;
 use stream_runtime::clock::Clock;
-use stream_runtime::connector::{Connectors, cause_chain};
+use stream_runtime::connector::Connectors;
 use stream_runtime::jobs::Jobs;
 use stream_runtime::store::Stores;
 use tokio::net::TcpListener;
@@ -25,14 +26,12 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::Endpoint;
 
 use crate::attempt::{Attempt, Environment};
-use crate::deployment::Deployment;
 use crate::exchange::directory::{DEPLOY_WAIT, Directory};
 use crate::exchange::grpc::downstream;
 use crate::exchange::grpc::upstream::Peers;
 use crate::grpc;
 use crate::options::Options;
-use crate::refusal::Refusal;
-use crate::report::{Command, LinkEvent, Report, RunningTask, TaskRef};
+use crate::report::{LinkEvent, Report, RunningTask, TaskRef};
 use crate::service::link::Link;
 use crate::slot::{Holder, Slots};
 use crate::snapshotting::Snapshotting;
@@ -199,111 +198,6 @@ impl Service {
         };
         let stopped = self.stop().await;
         result.and(stopped)
-    }
-
-    fn on_command(&mut self, command: Command) {
-        match command {
-            Command::Deploy(deployment) => self.deploy(*deployment),
-            Command::Undeployable { tasks, causes } => {
-                for task in tasks {
-                    self.report_failure(task, causes.clone());
-                }
-            }
-            Command::Cancel(holder) => {
-                tracing::info!(job_id = %holder.job_id, attempt = %holder.attempt, "canceling");
-                if let Some(attempt) = self.attempt(holder) {
-                    attempt.cancel();
-                }
-            }
-            Command::AssignSplits { task, splits } => {
-                let holder = Holder { job_id: task.job_id, attempt: task.attempt };
-                if let Some(attempt) = self.attempt(holder) {
-                    attempt.write_to(task.subtask, Letter::Splits(splits));
-                }
-            }
-            Command::Trigger(holder, barrier) => {
-                if let Some(attempt) = self.attempt(holder) {
-                    attempt.on_checkpoint(barrier.checkpoint);
-                    attempt.write_to_sources(|| Letter::Trigger(barrier));
-                }
-            }
-            Command::Complete { holder, checkpoint, prev, accounts } => {
-                if let Some(attempt) = self.attempt(holder) {
-                    attempt.on_checkpoint(checkpoint);
-                    attempt.write_to_all(|| Letter::Completed { checkpoint, prev, accounts });
-                }
-            }
-            Command::Abort(holder, checkpoint) => {
-                if let Some(attempt) = self.attempt(holder) {
-                    attempt.on_checkpoint(checkpoint);
-                    attempt.write_to_all(|| Letter::Aborted(checkpoint));
-                }
-            }
-            Command::Pause(holder, is_paused) => {
-                if let Some(attempt) = self.attempt(holder) {
-                    attempt.write_to_sources(|| Letter::Pause(is_paused));
-                }
-            }
-            Command::Drain(holder) => {
-                if let Some(attempt) = self.attempt(holder) {
-                    attempt.write_to_sources(|| Letter::Drain);
-                }
-            }
-        }
-    }
-
-    /// An attempt that runs here; nothing for one that is unknown, whose messages change nothing.
-    fn attempt(&mut self, holder: Holder) -> Option<&mut Attempt> {
-        self.attempts.get_mut(&(holder.job_id, holder.attempt))
-    }
-
-    fn deploy(&mut self, deployment: Deployment) {
-        let (job_id, attempt) = (deployment.job_id, deployment.attempt);
-        if self.attempts.contains_key(&(job_id, attempt)) {
-            // Refusing would report tasks as failed that run.
-            return tracing::warn!(%job_id, %attempt, "passed over a deployment of what runs already");
-        }
-        let task_refs = deployment.tasks.keys().map(|&subtask| TaskRef { job_id, attempt, subtask });
-        let task_refs: Vec<TaskRef> = task_refs.collect();
-        let names = deployment.tasks.keys().map(|&subtask| deployment.name(subtask)).collect::<Vec<_>>().join(" ");
-        match self.try_deploy(deployment) {
-            Ok(()) => {
-                tracing::info!(%job_id, %attempt, tasks = names, "deployed");
-                for task in task_refs {
-                    self.report_state(task, TaskState::Initializing);
-                }
-            }
-            Err(refusal) => {
-                let causes = cause_chain(&refusal);
-                tracing::warn!(%job_id, %attempt, tasks = names, reason = causes.join(": "), "refused a deployment");
-                for task in task_refs {
-                    self.report_failure(task, causes.clone());
-                }
-            }
-        }
-    }
-
-    fn try_deploy(&mut self, deployment: Deployment) -> Result<(), Refusal> {
-        deployment.check()?;
-        let name = &deployment.pipeline.job;
-        let definition = self
-            .jobs
-            .find(name)
-            .ok_or_else(|| Refusal::UnknownJob { job: name.clone(), known: self.jobs.names().join("`, `") })?;
-        let holder = Holder { job_id: deployment.job_id, attempt: deployment.attempt };
-        let slots: Vec<u32> = deployment.tasks.values().map(|task| task.slot).collect();
-        self.slots.take(&slots, holder)?;
-        match Attempt::start(deployment, definition, &self.environment) {
-            Ok(attempt) => {
-                self.attempts.insert((holder.job_id, holder.attempt), attempt);
-                Ok(())
-            }
-            Err(error) => {
-                self.environment.directory.remove(holder.job_id, holder.attempt);
-                self.slots.release(holder);
-                Err(Refusal::Thread(error))
-            }
-        }
     }
 
     fn on_task_event(&mut self, event: TaskEvent) {

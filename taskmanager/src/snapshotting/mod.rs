@@ -1,9 +1,10 @@
 //! Files of the checkpoint store: written in the background, read back by the thread that needs them.
 //!
 //! Encoding and storing take as long as the store does and never hold up a task: they run on tokio's threads, tracked, within
-//! a bound of bytes, and answer into the task's mailbox. What the bytes of a file mean is `stream_runtime::stored`'s
+//! a bound of bytes, and answer into the task's mailbox. What the bytes of a file mean is [`format`]'s
 //! business, what belongs into a snapshot the subtask's.
 
+mod format;
 mod restoring;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -13,8 +14,8 @@ use std::sync::mpsc::sync_channel;
 
 use bytes::Bytes;
 use stream_core::checkpoint::FileRef;
-use stream_core::ids::{CheckpointId, JobId, SubtaskId, Token};
-use stream_core::key_group::{KeyGroup, KeyGroupRange};
+use stream_core::ids::{CheckpointId, JobId, Nonce, SubtaskId, Token};
+use stream_core::key_group::KeyGroupRange;
 use stream_core::row::{Column, RowBatch};
 use stream_core::snapshot::{KeyedSnapshot, Section};
 use stream_runtime::store::{ObjectStore, StoreError, StoreErrorKind, Stores};
@@ -38,10 +39,11 @@ pub(crate) struct Snapshotting {
     room: Arc<Semaphore>,
 }
 
-/// The files of one job.
+/// The files of one job, as one attempt writes them.
 #[derive(Clone)]
 pub(crate) struct JobFiles {
     job_id: JobId,
+    nonce: Nonce,
     store: Arc<dyn ObjectStore>,
     snapshotting: Snapshotting,
 }
@@ -52,16 +54,16 @@ impl Snapshotting {
         Snapshotting { stores, runtime, tasks, room: Arc::new(Semaphore::new(UPLOAD_KIB as usize)) }
     }
 
-    /// A job's files in the store at `uri`; nothing where that is empty.
+    /// A job's files in the store at `uri`, for the attempt of this nonce; nothing where the URI is empty.
     ///
     /// # Errors
     /// If there is no such store.
-    pub(crate) fn open(&self, uri: &str, job_id: JobId) -> Result<Option<JobFiles>, StoreError> {
+    pub(crate) fn open(&self, uri: &str, job_id: JobId, nonce: Nonce) -> Result<Option<JobFiles>, StoreError> {
         if uri.is_empty() {
             return Ok(None);
         }
         let store = self.stores.open(uri)?;
-        Ok(Some(JobFiles { job_id, store, snapshotting: self.clone() }))
+        Ok(Some(JobFiles { job_id, nonce, store, snapshotting: self.clone() }))
     }
 }
 
@@ -76,21 +78,14 @@ impl JobFiles {
         mailbox: Arc<Mailbox>,
     ) {
         let bytes = snapshot.sections.iter().map(|section| section.bytes.len()).sum();
-        let name = names::state(checkpoint, subtask);
-        self.store(name, bytes, move || stored::encode_state(&snapshot), ticket, mailbox);
+        let name = names::state(self.nonce, checkpoint, subtask);
+        self.store(name, bytes, move || format::encode_state(&snapshot), ticket, mailbox);
     }
 
-    /// Stores rows gathered since epoch `after`; answers with [`Letter::Stored`].
-    pub(crate) fn store_rows(
-        &self,
-        token: Token,
-        after: CheckpointId,
-        rows: Arc<RowBatch>,
-        ticket: u64,
-        mailbox: Arc<Mailbox>,
-    ) {
-        let name = names::rows(token, after, ticket);
-        self.store(name, rows.as_bytes().len(), move || stored::encode_rows(&rows), ticket, mailbox);
+    /// Stores rows of an attempt; answers with [`Letter::Stored`].
+    pub(crate) fn store_rows(&self, token: Token, rows: Arc<RowBatch>, ticket: u64, mailbox: Arc<Mailbox>) {
+        let name = names::rows(self.nonce, token, ticket);
+        self.store(name, rows.as_bytes().len(), move || format::encode_rows(&rows), ticket, mailbox);
     }
 
     /// Reads rows back. To be called on a plain thread.
@@ -98,7 +93,7 @@ impl JobFiles {
     /// # Errors
     /// If the file cannot be read, or is not what was written.
     pub(crate) fn read_rows(&self, file: &FileRef, columns: &[Column]) -> Result<RowBatch, StoreError> {
-        stored::decode_rows(file, self.read(file)?, columns)
+        format::decode_rows(file, &self.read(file)?, columns)
     }
 
     /// The sections of a file of state that belong to `key_groups`. To be called on a plain thread.
@@ -106,7 +101,7 @@ impl JobFiles {
     /// # Errors
     /// If the file cannot be read, or is not what was written.
     fn read_state(&self, file: &FileRef, key_groups: KeyGroupRange) -> Result<Vec<Section>, StoreError> {
-        Ok(stored::decode_state(&self.read(file)?, key_groups))
+        format::decode_state(file, &self.read(file)?, key_groups)
     }
 
     /// The bytes of a file. To be called on a plain thread, even one that drives a future of its own: hence no `block_on`.
@@ -115,9 +110,11 @@ impl JobFiles {
         let (store, name) = (Arc::clone(&self.store), self.full_name(&file.name));
         let read = async move { drop(sender.send(store.read(&name).await)) };
         self.snapshotting.tasks.spawn_on(read, &self.snapshotting.runtime);
-        receiver.recv().unwrap_or_else(|_| {
+        let bytes = receiver.recv().unwrap_or_else(|_| {
             Err(StoreError::new(StoreErrorKind::Unavailable, format!("`{}` was not read: shutting down", file.name)))
-        })
+        })?;
+        format::check(file, &bytes)?;
+        Ok(bytes)
     }
 
     fn store(
@@ -144,13 +141,13 @@ impl JobFiles {
     }
 
     async fn create(&self, name: String, bytes: Bytes) -> Result<FileRef, StoreError> {
-        let file = FileRef { bytes: bytes.len() as u64, checksum: stored::checksum(&bytes), name };
+        let file = FileRef { bytes: bytes.len() as u64, checksum: format::checksum(&bytes), name };
         let full_name = self.full_name(&file.name);
-        match self.store.create(&full_name, bytes).await {
-            // Nobody else uses this name: an earlier try of this very call came through, and its answer was lost.
+        match self.store.create(&full_name, bytes.clone()).await {
+            // An earlier try of this very call came through, and its answer was lost.
             Err(error) if error.kind == StoreErrorKind::Exists => {
-                let is_whole = self.store.length(&full_name).await? == Some(file.bytes);
-                is_whole.then_some(()).ok_or(error)?;
+                let is_it = self.store.read(&full_name).await? == bytes;
+                is_it.then_some(()).ok_or(error)?;
             }
             created => created?,
         }
@@ -162,51 +159,22 @@ impl JobFiles {
     }
 }
 
-/// STUB until the ledger branch has it.
-mod stored {
-    use super::*;
-    pub(super) fn encode_state(snapshot: &KeyedSnapshot) -> Vec<u8> {
-        let mut out = Vec::new();
-        for s in &snapshot.sections {
-            out.extend_from_slice(&s.group.0.to_le_bytes());
-            out.extend_from_slice(&s.records.to_le_bytes());
-            out.extend_from_slice(&(s.bytes.len() as u64).to_le_bytes());
-            out.extend_from_slice(&s.bytes);
-        }
-        out
-    }
-    pub(super) fn decode_state(bytes: &[u8], range: KeyGroupRange) -> Vec<Section> {
-        let mut at = 0;
-        let mut sections = Vec::new();
-        while at < bytes.len() {
-            let group = KeyGroup(u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap()));
-            let records = u64::from_le_bytes(bytes[at + 2..at + 10].try_into().unwrap());
-            let len = u64::from_le_bytes(bytes[at + 10..at + 18].try_into().unwrap()) as usize;
-            if range.contains(group) {
-                sections.push(Section { group, records, bytes: bytes[at + 18..at + 18 + len].to_vec() });
-            }
-            at += 18 + len;
-        }
-        sections
-    }
-    pub(super) fn encode_rows(rows: &RowBatch) -> Vec<u8> {
-        rows.as_bytes().to_vec()
-    }
-    pub(super) fn decode_rows(_file: &FileRef, bytes: Bytes, columns: &[Column]) -> Result<RowBatch, StoreError> {
-        Ok(RowBatch::from_bytes(bytes.to_vec(), columns).unwrap())
-    }
-    pub(super) fn checksum(bytes: &[u8]) -> u64 {
-        stream_core::key_group::hash_key(bytes).0
-    }
-}
+/// Names of files. None is used twice: the attempt's nonce is in it, so that not even a database that was set back, and handed
+/// out a token again, makes two attempts write to one.
 mod names {
-    use super::*;
-    pub(super) fn state(checkpoint: CheckpointId, subtask: SubtaskId) -> String {
-        format!("state/{checkpoint}/{}-{}", subtask.stage, subtask.index)
+    use stream_core::ids::{CheckpointId, JobId, Nonce, SubtaskId, Token};
+
+    /// Within the job's folder.
+    pub(super) fn state(nonce: Nonce, checkpoint: CheckpointId, subtask: SubtaskId) -> String {
+        format!("state/{checkpoint}/{}-{}-{nonce}", subtask.stage, subtask.index)
     }
-    pub(super) fn rows(_token: Token, after: CheckpointId, ticket: u64) -> String {
-        format!("rows/{after}/{ticket}")
+
+    /// Within the job's folder.
+    pub(super) fn rows(nonce: Nonce, token: Token, ticket: u64) -> String {
+        format!("rows/{token}/{ticket}-{nonce}")
     }
+
+    /// Within the store.
     pub(super) fn in_job(job: JobId, name: &str) -> String {
         format!("jobs/{job}/{name}")
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stream_core::barrier::Barrier;
+use stream_core::barrier::{self, Alignment, Barrier};
 use stream_core::ids::CheckpointId;
 use stream_runtime::clock::Clock;
 
@@ -47,27 +47,22 @@ impl Aligner {
             // Nobody can complete it, and whoever sends the others may never have heard of it.
             return None;
         }
-        if self.alignment.current().is_none_or(|current| current < barrier.checkpoint) {
+        if self.alignment.current().is_none_or(|current| current.checkpoint < barrier.checkpoint) {
             self.began = self.clock.monotonic();
-            // Inputs that wait for an older one wait for nothing.
-            self.gate.unblock_all();
         }
-        let aligned = self.alignment.on_barrier(input, barrier);
-        if self.alignment.is_held(input) {
-            self.gate.block(input);
-        }
-        self.finish(aligned)
+        let outcome = self.alignment.on_barrier(input, barrier);
+        self.follow(input, outcome)
     }
 
     /// An input has ended: nobody waits for its barrier.
     pub(crate) fn on_end(&mut self, input: usize) -> Option<Aligned> {
-        let aligned = self.alignment.on_end(input);
-        self.finish(aligned)
+        let outcome = self.alignment.on_end(input);
+        self.follow(input, outcome)
     }
 
     /// Nobody waits for a checkpoint any more.
     pub(crate) fn abort(&mut self, checkpoint: CheckpointId) {
-        if self.alignment.abort(checkpoint) {
+        if !self.alignment.give_up(checkpoint).is_empty() {
             self.gate.unblock_all();
         }
     }
@@ -75,8 +70,8 @@ impl Aligner {
     /// Whether there is nobody to trigger the barriers that inputs are held back for.
     pub(crate) fn set_orphaned(&mut self, is_orphaned: bool) {
         self.is_orphaned = is_orphaned;
-        if let Some(checkpoint) = self.alignment.current().filter(|_| is_orphaned) {
-            self.abort(checkpoint);
+        if let Some(barrier) = self.alignment.current().filter(|_| is_orphaned) {
+            self.abort(barrier.checkpoint);
         }
     }
 
@@ -85,66 +80,63 @@ impl Aligner {
         self.has_seen_last
     }
 
-    fn finish(&mut self, barrier: Option<Barrier>) -> Option<Aligned> {
-        let barrier = barrier?;
-        self.gate.unblock_all();
-        self.has_seen_last |= barrier.is_last;
-        let alignment = self.clock.monotonic().saturating_sub(self.began);
-        Some(Aligned { barrier, alignment })
+    fn follow(&mut self, input: usize, outcome: barrier::Aligned) -> Option<Aligned> {
+        match outcome {
+            barrier::Aligned::Ignore => None,
+            barrier::Aligned::Hold => {
+                self.gate.block(input);
+                None
+            }
+            barrier::Aligned::Overtake { .. } => {
+                // All that were held were held for the one given up.
+                self.gate.unblock_all();
+                self.gate.block(input);
+                None
+            }
+            barrier::Aligned::Complete(barrier) => {
+                self.gate.unblock_all();
+                self.has_seen_last |= barrier.is_last;
+                let alignment = self.clock.monotonic().saturating_sub(self.began);
+                Some(Aligned { barrier, alignment })
+            }
+        }
     }
 }
 
-/// STUB until stream-core has it.
-#[derive(Debug)]
-struct Alignment {
-    has_ended: Vec<bool>,
-    came: Vec<bool>,
-    current: Option<Barrier>,
-    /// Barriers up to here are done with.
-    done: CheckpointId,
-}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
 
-impl Alignment {
-    fn new(inputs: usize) -> Self {
-        Alignment { has_ended: vec![false; inputs], came: vec![false; inputs], current: None, done: CheckpointId::ROOT }
-    }
-    fn current(&self) -> Option<CheckpointId> {
-        self.current.map(|barrier| barrier.checkpoint)
-    }
-    fn is_held(&self, input: usize) -> bool {
-        self.came[input]
-    }
-    fn on_barrier(&mut self, input: usize, barrier: Barrier) -> Option<Barrier> {
-        let newest = self.current().unwrap_or(self.done).max(self.done);
-        if barrier.checkpoint <= self.done || barrier.checkpoint < newest {
-            return None;
+    use super::*;
+    use crate::exchange::gate::Input;
+    use crate::exchange::message::Message;
+    use crate::subtask::testing::{ManualClock, barrier, last_barrier};
+
+    #[test]
+    fn alignment_is_timed_from_the_first_barrier_to_the_last() {
+        let clock = ManualClock::default();
+        let mut aligner = Aligner::new(2, Arc::new(Gate::new(2, 64)), Arc::new(clock.clone()));
+        for (checkpoint, waited) in [(1, 30), (2, 5)] {
+            assert_eq!(aligner.on_barrier(0, barrier(checkpoint, 0)), None);
+            clock.advance(Duration::from_millis(waited));
+            let aligned = aligner.on_barrier(1, barrier(checkpoint, 0)).unwrap();
+            assert_eq!(aligned.alignment, Duration::from_millis(waited));
         }
-        if self.current() != Some(barrier.checkpoint) {
-            self.current = Some(barrier);
-            self.came.fill(false);
-        }
-        self.came[input] = true;
-        self.complete()
+        assert!(!aligner.has_seen_last());
+        assert_eq!(aligner.on_barrier(0, last_barrier(3, 0)), None);
+        assert!(!aligner.has_seen_last());
+        assert!(aligner.on_end(1).is_some() && aligner.has_seen_last());
     }
-    fn on_end(&mut self, input: usize) -> Option<Barrier> {
-        self.has_ended[input] = true;
-        self.complete()
-    }
-    fn abort(&mut self, checkpoint: CheckpointId) -> bool {
-        self.done = self.done.max(checkpoint);
-        let is_it = self.current().is_some_and(|current| current <= checkpoint);
-        if is_it {
-            self.current = None;
-            self.came.fill(false);
-        }
-        is_it
-    }
-    fn complete(&mut self) -> Option<Barrier> {
-        let mut inputs = self.came.iter().zip(&self.has_ended);
-        let barrier = self.current.filter(|_| inputs.all(|(came, ended)| *came || *ended))?;
-        self.done = barrier.checkpoint;
-        self.current = None;
-        self.came.fill(false);
-        Some(barrier)
+
+    #[test]
+    fn newer_barrier_lets_those_go_on_that_waited_for_an_older_one() {
+        let gate = Arc::new(Gate::new(3, 1 << 10));
+        let mut aligner = Aligner::new(3, Arc::clone(&gate), Arc::new(ManualClock::default()));
+        aligner.on_barrier(0, barrier(1, 0));
+        aligner.on_barrier(1, barrier(2, 0));
+        gate.try_push(0, Message::End).unwrap();
+        gate.try_push(1, Message::End).unwrap();
+        assert_eq!(gate.try_pop().unwrap(), Input::Message(0, Message::End));
+        assert_eq!(gate.try_pop().unwrap(), Input::Empty);
     }
 }

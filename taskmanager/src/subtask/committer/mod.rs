@@ -48,7 +48,6 @@ pub(crate) struct Committer {
     has_publishing_ended: bool,
     files: Option<JobFiles>,
     token: Token,
-    last_epoch: CheckpointId,
     retry_store_at: Option<Duration>,
     rows_published: u64,
     /// Alignment of the epochs that are sealed and not acknowledged.
@@ -84,8 +83,6 @@ pub(crate) struct CommitterParts {
     pub(crate) files: Option<JobFiles>,
     /// The attempt's, for the names of its files.
     pub(crate) token: Token,
-    /// The epoch published last.
-    pub(crate) last_epoch: CheckpointId,
     /// Epochs behind it, from the checkpoint that the attempt began with.
     pub(crate) pending: Vec<SealedEpoch>,
     /// Where completions and the rest come from.
@@ -118,7 +115,6 @@ impl Committer {
             has_publishing_ended: false,
             files,
             token: parts.token,
-            last_epoch: parts.last_epoch,
             retry_store_at: None,
             rows_published: 0,
             alignments: Vec::new(),
@@ -136,7 +132,8 @@ impl Subtask for Committer {
         if self.retry_store_at.is_some_and(|at| self.clock.monotonic() >= at) {
             self.store_chunks();
         }
-        self.publish_next()?;
+        self.check_publishing()?;
+        self.publish_next();
         self.counters.set_unpublished_bytes(self.epochs.unpublished_bytes());
         if self.state == State::Finished {
             return Ok(Step::Finished);
@@ -211,7 +208,6 @@ impl Committer {
 
     fn seal(&mut self, barrier: Barrier, alignment: Duration) {
         self.epochs.seal(barrier);
-        self.last_epoch = barrier.checkpoint;
         self.alignments.push((barrier.checkpoint, alignment));
         self.store_chunks();
         self.acknowledge();
@@ -221,7 +217,7 @@ impl Committer {
         self.retry_store_at = None;
         let Some(files) = &self.files else { return };
         for (ticket, rows) in self.epochs.take_unstored() {
-            files.store_rows(self.token, self.last_epoch, rows, ticket, Arc::clone(&self.mailbox));
+            files.store_rows(self.token, rows, ticket, Arc::clone(&self.mailbox));
         }
     }
 
@@ -253,7 +249,17 @@ impl Committer {
         }
     }
 
-    fn publish_next(&mut self) -> Result<(), TaskError> {
+    /// A publishing thread that has ended without an answer has panicked. Whatever it answered was answered before it ended:
+    /// what is not in the mail that is read after that will never come.
+    fn check_publishing(&mut self) -> Result<(), TaskError> {
+        let is_awaited = matches!(self.state, State::Publishing | State::Finishing);
+        if is_awaited && std::mem::replace(&mut self.has_publishing_ended, self.publishing.has_ended()) {
+            return Err(TaskError::Panicked("publishing; see the log".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn publish_next(&mut self) {
         let is_over = self.open_inputs == 0 && self.epochs.are_published();
         match (self.state, self.epochs.next_ready()) {
             (State::Idle, Some(ready)) => {
@@ -264,15 +270,8 @@ impl Committer {
                 self.publishing.finish();
                 self.state = State::Finishing;
             }
-            // Whatever it answered was answered before it ended: what is not in the next mail will never come.
-            (State::Publishing | State::Finishing, _) if self.publishing.has_ended() => {
-                if std::mem::replace(&mut self.has_publishing_ended, true) {
-                    return Err(TaskError::Panicked("publishing; see the log".to_owned()));
-                }
-            }
             _ => {}
         }
-        Ok(())
     }
 
     fn on_published(&mut self, epoch: CheckpointId) {

@@ -37,7 +37,6 @@ fn fixture(store: Option<&TestStore>, pending: Vec<SealedEpoch>) -> Fixture {
         columns: vec![Column { name: "text".to_owned(), column_type: ColumnType::Text }],
         files: store.map(TestStore::files),
         token: Token(1),
-        last_epoch: CheckpointId::ROOT,
         pending,
         mailbox: Arc::clone(&mailbox),
         teller,
@@ -312,4 +311,30 @@ impl Fixture {
         let error = std::iter::repeat_with(|| self.committer.step()).take(4).find_map(Result::err);
         assert_eq!(error.unwrap().to_string(), expected);
     }
+}
+
+#[test]
+fn stored_rows_stay_in_memory_within_a_budget_only() {
+    let mut rows = RowBatch::default();
+    rows.row(1).text(Some("abcd"));
+    let bytes = rows.as_bytes().len() as u64;
+    let mut epochs = Epochs::new(true, bytes, Vec::new());
+    for checkpoint in [1, 2] {
+        epochs.gather(&rows);
+        epochs.seal(barrier(checkpoint, checkpoint - 1));
+        assert_eq!((epochs.unstored_bytes(), epochs.take_acknowledged()), (bytes, vec![]));
+        for (ticket, _) in epochs.take_unstored() {
+            let file = FileRef { name: ticket.to_string(), bytes, checksum: 0 };
+            assert_eq!(epochs.on_stored(ticket, Ok(file)), None);
+        }
+        assert_eq!((epochs.unstored_bytes(), epochs.take_acknowledged().len()), (0, 1));
+        epochs.complete(CheckpointId(checkpoint), CheckpointId(checkpoint - 1), Accounts::default());
+    }
+    let mut is_held = || {
+        let held = epochs.next_ready().unwrap().pieces[0].rows.is_some();
+        (epochs.on_published(), held)
+    };
+    assert_eq!((is_held(), is_held()), ((1, true), (1, false)));
+    assert!(epochs.are_published());
+    assert_eq!(epochs.unpublished_bytes(), 0);
 }

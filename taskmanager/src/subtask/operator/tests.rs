@@ -275,7 +275,8 @@ fn deltas_follow_a_full_snapshot_and_all_of_them_are_restored_newest_first() {
     let (_, state) = (f.cut(barrier(3, 2)), f.run_until_acknowledged().1);
     assert_eq!(state.files.len(), 2, "where nothing changed there is nothing to write");
     let mut restored = Restored::default();
-    let watermark = snapshotting::restore(&mut restored, KEY_GROUPS, &[state.clone()], &store.files()).unwrap();
+    let watermark =
+        snapshotting::restore(&mut restored, KEY_GROUPS, std::slice::from_ref(&state), &store.files()).unwrap();
     assert_eq!(watermark, Some(Watermark::NONE));
     assert_eq!(restored.0, [vec![], vec!["d", "a"], vec!["b"], vec!["c"]]);
     let elsewhere = KeyGroupRange { start: 1, end: 2 };
