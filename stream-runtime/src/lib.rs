@@ -12,6 +12,7 @@ pub mod memory;
 pub mod retry;
 pub mod shutdown;
 pub mod store;
+pub mod stored;
 
 /// What `--version` of every binary says after its name.
 pub const VERSION: &str = concat!("(Gapwise) ", env!("CARGO_PKG_VERSION"));

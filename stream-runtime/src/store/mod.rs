@@ -3,11 +3,15 @@
 //!
 //! Names are paths of `[a-z0-9._-]` parts between `/`, relative to the store's root.
 
+mod memory;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+pub use memory::MemoryStore;
 
 /// A future of the store: boxed, so that the port stays usable as `dyn`.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

@@ -1,0 +1,95 @@
+//! A store in memory, for tests of whatever writes to one. Clones share their objects.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::{ObjectStore, StoreError, StoreErrorKind, StoreFuture, Stores};
+
+/// Objects in memory. As [`Stores`] it is the one store that there is, whatever the URI.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    objects: Mutex<BTreeMap<String, Bytes>>,
+    refuses_writes: AtomicBool,
+}
+
+impl MemoryStore {
+    /// Whether writes and deletions fail from now on, as on a full disk.
+    pub fn refuse_writes(&self, refuse: bool) {
+        self.shared.refuses_writes.store(refuse, Ordering::SeqCst);
+    }
+
+    /// The names of all objects, in ascending order.
+    pub fn names(&self) -> Vec<String> {
+        self.objects().keys().cloned().collect()
+    }
+
+    /// Puts other bytes in place of an object's, as a bad disk does.
+    pub fn replace(&self, name: &str, bytes: impl Into<Bytes>) {
+        self.objects().insert(name.to_owned(), bytes.into());
+    }
+
+    fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
+        // No code can panic while it holds the lock, so what it guards is whole.
+        self.shared.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_writable(&self) -> Result<(), StoreError> {
+        if self.shared.refuses_writes.load(Ordering::SeqCst) {
+            return Err(StoreError::new(StoreErrorKind::Unavailable, "the store in memory refuses to write"));
+        }
+        Ok(())
+    }
+}
+
+impl ObjectStore for MemoryStore {
+    fn create<'a>(&'a self, name: &'a str, bytes: Bytes) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            self.check_writable()?;
+            let mut objects = self.objects();
+            if objects.contains_key(name) {
+                return Err(StoreError::new(StoreErrorKind::Exists, format!("`{name}` is there already")));
+            }
+            objects.insert(name.to_owned(), bytes);
+            Ok(())
+        })
+    }
+
+    fn read<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Bytes> {
+        let found = self.objects().get(name).cloned();
+        Box::pin(async move {
+            found.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound, format!("`{name}` is not there")))
+        })
+    }
+
+    fn length<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Option<u64>> {
+        let length = self.objects().get(name).map(|bytes| bytes.len() as u64);
+        Box::pin(async move { Ok(length) })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Vec<String>> {
+        let names = self.objects().keys().filter(|name| name.starts_with(prefix)).cloned().collect();
+        Box::pin(async move { Ok(names) })
+    }
+
+    fn delete<'a>(&'a self, name: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            self.check_writable()?;
+            self.objects().remove(name);
+            Ok(())
+        })
+    }
+}
+
+impl Stores for MemoryStore {
+    fn open(&self, _uri: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
+        Ok(Arc::new(self.clone()))
+    }
+}

@@ -1,0 +1,75 @@
+//! What the objects of a job are called in the checkpoint store.
+//!
+//! ```text
+//! JOB/chk/TOKEN-SEQUENCE/manifest         a completed checkpoint
+//! JOB/state/TOKEN-SEQUENCE/STAGE-SUBTASK  keyed state of one subtask
+//! JOB/rows/TOKEN/AFTER/NUMBER             rows that a committer gathered since epoch AFTER
+//! ```
+//!
+//! A job is 32 hexadecimal digits, a token, a sequence number or a file's number 8: names in their order are in order of age. A
+//! manifest names its files relative to `JOB/`.
+
+use stream_core::ids::{CheckpointId, JobId, SubtaskId, Token};
+
+/// The name in the store of what a manifest calls `name`.
+pub fn in_job(job: JobId, name: &str) -> String {
+    format!("{job}/{name}")
+}
+
+/// What all manifests of a job begin with.
+pub fn manifests(job: JobId) -> String {
+    format!("{job}/chk/")
+}
+
+/// The name in the store of a checkpoint's manifest.
+pub fn manifest(job: JobId, checkpoint: CheckpointId) -> String {
+    format!("{}{}/manifest", manifests(job), digits(checkpoint))
+}
+
+/// The checkpoint whose manifest has this name in the store.
+pub fn checkpoint_of(name: &str) -> Option<CheckpointId> {
+    let (_, checkpoint) = name.strip_suffix("/manifest")?.rsplit_once("/chk/")?;
+    let (token, sequence) = checkpoint.split_once('-')?;
+    let number = |digits: &str| u32::from_str_radix(digits, 16).ok();
+    let id = CheckpointId::new(Token(number(token)?), number(sequence)?);
+    // Another spelling of it is no name of ours.
+    (digits(id) == checkpoint).then_some(id)
+}
+
+/// The name in the job's folder of a subtask's state at a checkpoint.
+pub fn state(checkpoint: CheckpointId, subtask: SubtaskId) -> String {
+    format!("state/{}/{}-{}", digits(checkpoint), subtask.stage, subtask.index)
+}
+
+/// The name in the job's folder of rows that an attempt gathered since epoch `after`; `number` tells its files apart.
+pub fn rows(token: Token, after: CheckpointId, number: u64) -> String {
+    format!("rows/{:08x}/{}/{number:08x}", token.0, digits(after))
+}
+
+fn digits(id: CheckpointId) -> String {
+    format!("{:08x}-{:08x}", id.token().0, id.sequence())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manifests_sort_by_age_and_read_back() {
+        let ids =
+            [(1, 2), (1, 16), (9, 1), (10, 1), (u32::MAX >> 1, u32::MAX)].map(|(t, s)| CheckpointId::new(Token(t), s));
+        let names = ids.map(|id| manifest(JobId(7), id));
+        assert!(names.is_sorted(), "{names:?}");
+        assert_eq!(names.each_ref().map(|name| checkpoint_of(name)), ids.map(Some));
+        assert!(names.iter().all(|name| name.starts_with(&manifests(JobId(7)))));
+    }
+
+    #[test]
+    fn other_names_are_no_manifests() {
+        for name in
+            ["", "manifest", "x/chk/1-1/manifest", "x/chk/+0000001-00000001/manifest", "x/chk/00000001-00000001/other"]
+        {
+            assert_eq!(checkpoint_of(name), None, "{name}");
+        }
+    }
+}
