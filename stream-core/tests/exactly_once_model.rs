@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use stream_core::barrier::Barrier;
 use stream_core::checkpoint::{
-    Attempt, Choice, Coordinator, Cost, Effect, Event, FileRef, Manifest, OperatorSnapshot, SealedEpoch, Settings,
-    SplitSnapshot, TaskSnapshot, choose,
+    Accounts, Attempt, Choice, Coordinator, Cost, Effect, Event, FileRef, Manifest, OperatorSnapshot, SealedEpoch,
+    Settings, SplitSnapshot, TaskSnapshot, choose,
 };
 use stream_core::ids::{
     AttemptNumber, CheckpointId, JobId, Nonce, SplitId, StageIndex, SubtaskId, SubtaskIndex, Token,
@@ -226,7 +226,7 @@ impl Incarnation {
             let unpublished: Vec<_> = it.unpublished().iter().map(|e| (e.epoch.0, e.prev.0, rows_of(e))).collect();
             let manifests: Vec<_> = it.manifests().map(|manifest| manifest.checkpoint.0).collect();
             let is_last = self.barrier.map(|barrier| barrier.is_last);
-            let used = it.history().next_back().map(|record| record.checkpoint.0);
+            let used = it.history().next().map(|entry| entry.checkpoint.0);
             (it.pending(), it.last_completed().0, it.published().0, unpublished, manifests, is_last, used)
         });
         let writing = self.writing.as_ref().map(|(manifest, landed)| (short(manifest), *landed));
@@ -421,16 +421,15 @@ impl World {
     fn run(&mut self, who: usize, listed: &[Manifest], rules: Rules) -> Result<(), Violation> {
         let World { token, events, store, removed, incarnations, .. } = self;
         let me = &mut incarnations[who];
-        let (restored, publish) = match choose(listed, me.last_epoch) {
-            Ok(Choice::Fresh) => (None, vec![]),
-            Ok(Choice::Restore(restore)) => (Some(restore.manifest), restore.publish),
+        let Choice { restored, pending } = match choose(listed.to_vec(), me.last_epoch) {
+            Ok(choice) => choice,
             // It was fenced before it chose, and a younger one went on.
             Err(_) if me.token != *token => return Ok(()),
             Err(_) => return Err(Violation::Refused),
         };
         me.phase = Phase::Run;
         me.position = restored.as_ref().map_or(0, |manifest| manifest.splits[0].split.start);
-        me.queue = publish;
+        me.queue.clone_from(&pending);
         me.restored_token = restored.as_ref().map_or(0, |manifest| manifest.attempt.0);
         let restored_sequence = restored.as_ref().map_or(0, |manifest| manifest.checkpoint.sequence());
         let attempt = Attempt {
@@ -444,8 +443,11 @@ impl World {
             operators: vec![subtask(1)],
             sink: subtask(2),
             last_epoch: me.last_epoch,
-            restored,
+            pending,
+            base: Accounts::default(),
+            splits: vec![],
             stored: listed.to_vec(),
+            wall_offset_ms: 0,
             last_sequence: if rules.ids_hold_the_token { 0 } else { restored_sequence },
         };
         me.coordinator = Some(Coordinator::new(SETTINGS, attempt, me.now));

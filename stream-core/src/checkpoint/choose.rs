@@ -1,166 +1,165 @@
-//! Which checkpoint an attempt may begin with: one that continues what the ledger says is published.
+//! Which checkpoint an attempt begins with: the newest that continues what the sink shows.
 //!
-//! The ledger is asked first and the manifests are listed after it was fenced, never the other way round: an older attempt
-//! may publish up to the fence, and a list from before it could miss the only checkpoint that continues that epoch.
+//! Asked only after the sink was fenced, so that its last epoch cannot move any more, and with a list read after that. A
+//! checkpoint continues the ledger if it closed the ledger's epoch, or if its pending epochs begin right behind it (invariant
+//! I5); any other one would lose rows or publish them twice.
 
-use std::fmt;
+use std::cmp::Reverse;
 
-use super::{FORMAT_VERSION, Manifest, SealedEpoch};
+use super::manifest::{Manifest, SealedEpoch};
 use crate::ids::CheckpointId;
 
-/// How an attempt begins.
+/// What an attempt begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Choice {
-    /// From the beginning: nothing was published, and there is no checkpoint.
-    Fresh,
-    /// From a checkpoint.
-    Restore(Box<Restore>),
+pub struct Choice {
+    /// The checkpoint; none for a job that begins.
+    pub restored: Option<Manifest>,
+    /// Epochs to be published first, oldest first.
+    pub pending: Vec<SealedEpoch>,
 }
 
-/// A checkpoint that an attempt may begin with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restore {
-    /// Which.
-    pub manifest: Manifest,
-    /// What the committer has to publish first, in this order; the first one's `prev` is the ledger's epoch.
-    pub publish: Vec<SealedEpoch>,
-}
-
-/// No checkpoint continues the ledger.
+/// No stored checkpoint continues what the sink shows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no checkpoint continues what is published, epoch {last_epoch}: {}", explain(.last_epoch, .rejected))]
-pub struct Refusal {
-    /// The ledger's epoch.
-    pub last_epoch: CheckpointId,
-    /// Every checkpoint that there is, newest first, and why it does not do.
-    pub rejected: Vec<(CheckpointId, Misfit)>,
-}
-
-/// The savepoint does not do.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("savepoint {savepoint} does not continue what is published, epoch {last_epoch}: {misfit}; {}", .misfit.advice())]
-pub struct SavepointRefusal {
-    /// Which.
-    pub savepoint: CheckpointId,
-    /// The ledger's epoch.
-    pub last_epoch: CheckpointId,
-    /// Why.
-    pub misfit: Misfit,
-}
-
-/// Why a checkpoint does not continue the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Misfit {
-    /// Its rows, and more, are published already: to begin with it would publish them again.
-    #[error("more than it holds is published already")]
-    Behind,
-    /// The database knows less than the checkpoint relies on: it was set back or is another one, and rows would be missing.
-    #[error("it relies on epoch {needs}, which the database does not have")]
-    Ahead {
-        /// The epoch that must be published before its first pending one.
-        needs: CheckpointId,
+pub enum Refusal {
+    /// None of those that are stored.
+    #[error(
+        "no checkpoint continues epoch {last_epoch}, which the sink published last: {listed}. Nothing was changed; restore \
+         the missing checkpoints, or submit the job anew with --from-savepoint"
+    )]
+    NoneContinues {
+        /// What the ledger says.
+        last_epoch: CheckpointId,
+        /// The checkpoints there are, newest first, each with what it continues.
+        listed: String,
     },
-    /// Its pending epochs do not follow one another.
-    #[error("its pending epochs are no chain: the manifest is damaged")]
-    Broken,
-    /// A newer version wrote it.
-    #[error("it has format {0}, and this version reads up to {FORMAT_VERSION}")]
-    Format(u32),
+    /// A savepoint that others have overtaken.
+    #[error(
+        "savepoint {savepoint} does not continue epoch {last_epoch}, which the sink published last: rows after it would be \
+         there twice. Choose a newer one, empty the table and its ledger row, or pass --accept-duplicates"
+    )]
+    SavepointOvertaken {
+        /// The savepoint.
+        savepoint: CheckpointId,
+        /// What the ledger says.
+        last_epoch: CheckpointId,
+    },
 }
 
-/// The newest checkpoint that continues the epoch that was published last.
+/// Checkpoints that a message lists.
+const LISTED: usize = 5;
+
+/// The newest of `manifests` that continues `last_epoch`.
 ///
 /// # Errors
-/// If there are checkpoints or published epochs, and no checkpoint continues them.
-pub fn choose(manifests: &[Manifest], last_epoch: CheckpointId) -> Result<Choice, Refusal> {
+/// If none does, although there are some, or the sink has published before.
+pub fn choose(mut manifests: Vec<Manifest>, last_epoch: CheckpointId) -> Result<Choice, Refusal> {
     if manifests.is_empty() && last_epoch == CheckpointId::ROOT {
-        return Ok(Choice::Fresh);
+        return Ok(Choice { restored: None, pending: Vec::new() });
     }
-    let mut newest_first: Vec<_> = manifests.iter().collect();
-    newest_first.sort_by_key(|manifest| std::cmp::Reverse(manifest.checkpoint));
-    let mut rejected = Vec::new();
-    for manifest in newest_first {
-        match epochs_behind(manifest, last_epoch) {
-            Ok(publish) => {
-                return Ok(Choice::Restore(Box::new(Restore {
-                    manifest: manifest.clone(),
-                    publish: publish.to_vec(),
-                })));
-            }
-            Err(misfit) => rejected.push((manifest.checkpoint, misfit)),
+    manifests.sort_by_key(|manifest| Reverse(manifest.checkpoint));
+    let found = manifests.iter().position(|manifest| continuation(manifest, last_epoch).is_some());
+    match found {
+        Some(place) => {
+            let manifest = manifests.swap_remove(place);
+            let pending = continuation(&manifest, last_epoch).expect("it was just found").to_vec();
+            Ok(Choice { restored: Some(manifest), pending })
         }
+        None => Err(Refusal::NoneContinues { last_epoch, listed: listed(&manifests) }),
     }
-    Err(Refusal { last_epoch, rejected })
 }
 
-/// Whether an attempt may begin with a savepoint that the user named. With `accept_duplicates` it may be older than what is
-/// published: its events are then published again, and the ledger goes on from where it is.
+/// Whether an attempt may begin with a savepoint. With `accept_duplicates` it may begin with one that does not continue the
+/// ledger: nothing of it is pending then, and the next epoch follows on `last_epoch`.
 ///
 /// # Errors
-/// If it does not continue the ledger; rows are never left out, not even with `accept_duplicates`.
+/// If rows would be published twice, or lost, and that was not accepted.
 pub fn choose_savepoint(
-    manifest: &Manifest,
+    savepoint: Manifest,
     last_epoch: CheckpointId,
     accept_duplicates: bool,
-) -> Result<Restore, SavepointRefusal> {
-    match epochs_behind(manifest, last_epoch) {
-        Ok(publish) => Ok(Restore { manifest: manifest.clone(), publish: publish.to_vec() }),
-        Err(Misfit::Behind) if accept_duplicates => Ok(Restore { manifest: manifest.clone(), publish: Vec::new() }),
-        Err(misfit) => Err(SavepointRefusal { savepoint: manifest.checkpoint, last_epoch, misfit }),
+) -> Result<Choice, Refusal> {
+    match continuation(&savepoint, last_epoch) {
+        Some(pending) => {
+            let pending = pending.to_vec();
+            Ok(Choice { restored: Some(savepoint), pending })
+        }
+        None if accept_duplicates => Ok(Choice { restored: Some(savepoint), pending: Vec::new() }),
+        None => Err(Refusal::SavepointOvertaken { savepoint: savepoint.checkpoint, last_epoch }),
     }
 }
 
-/// The epochs of a checkpoint that are not published yet, if all before them are.
-pub(super) fn epochs_behind(manifest: &Manifest, last_epoch: CheckpointId) -> Result<&[SealedEpoch], Misfit> {
-    if manifest.version > FORMAT_VERSION {
-        return Err(Misfit::Format(manifest.version));
-    }
+/// The epochs of a checkpoint behind `last_epoch`, if it continues that.
+fn continuation(manifest: &Manifest, last_epoch: CheckpointId) -> Option<&[SealedEpoch]> {
     if manifest.checkpoint == last_epoch {
-        return Ok(&[]);
+        return Some(&[]);
     }
-    let pending = &manifest.pending;
+    let first = manifest.pending.iter().position(|epoch| epoch.prev == last_epoch)?;
+    let pending = &manifest.pending[first..];
     let is_chain = pending.windows(2).all(|pair| pair[1].prev == pair[0].epoch)
         && pending.last().is_some_and(|last| last.epoch == manifest.checkpoint);
-    let Some(first) = pending.first().filter(|_| is_chain) else {
-        return Err(Misfit::Broken);
+    is_chain.then_some(pending)
+}
+
+fn listed(manifests: &[Manifest]) -> String {
+    if manifests.is_empty() {
+        return "there is no checkpoint".to_owned();
+    }
+    let show = |manifest: &Manifest| {
+        let first = manifest.pending.first().map_or(manifest.checkpoint, |epoch| epoch.prev);
+        format!("checkpoint {} continues {first}", manifest.checkpoint)
     };
-    match pending.iter().position(|epoch| epoch.prev == last_epoch) {
-        Some(at) => Ok(&pending[at..]),
-        // Ids only grow along the ledger's path, so a smaller one lies before it.
-        None if last_epoch < first.prev => Err(Misfit::Ahead { needs: first.prev }),
-        None => Err(Misfit::Behind),
+    let mut shown: Vec<String> = manifests.iter().take(LISTED).map(show).collect();
+    if manifests.len() > LISTED {
+        shown.push(format!("and {} older ones do not either", manifests.len() - LISTED));
     }
+    shown.join(", ")
 }
 
-impl Misfit {
-    fn advice(self) -> &'static str {
-        match self {
-            Misfit::Behind => "take a newer one, or accept that rows are written twice",
-            Misfit::Ahead { .. } => "restore the database that it was taken with",
-            Misfit::Broken => "take another one",
-            Misfit::Format(_) => "use the version that wrote it, or a newer one",
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{epoch, id, manifest};
+    use super::*;
 
-/// How many checkpoints a message names; the newest ones say what is wrong.
-const NAMED: usize = 5;
+    #[test]
+    fn newest_checkpoint_that_continues_the_ledger_is_chosen_with_what_is_left_to_publish() {
+        let manifests = vec![manifest(2, &[(1, 2)]), manifest(1, &[(0, 1)]), manifest(4, &[(2, 3), (3, 4)])];
+        let choice = choose(manifests, id(3)).expect("4 continues 3");
+        assert_eq!(choice.restored.map(|manifest| manifest.checkpoint), Some(id(4)));
+        assert_eq!(choice.pending, [epoch(3, 4)]);
+    }
 
-fn explain(last_epoch: &CheckpointId, rejected: &[(CheckpointId, Misfit)]) -> String {
-    use fmt::Write as _;
-    let mut text = String::new();
-    for (checkpoint, misfit) in rejected.iter().take(NAMED) {
-        write!(text, "checkpoint {checkpoint}: {misfit}; ").expect("a string takes any text");
+    #[test]
+    fn checkpoint_whose_epoch_is_published_has_nothing_left() {
+        let choice = choose(vec![manifest(4, &[(2, 3), (3, 4)])], id(4)).expect("it is the ledger's own");
+        assert_eq!(choice.pending, []);
     }
-    if rejected.len() > NAMED {
-        write!(text, "and {} older ones; ", rejected.len() - NAMED).expect("a string takes any text");
+
+    #[test]
+    fn sink_that_was_set_back_finds_an_older_chain() {
+        let manifests = vec![manifest(2, &[(1, 2)]), manifest(3, &[(2, 3)])];
+        let choice = choose(manifests, id(1)).expect("2 continues 1");
+        assert_eq!(choice.restored.map(|manifest| manifest.checkpoint), Some(id(2)));
     }
-    text.push_str(match rejected.first() {
-        None => "there is no checkpoint at all; is this the job's checkpoint folder?",
-        Some((newest, _)) if last_epoch < newest => {
-            "is this the database that the job wrote to, or was it set back further than checkpoints are kept?"
-        }
-        Some(_) => "is this the job's checkpoint folder, whole? else begin with a savepoint and accept duplicates",
-    });
-    text
+
+    #[test]
+    fn job_begins_only_where_nothing_is_stored_and_nothing_published() {
+        assert_eq!(choose(Vec::new(), id(0)), Ok(Choice { restored: None, pending: Vec::new() }));
+        let refusal = choose(Vec::new(), id(7)).expect_err("published, but nothing stored");
+        assert!(refusal.to_string().contains("no checkpoint continues epoch 0.7"), "{refusal}");
+        let refusal = choose(vec![manifest(4, &[(3, 4)])], id(0)).expect_err("the ledger is another one");
+        assert!(refusal.to_string().contains("checkpoint 0.4 continues 0.3"), "{refusal}");
+    }
+
+    #[test]
+    fn broken_chain_does_not_continue() {
+        assert!(choose(vec![manifest(5, &[(1, 2), (3, 5)])], id(1)).is_err());
+    }
+
+    #[test]
+    fn overtaken_savepoint_needs_a_word() {
+        let old = manifest(2, &[(1, 2)]);
+        assert!(choose_savepoint(old.clone(), id(5), false).is_err());
+        assert_eq!(choose_savepoint(old.clone(), id(5), true).expect("accepted").pending, []);
+        assert_eq!(choose_savepoint(old, id(1), false).expect("it continues").pending, [epoch(1, 2)]);
+    }
 }

@@ -1,131 +1,114 @@
-//! The state machine of an attempt's checkpoints: one at a time, complete with every acknowledgement and its manifest stored.
+//! When checkpoints are triggered, completed and given up.
 //!
-//! ```text
-//! trigger ──> every task acknowledged ──> manifest stored ──> complete ──> published
-//!    └─ declined, expired ─> aborted <─ not stored ┘
-//! ```
-//!
-//! It never sends, waits or reads a clock. A checkpoint that was given up may exist all the same, if its manifest's write
-//! came through. That is safe: its id is not used again, and the next one's `prev` is the last *completed* one, so
-//! once that is published `choose` finds that the other does not continue the ledger.
-//!
-//! Examples compare effects; a simulation feeds random events; `exactly_once_model` runs it against crashes and zombies.
+//! One at a time. A checkpoint is complete once every task of the attempt has acknowledged it and its manifest is stored: only
+//! then it is announced, and its epoch published. What fails before that is given up, and its id is never used again. A
+//! manifest whose write failed may be in the store all the same: nobody was told of it, and as the next checkpoint follows on
+//! the last *completed* one, it either is chosen before anything behind it is published, or continues nothing any more.
 
 use std::collections::BTreeSet;
 
-use super::choose::epochs_behind;
-use super::history::{CheckpointRecord, History};
-use super::pending::{Base, Pending};
-use super::requests::Requests;
-use super::retention::Retained;
-use super::{Attempt, Cost, Effect, Event, Manifest, Request, RequestKind, SealedEpoch, Settings, TaskSnapshot};
+use super::history::{Entry, History};
+use super::manifest::{Manifest, SealedEpoch};
+use super::pending::Pending;
+use super::retention::{Removable, Retained};
+use super::{Attempt, Effect, Event, Request, RequestKind, Settings};
 use crate::barrier::Barrier;
 use crate::ids::{CheckpointId, SubtaskId};
+use crate::pipeline::Split;
 use crate::time::Timestamp;
 
-/// The checkpoints of one attempt. A new attempt has a new one.
+/// The checkpoints of one attempt.
 #[derive(Clone, Debug)]
 pub struct Coordinator {
     settings: Settings,
     attempt: Attempt,
     is_running: bool,
-    /// The highest sequence number that was used.
-    last_sequence: u32,
-    /// When the next one is triggered, if nobody asks for one before.
-    next_trigger: Timestamp,
+    /// Whether a last checkpoint is complete: nothing follows.
+    is_over: bool,
+    sequence: u32,
+    /// When the next one is due.
+    due: Timestamp,
     pending: Option<Pending>,
-    /// The last completed checkpoint of the lineage, also of earlier attempts.
-    completed: CheckpointId,
+    last_completed: CheckpointId,
     published: CheckpointId,
-    /// The completed epochs behind `published`, in their order.
+    /// Completed epochs that are not known to be published, oldest first.
     unpublished: Vec<SealedEpoch>,
-    base: Base,
     retained: Retained,
-    requests: Requests,
-    history: History,
     drained: BTreeSet<SubtaskId>,
-    is_drain_told: bool,
-    /// Of a last one that was given up: the next is tried at the interval.
-    is_last_delayed: bool,
-    /// The last checkpoint, once it is complete.
-    last: Option<CheckpointId>,
+    is_draining: bool,
+    /// Whether a checkpoint was triggered with which the sources end.
+    has_tried_last: bool,
+    /// Requests that no checkpoint serves yet.
+    requests: Vec<Request>,
+    /// Stops that are complete and not published.
+    stops: Vec<(CheckpointId, Request)>,
+    history: History,
 }
 
 /// A promise of the coordinator that does not hold: a bug of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BrokenInvariant {
-    /// The unpublished epochs do not lead from the published one to the completed one.
-    #[error("epoch {epoch} does not follow {expected}")]
-    Chain {
-        /// What the next `prev` had to be.
-        expected: CheckpointId,
-        /// Whose is another one.
-        epoch: CheckpointId,
-    },
-    /// An id is not above all earlier ones.
-    #[error("checkpoint {0} is not newer than the last completed one")]
-    Order(CheckpointId),
+#[error("epoch {epoch} follows {follows}, expected to follow {expected}")]
+pub struct BrokenInvariant {
+    /// The epoch that is out of order.
+    pub epoch: CheckpointId,
+    /// What it says that it follows.
+    pub follows: CheckpointId,
+    /// What it has to follow.
+    pub expected: CheckpointId,
 }
 
 impl Coordinator {
     /// Nothing is triggered before [`Event::Running`].
-    pub fn new(settings: Settings, mut attempt: Attempt, now: Timestamp) -> Self {
-        let stored = std::mem::take(&mut attempt.stored);
-        let is_own = |manifest: &&Manifest| manifest.token == attempt.token && manifest.nonce == attempt.nonce;
-        let own = stored.iter().filter(is_own).max_by_key(|manifest| manifest.checkpoint);
-        let latest = own.or(attempt.restored.as_ref());
-        let unpublished = latest.map_or(&[][..], |latest| match epochs_behind(latest, attempt.last_epoch) {
-            Ok(epochs) => epochs,
-            // An adopted attempt has published since it began.
-            Err(_) if own.is_some() => &latest.pending,
-            // A savepoint from before what is published: the ledger goes on from where it is.
-            Err(_) => &[],
-        });
-        let unpublished = unpublished.to_vec();
-        let published = unpublished.first().map_or(attempt.last_epoch, |epoch| epoch.prev);
-        let completed = unpublished.last().map_or(published, |epoch| epoch.epoch);
-        let base = Base::new(latest, attempt.restored.as_ref());
-        let last_sequence = own.map_or(0, |own| own.checkpoint.sequence()).max(attempt.last_sequence);
-        let manifests = stored.into_iter().chain(attempt.restored.clone()).collect();
+    pub fn new(settings: Settings, attempt: Attempt, now: Timestamp) -> Self {
+        let (stored, last_epoch) = (attempt.stored.clone(), attempt.last_epoch);
         Coordinator {
             settings,
             is_running: false,
-            last_sequence,
-            next_trigger: now,
+            is_over: false,
+            sequence: attempt.last_sequence,
+            due: now,
             pending: None,
-            completed,
-            published,
-            unpublished,
-            base,
-            retained: Retained::new(now, manifests, published),
-            requests: Requests::default(),
-            history: History::default(),
+            last_completed: attempt.pending.last().map_or(last_epoch, |epoch| epoch.epoch),
+            published: last_epoch,
+            unpublished: attempt.pending.clone(),
+            retained: Retained::new(settings.retention, stored, last_epoch, now),
             drained: BTreeSet::new(),
-            is_drain_told: false,
-            is_last_delayed: false,
-            last: None,
+            is_draining: false,
+            has_tried_last: false,
+            requests: Vec::new(),
+            stops: Vec::new(),
+            history: History::default(),
             attempt,
         }
     }
 
-    /// Takes an event in; the effects are to be carried out in their order.
+    /// Takes an event in; the effects are to be carried out in their order. `now` is of the steady clock.
     pub fn on(&mut self, now: Timestamp, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
         match event {
-            Event::Running => self.on_running(now, &mut effects),
+            Event::Running => {
+                self.is_running = true;
+                self.due = now.saturating_add(self.settings.interval);
+                self.repeat_completions(&mut effects);
+            }
             Event::Acknowledged { checkpoint, subtask, snapshot, cost } => {
-                self.on_acknowledged(now, checkpoint, subtask, snapshot, cost, &mut effects);
+                let Some(pending) = self.pending.as_mut().filter(|pending| pending.barrier.checkpoint == checkpoint)
+                else {
+                    return effects;
+                };
+                if pending.acknowledge(&self.attempt, subtask, snapshot) {
+                    self.history.add_cost(checkpoint, cost);
+                    self.store_if_acknowledged(now, &mut effects);
+                }
             }
             Event::Declined { checkpoint, subtask, reason } => {
-                if self.is_collecting(checkpoint) && self.is_task(subtask) {
-                    self.abort(now, reason, &mut effects);
-                }
+                let stage = subtask.stage;
+                let reason = format!("subtask {} of stage {stage} declined: {reason}", subtask.index);
+                self.abort(now, checkpoint, reason, &mut effects);
             }
-            Event::Stored { checkpoint } => self.on_stored(now, checkpoint, &mut effects),
+            Event::Stored { checkpoint } => self.complete(now, checkpoint, &mut effects),
             Event::NotStored { checkpoint, reason } => {
-                if self.is_storing(checkpoint) {
-                    self.abort(now, reason, &mut effects);
-                }
+                self.abort(now, checkpoint, format!("its manifest was not stored: {reason}"), &mut effects);
             }
             Event::Published { epoch } => self.on_published(now, epoch, &mut effects),
             Event::SourceDrained { subtask } => {
@@ -133,224 +116,241 @@ impl Coordinator {
                     self.drained.insert(subtask);
                 }
             }
-            Event::Requested(request) => self.requests.push(request),
+            Event::Requested(request) => self.on_request(request, &mut effects),
+            Event::Ended { reason } => self.end(&reason, &mut effects),
             Event::Tick => self.expire(now, &mut effects),
         }
-        self.tell_drain(&mut effects);
         self.trigger_if_due(now, &mut effects);
-        let in_use = self.pending.iter().flat_map(Pending::files);
-        effects.extend(self.retained.discard(now, self.settings.retention, in_use));
+        self.discard(now, &mut effects);
         effects
     }
 
-    /// The checkpoint that is being taken.
-    pub fn pending(&self) -> Option<CheckpointId> {
-        self.pending.as_ref().map(|pending| pending.barrier.checkpoint)
+    /// The last checkpoints, the latest first.
+    pub fn history(&self) -> impl Iterator<Item = &Entry> {
+        self.history.entries().rev()
     }
 
-    /// The last completed checkpoint that this attempt builds on or took; [`CheckpointId::ROOT`] without one.
+    /// The last completed checkpoint of the job, of an earlier attempt too.
     pub fn last_completed(&self) -> CheckpointId {
-        self.completed
+        self.last_completed
     }
 
-    /// The last epoch that is known to be visible in the sink.
+    /// The epoch that the sink shows, as far as is known.
     pub fn published(&self) -> CheckpointId {
         self.published
     }
 
-    /// The completed epochs that are not known to be visible, oldest first.
+    /// The checkpoint that is on its way.
+    pub fn pending(&self) -> Option<CheckpointId> {
+        self.pending.as_ref().map(|pending| pending.barrier.checkpoint)
+    }
+
+    /// The completed epochs that are not known to be published, oldest first.
     pub fn unpublished(&self) -> &[SealedEpoch] {
         &self.unpublished
     }
 
-    /// The manifests that are kept, oldest first.
-    pub fn manifests(&self) -> impl DoubleEndedIterator<Item = &Manifest> {
+    /// The manifests that are stored and kept, oldest first.
+    pub fn manifests(&self) -> impl Iterator<Item = &Manifest> {
         self.retained.manifests()
     }
 
-    /// This attempt's last checkpoints, oldest first.
-    pub fn history(&self) -> impl DoubleEndedIterator<Item = &CheckpointRecord> {
-        self.history.records()
+    /// Whether the last checkpoint of a job that ends is complete.
+    pub fn is_over(&self) -> bool {
+        self.is_over
     }
 
-    /// Whether the last checkpoint is complete: the sources end.
-    pub fn is_ending(&self) -> bool {
-        self.last.is_some()
-    }
-
-    /// The requests that have no answer yet; who ends the attempt answers them.
-    pub fn unanswered(&self) -> impl Iterator<Item = Request> {
-        let pending = self.pending.iter().flat_map(|pending| pending.requests.iter().copied());
-        pending.chain(self.requests.unanswered())
-    }
-
-    /// Checks what is promised of ids and of the chain of epochs.
+    /// Checks what must always hold: the unpublished epochs lead, one behind the other, from the published epoch to the last
+    /// completed one, and ids only grow.
     ///
     /// # Errors
-    /// If a promise does not hold, which is a bug.
+    /// With what does not hold: a bug of ours.
     pub fn check(&self) -> Result<(), BrokenInvariant> {
-        let mut expected = self.published;
+        let mut at = self.published;
         for epoch in &self.unpublished {
-            if epoch.prev != expected {
-                return Err(BrokenInvariant::Chain { expected, epoch: epoch.epoch });
+            if epoch.prev != at || epoch.epoch <= at {
+                return Err(BrokenInvariant { epoch: epoch.epoch, follows: epoch.prev, expected: at });
             }
-            if epoch.epoch <= expected {
-                return Err(BrokenInvariant::Order(epoch.epoch));
-            }
-            expected = epoch.epoch;
-        }
-        if expected != self.completed {
-            return Err(BrokenInvariant::Chain { expected, epoch: self.completed });
+            at = epoch.epoch;
         }
         match self.pending() {
-            Some(pending) if pending <= self.completed => Err(BrokenInvariant::Order(pending)),
-            _ => Ok(()),
+            Some(pending) if pending <= at => Err(BrokenInvariant { epoch: pending, follows: at, expected: at }),
+            Some(_) | None => Ok(()),
         }
     }
 
-    fn on_running(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        if self.is_running {
-            return;
-        }
-        self.is_running = true;
-        self.next_trigger = now.saturating_add(self.settings.interval);
-        // Of an adopted attempt nobody knows which of these the committer was told; to hear one twice changes nothing.
-        effects.extend(self.unpublished.iter().filter(|epoch| epoch.epoch.token() == self.attempt.token).map(complete));
+    /// The committer of an adopted attempt may not have heard of the last completions. Those of earlier attempts were
+    /// deployed with it.
+    fn repeat_completions(&self, effects: &mut Vec<Effect>) {
+        let own = self.unpublished.iter().filter(|epoch| epoch.epoch.token() == self.attempt.token);
+        let complete = |epoch: &SealedEpoch| Effect::Complete {
+            checkpoint: epoch.epoch,
+            prev: epoch.prev,
+            accounts: epoch.accounts,
+        };
+        effects.extend(own.map(complete));
     }
 
-    fn on_acknowledged(
-        &mut self,
-        now: Timestamp,
-        checkpoint: CheckpointId,
-        subtask: SubtaskId,
-        snapshot: TaskSnapshot,
-        cost: Cost,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(pending) = self.pending.as_mut().filter(|pending| pending.barrier.checkpoint == checkpoint) else {
+    fn store_if_acknowledged(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let completed = self.wall(now);
+        let Some(pending) = self.pending.as_mut().filter(|pending| pending.is_acknowledged(&self.attempt)) else {
             return;
         };
-        if !pending.acknowledge(&self.attempt, subtask, snapshot) {
+        let mut manifest = pending.manifest(&self.attempt, &self.unpublished, completed);
+        manifest.is_savepoint = pending.requests.iter().any(|request| request.kind.is_savepoint());
+        pending.storing = Some(manifest.clone());
+        effects.push(Effect::Store(Box::new(manifest)));
+    }
+
+    fn complete(&mut self, now: Timestamp, checkpoint: CheckpointId, effects: &mut Vec<Effect>) {
+        let is_it = |pending: &&mut Pending| pending.barrier.checkpoint == checkpoint;
+        let Some(manifest) = self.pending.as_mut().filter(is_it).and_then(|pending| pending.storing.take()) else {
             return;
+        };
+        let Pending { barrier, requests, .. } = self.pending.take().expect("it was just found");
+        let (prev, accounts) = (barrier.prev, manifest.accounts);
+        let bytes = manifest.file_refs().map(|file| file.bytes).sum();
+        self.history.complete(checkpoint, self.wall(now), bytes, accounts);
+        self.last_completed = checkpoint;
+        self.is_over = barrier.is_last;
+        self.unpublished.extend(manifest.pending.last().cloned());
+        let positions: Vec<Split> = manifest.splits.iter().map(|split| split.split.clone()).collect();
+        self.retained.add(manifest);
+        effects.push(Effect::Complete { checkpoint, prev, accounts });
+        effects.push(Effect::CommitPositions(positions));
+        for request in requests {
+            match request.kind {
+                RequestKind::Stop | RequestKind::Drain => self.stops.push((checkpoint, request)),
+                RequestKind::Checkpoint | RequestKind::Savepoint => {
+                    effects.push(Effect::Answer { number: request.number, result: Ok(checkpoint) });
+                }
+            }
         }
-        self.history.acknowledge(checkpoint, cost);
-        if pending.is_complete(&self.attempt) {
-            let manifest = pending.build(now, &self.attempt, &self.base, &self.unpublished);
-            pending.manifest = Some(manifest.clone());
-            effects.push(Effect::Store(Box::new(manifest)));
+        if self.is_over {
+            self.refuse_all("the job has ended with its last checkpoint", effects);
         }
     }
 
-    fn on_stored(&mut self, now: Timestamp, checkpoint: CheckpointId, effects: &mut Vec<Effect>) {
-        if !self.is_storing(checkpoint) {
-            return;
+    fn abort(&mut self, now: Timestamp, checkpoint: CheckpointId, reason: String, effects: &mut Vec<Effect>) {
+        let Some(pending) = self.pending.take_if(|pending| pending.barrier.checkpoint == checkpoint) else { return };
+        self.history.abort(checkpoint, self.wall(now), &reason);
+        for request in pending.requests {
+            match request.kind {
+                // The sources are drained: there is no way back, so it is tried again.
+                RequestKind::Drain => self.requests.push(request),
+                RequestKind::Checkpoint | RequestKind::Savepoint | RequestKind::Stop => {
+                    effects.push(Effect::Answer { number: request.number, result: Err(reason.clone()) });
+                }
+            }
         }
-        let Some(Pending { barrier, requests, manifest: Some(manifest), .. }) = self.pending.take() else {
-            return;
-        };
-        let own = manifest.pending.last().expect("a manifest's own epoch is its last").clone();
-        self.history.complete(now, checkpoint, manifest.accounts);
-        self.base.take_splits(&manifest);
-        effects.push(complete(&own));
-        effects.push(Effect::CommitPositions(manifest.splits.iter().map(|split| split.split.clone()).collect()));
-        self.unpublished.push(own);
-        self.completed = checkpoint;
-        self.retained.push(manifest);
-        self.requests.complete(requests, checkpoint, effects);
-        self.is_last_delayed = false;
-        if barrier.is_last {
-            self.last = Some(checkpoint);
-        }
+        effects.push(Effect::Abort { checkpoint, reason });
+        // What is wrong now is hardly mended at once.
+        self.due = self.due.max(now.saturating_add(self.settings.interval));
     }
 
     fn on_published(&mut self, now: Timestamp, epoch: CheckpointId, effects: &mut Vec<Effect>) {
-        let Some(at) = self.unpublished.iter().position(|unpublished| unpublished.epoch == epoch) else {
+        if epoch <= self.published {
             return;
-        };
-        self.unpublished.drain(..=at);
+        }
         self.published = epoch;
+        self.unpublished.retain(|sealed| sealed.epoch > epoch);
+        self.retained.on_published(epoch, now);
         self.history.publish(epoch);
-        self.retained.publish(now, epoch);
-        self.requests.publish(epoch, effects);
+        let (published, waiting) = std::mem::take(&mut self.stops).into_iter().partition(|(stop, _)| *stop <= epoch);
+        self.stops = waiting;
+        let published: Vec<(CheckpointId, Request)> = published;
+        let answer = |(checkpoint, request): (CheckpointId, Request)| Effect::Answer {
+            number: request.number,
+            result: Ok(checkpoint),
+        };
+        effects.extend(published.into_iter().map(answer));
+    }
+
+    fn on_request(&mut self, request: Request, effects: &mut Vec<Effect>) {
+        if self.is_over {
+            let result = Err("the job has ended with its last checkpoint".to_owned());
+            return effects.push(Effect::Answer { number: request.number, result });
+        }
+        if request.kind == RequestKind::Drain && !std::mem::replace(&mut self.is_draining, true) {
+            effects.push(Effect::Drain);
+        }
+        self.requests.push(request);
+    }
+
+    fn end(&mut self, reason: &str, effects: &mut Vec<Effect>) {
+        self.is_running = false;
+        if let Some(pending) = self.pending.take() {
+            self.requests.extend(pending.requests);
+        }
+        let stops = std::mem::take(&mut self.stops);
+        self.requests.extend(stops.into_iter().map(|(_, request)| request));
+        self.refuse_all(reason, effects);
+    }
+
+    fn refuse_all(&mut self, reason: &str, effects: &mut Vec<Effect>) {
+        let refuse = |request: Request| Effect::Answer { number: request.number, result: Err(reason.to_owned()) };
+        effects.extend(self.requests.drain(..).map(refuse));
     }
 
     fn expire(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let Some(pending) = self.pending.as_ref().filter(|pending| pending.manifest.is_none()) else {
-            return;
-        };
-        if now >= pending.barrier.triggered.saturating_add(self.settings.timeout) {
-            let reason = format!("it was not complete after {:?}", self.settings.timeout);
-            self.abort(now, reason, effects);
-        }
-    }
-
-    fn abort(&mut self, now: Timestamp, reason: String, effects: &mut Vec<Effect>) {
-        let Some(Pending { barrier, requests, .. }) = self.pending.take() else {
-            return;
-        };
-        self.history.abort(now, barrier.checkpoint, &reason);
-        self.is_last_delayed = barrier.is_last;
-        let answer = format!("checkpoint {} was given up: {reason}", barrier.checkpoint);
-        effects.push(Effect::Abort { checkpoint: barrier.checkpoint, reason });
-        self.requests.abort(requests, &answer, effects);
-    }
-
-    fn tell_drain(&mut self, effects: &mut Vec<Effect>) {
-        if self.is_running && self.last.is_none() && !self.is_drain_told && self.requests.has_drain() {
-            self.is_drain_told = true;
-            effects.push(Effect::Drain);
+        let is_late = |pending: &Pending| pending.storing.is_none() && now >= pending.deadline;
+        let late = self.pending.as_ref().filter(|pending| is_late(pending));
+        if let Some(checkpoint) = late.map(|pending| pending.barrier.checkpoint) {
+            let reason = format!("it was not complete within {:?}", self.settings.timeout);
+            self.abort(now, checkpoint, reason, effects);
         }
     }
 
     fn trigger_if_due(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        if let Some(last) = self.last {
-            self.requests.refuse(last, effects);
+        if !self.is_running || self.is_over || self.pending.is_some() {
             return;
         }
-        if !self.is_running || self.pending.is_some() {
-            return;
+        let is_drained = self.drained.len() == self.attempt.sources.len();
+        let is_new = |request: &Request| request.kind != RequestKind::Drain;
+        // After a last one that failed, the next comes at its time.
+        let is_first_last = is_drained && !self.has_tried_last;
+        if now >= self.due || is_first_last || self.requests.iter().any(is_new) {
+            self.trigger(now, is_drained, effects);
         }
-        let is_drained = self.attempt.sources.iter().all(|source| self.drained.contains(source));
-        let is_wanted = self.requests.is_due() || (is_drained && !self.is_last_delayed);
-        let is_due = now >= self.next_trigger || is_wanted;
-        if !is_due {
-            return;
-        }
-        let requests = self.requests.take_due(is_drained);
-        let is_stop = |request: &Request| matches!(request.kind, RequestKind::Stop | RequestKind::Drain);
-        // A stop is a savepoint too.
-        let is_savepoint = requests.iter().any(|request| request.kind != RequestKind::Checkpoint);
-        self.last_sequence += 1;
+    }
+
+    fn trigger(&mut self, now: Timestamp, is_drained: bool, effects: &mut Vec<Effect>) {
+        let is_served = |request: &Request| is_drained || request.kind != RequestKind::Drain;
+        let (served, waiting) = std::mem::take(&mut self.requests).into_iter().partition(is_served);
+        self.requests = waiting;
+        let served: Vec<Request> = served;
+        self.sequence += 1;
         let barrier = Barrier {
-            checkpoint: CheckpointId::new(self.attempt.token, self.last_sequence),
-            prev: self.completed,
-            triggered: now,
-            is_full: is_savepoint,
-            is_last: is_drained || requests.iter().any(is_stop),
+            checkpoint: CheckpointId::new(self.attempt.token, self.sequence),
+            prev: self.last_completed,
+            triggered: self.wall(now),
+            is_full: served.iter().any(|request| request.kind.is_savepoint()),
+            is_last: is_drained || served.iter().any(|request| request.kind == RequestKind::Stop),
         };
-        self.next_trigger = now.saturating_add(self.settings.interval);
-        let tasks = self.attempt.sources.len() + self.attempt.operators.len() + 1;
-        self.history.trigger(barrier, is_savepoint, tasks);
-        self.pending = Some(Pending::new(barrier, is_savepoint, requests));
+        self.has_tried_last |= barrier.is_last;
+        self.history.begin(barrier.checkpoint, barrier.triggered, barrier.is_full);
+        self.pending = Some(Pending::new(barrier, served, now.saturating_add(self.settings.timeout)));
+        self.due = now.saturating_add(self.settings.interval);
         effects.push(Effect::Trigger(barrier));
     }
 
-    fn is_collecting(&self, checkpoint: CheckpointId) -> bool {
-        let mut pending = self.pending.iter();
-        pending.any(|pending| pending.barrier.checkpoint == checkpoint && pending.manifest.is_none())
+    fn discard(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if let Some(Removable { checkpoints, files }) = self.retained.take_removable(now) {
+            effects.push(Effect::Discard { checkpoints, files });
+        }
     }
 
-    fn is_storing(&self, checkpoint: CheckpointId) -> bool {
-        let mut pending = self.pending.iter();
-        pending.any(|pending| pending.barrier.checkpoint == checkpoint && pending.manifest.is_some())
-    }
-
-    fn is_task(&self, subtask: SubtaskId) -> bool {
-        let attempt = &self.attempt;
-        attempt.sources.contains(&subtask) || attempt.operators.contains(&subtask) || attempt.sink == subtask
+    fn wall(&self, now: Timestamp) -> Timestamp {
+        Timestamp(now.0.saturating_add(self.attempt.wall_offset_ms))
     }
 }
 
-fn complete(epoch: &SealedEpoch) -> Effect {
-    Effect::Complete { checkpoint: epoch.epoch, prev: epoch.prev, accounts: epoch.accounts }
+impl RequestKind {
+    /// Whether the user owns what comes of it.
+    pub fn is_savepoint(self) -> bool {
+        match self {
+            RequestKind::Checkpoint => false,
+            RequestKind::Savepoint | RequestKind::Stop | RequestKind::Drain => true,
+        }
+    }
 }

@@ -1,118 +1,116 @@
-//! The last checkpoints of an attempt, for people to look at; nothing is decided by it.
+//! What became of the last checkpoints, for people.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use super::pending::merge_cost;
-use super::{Accounts, Cost};
-use crate::barrier::Barrier;
+use super::Cost;
+use super::manifest::Accounts;
 use crate::ids::CheckpointId;
 use crate::time::Timestamp;
 
-/// How many checkpoints are remembered: enough to see a pattern, few enough for one page.
+/// Checkpoints that are remembered: five minutes at one every ten seconds.
 const REMEMBERED: usize = 32;
 
-/// What became of a checkpoint.
+/// How far a checkpoint came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckpointState {
-    /// It is being taken.
+    /// Acknowledgements are missing, or its manifest is being stored.
     Pending,
-    /// It exists.
+    /// Its manifest is stored.
     Completed,
-    /// It was given up.
+    /// It was declined, expired or could not be stored.
     Aborted,
 }
 
 /// A checkpoint as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckpointRecord {
+pub struct Entry {
     /// Which.
     pub checkpoint: CheckpointId,
-    /// What became of it.
+    /// How far it came.
     pub state: CheckpointState,
-    /// When it was triggered.
+    /// When it was triggered, by the wall clock.
     pub triggered: Timestamp,
-    /// When it was completed or given up.
+    /// When it was completed or aborted, by the wall clock.
     pub ended: Option<Timestamp>,
     /// Whether a user owns it.
     pub is_savepoint: bool,
-    /// Whether state was to be written whole.
-    pub is_full: bool,
-    /// Whether the sources end behind it.
-    pub is_last: bool,
-    /// How many tasks have acknowledged.
-    pub acknowledged: u32,
-    /// Of how many.
-    pub tasks: u32,
-    /// What was written in all, and the longest pause and alignment of any task.
+    /// What it cost: bytes summed over the tasks, of times the longest.
     pub cost: Cost,
-    /// Why it was given up.
+    /// The bytes of all files that it names.
+    pub total_bytes: u64,
+    /// Why it was aborted, for the user.
     pub reason: Option<String>,
-    /// The accounts at its cut, once it exists.
+    /// The accounts at its cut, once it is completed.
     pub accounts: Option<Accounts>,
-    /// Whether its epoch is visible in the sink.
+    /// Whether its epoch is published.
     pub is_published: bool,
 }
 
 /// The last checkpoints, oldest first.
 #[derive(Clone, Debug, Default)]
-pub(super) struct History(VecDeque<CheckpointRecord>);
+pub(super) struct History {
+    entries: VecDeque<Entry>,
+}
 
 impl History {
-    pub(super) fn records(&self) -> impl DoubleEndedIterator<Item = &CheckpointRecord> {
-        self.0.iter()
-    }
-
-    pub(super) fn trigger(&mut self, barrier: Barrier, is_savepoint: bool, tasks: usize) {
-        if self.0.len() == REMEMBERED {
-            self.0.pop_front();
+    pub(super) fn begin(&mut self, checkpoint: CheckpointId, triggered: Timestamp, is_savepoint: bool) {
+        if self.entries.len() == REMEMBERED {
+            self.entries.pop_front();
         }
-        self.0.push_back(CheckpointRecord {
-            checkpoint: barrier.checkpoint,
+        self.entries.push_back(Entry {
+            checkpoint,
             state: CheckpointState::Pending,
-            triggered: barrier.triggered,
+            triggered,
             ended: None,
             is_savepoint,
-            is_full: barrier.is_full,
-            is_last: barrier.is_last,
-            acknowledged: 0,
-            tasks: tasks.try_into().unwrap_or(u32::MAX),
             cost: Cost::default(),
+            total_bytes: 0,
             reason: None,
             accounts: None,
             is_published: false,
         });
     }
 
-    pub(super) fn acknowledge(&mut self, checkpoint: CheckpointId, cost: Cost) {
-        if let Some(record) = self.record(checkpoint) {
-            record.acknowledged += 1;
-            merge_cost(&mut record.cost, cost);
+    pub(super) fn add_cost(&mut self, checkpoint: CheckpointId, cost: Cost) {
+        if let Some(entry) = self.find(checkpoint) {
+            entry.cost = Cost {
+                written_bytes: entry.cost.written_bytes.saturating_add(cost.written_bytes),
+                pause: entry.cost.pause.max(cost.pause),
+                alignment: Duration::max(entry.cost.alignment, cost.alignment),
+            };
         }
     }
 
-    pub(super) fn complete(&mut self, now: Timestamp, checkpoint: CheckpointId, accounts: Accounts) {
-        if let Some(record) = self.record(checkpoint) {
-            record.state = CheckpointState::Completed;
-            record.ended = Some(now);
-            record.accounts = Some(accounts);
+    pub(super) fn complete(&mut self, checkpoint: CheckpointId, ended: Timestamp, bytes: u64, accounts: Accounts) {
+        if let Some(entry) = self.find(checkpoint) {
+            entry.state = CheckpointState::Completed;
+            entry.ended = Some(ended);
+            entry.total_bytes = bytes;
+            entry.accounts = Some(accounts);
         }
     }
 
-    pub(super) fn abort(&mut self, now: Timestamp, checkpoint: CheckpointId, reason: &str) {
-        if let Some(record) = self.record(checkpoint) {
-            record.state = CheckpointState::Aborted;
-            record.ended = Some(now);
-            record.reason = Some(reason.to_owned());
+    pub(super) fn abort(&mut self, checkpoint: CheckpointId, ended: Timestamp, reason: &str) {
+        if let Some(entry) = self.find(checkpoint) {
+            entry.state = CheckpointState::Aborted;
+            entry.ended = Some(ended);
+            entry.reason = Some(reason.to_owned());
         }
     }
 
-    pub(super) fn publish(&mut self, up_to: CheckpointId) {
-        for record in &mut self.0 {
-            record.is_published |= record.state == CheckpointState::Completed && record.checkpoint <= up_to;
+    pub(super) fn publish(&mut self, epoch: CheckpointId) {
+        let completed = |entry: &&mut Entry| entry.state == CheckpointState::Completed;
+        for entry in self.entries.iter_mut().filter(completed).filter(|entry| entry.checkpoint <= epoch) {
+            entry.is_published = true;
         }
     }
 
-    fn record(&mut self, checkpoint: CheckpointId) -> Option<&mut CheckpointRecord> {
-        self.0.iter_mut().rev().find(|record| record.checkpoint == checkpoint)
+    pub(super) fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    fn find(&mut self, checkpoint: CheckpointId) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.checkpoint == checkpoint)
     }
 }

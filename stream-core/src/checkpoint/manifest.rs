@@ -149,3 +149,16 @@ impl Accounts {
         self.read == self.bad + self.late + self.in_sessions + self.open
     }
 }
+
+impl Manifest {
+    /// The names of all files that it needs.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.file_refs().map(|file| file.name.as_str())
+    }
+
+    /// All files that it needs; one may be named twice.
+    pub fn file_refs(&self) -> impl Iterator<Item = &FileRef> {
+        let state = self.operators.iter().flat_map(|operator| &operator.files);
+        state.chain(self.pending.iter().flat_map(|epoch| &epoch.files))
+    }
+}

@@ -7,14 +7,20 @@ mod coordinator;
 mod history;
 mod manifest;
 mod pending;
-mod requests;
 mod retention;
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
-pub use choose::{Choice, Misfit, Refusal, Restore, SavepointRefusal, choose, choose_savepoint};
+pub use choose::{Choice, Refusal, choose, choose_savepoint};
 pub use coordinator::{BrokenInvariant, Coordinator};
-pub use history::{CheckpointRecord, CheckpointState};
+pub use history::{CheckpointState, Entry};
 pub use manifest::{
     Accounts, FORMAT_VERSION, FileRef, Manifest, OperatorSnapshot, SealedEpoch, SplitSnapshot, TaskSnapshot,
 };
@@ -58,12 +64,18 @@ pub struct Attempt {
     pub sink: SubtaskId,
     /// The epoch published last when it began.
     pub last_epoch: CheckpointId,
-    /// The checkpoint it began with.
-    pub restored: Option<Manifest>,
+    /// What it had to publish first, oldest first.
+    pub pending: Vec<SealedEpoch>,
+    /// The accounts at the cut it began with: its own tasks count from there.
+    pub base: Accounts,
+    /// The splits as they were at that cut.
+    pub splits: Vec<SplitSnapshot>,
     /// Every manifest that is stored, oldest first; of an adopted attempt, its own too.
     pub stored: Vec<Manifest>,
     /// The highest sequence number that was used under its token: 0, unless the attempt is adopted.
     pub last_sequence: u32,
+    /// What the wall clock shows when the steady one, by which events are timed, shows 0; in milliseconds.
+    pub wall_offset_ms: i64,
 }
 
 /// What a coordinator is told.
@@ -115,6 +127,11 @@ pub enum Event {
     },
     /// A user, or a rescale, wants a checkpoint now.
     Requested(Request),
+    /// The attempt is over; whoever waits is told so.
+    Ended {
+        /// Why, for the user.
+        reason: String,
+    },
     /// Time passed.
     Tick,
 }
@@ -194,8 +211,3 @@ pub enum Effect {
         result: Result<CheckpointId, String>,
     },
 }
-
-#[cfg(test)]
-mod simulation;
-#[cfg(test)]
-mod tests;

@@ -1,81 +1,141 @@
-//! Which checkpoints are kept (invariant I9): savepoints; the newest published one and everything newer; and every one that
-//! a database set back by no more than the retention could need.
+//! Which stored checkpoints must stay (invariant I9).
+//!
+//! A checkpoint may go once a newer one has been *published* for the retention time: until then a sink that is set back, by a
+//! restored backup or a lost failover, can still be continued. The newest published one and everything behind it always
+//! stay, and savepoints are the user's.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Effect, FileRef, Manifest};
+use super::manifest::Manifest;
 use crate::ids::CheckpointId;
 use crate::time::Timestamp;
 
-/// The manifests that are stored, oldest first.
+/// The manifests that are stored.
 #[derive(Clone, Debug)]
-pub(super) struct Retained(Vec<Kept>);
+pub(super) struct Retained {
+    retention: Duration,
+    /// Oldest first.
+    stored: Vec<Stored>,
+}
 
 #[derive(Clone, Debug)]
-struct Kept {
+struct Stored {
     manifest: Manifest,
-    /// By when its epoch was published, or stepped over.
     published: Option<Timestamp>,
 }
 
+/// What may be removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Removable {
+    pub(super) checkpoints: Vec<CheckpointId>,
+    pub(super) files: Vec<String>,
+}
+
 impl Retained {
-    /// What is stored when an attempt begins. `published` is the ledger's epoch.
-    pub(super) fn new(now: Timestamp, mut manifests: Vec<Manifest>, published: CheckpointId) -> Self {
-        manifests.sort_by_key(|manifest| manifest.checkpoint);
-        manifests.dedup_by_key(|manifest| manifest.checkpoint);
-        let kept = manifests.iter().enumerate().map(|(at, manifest)| {
-            // Nobody wrote down when an epoch was published; but a later checkpoint knew of it if it does not list it.
-            let knew = |later: &&Manifest| later.pending.iter().all(|epoch| epoch.epoch != manifest.checkpoint);
-            let known = manifests[at + 1..].iter().find(knew).map_or(now, |later| later.completed.min(now));
-            Kept { manifest: manifest.clone(), published: (manifest.checkpoint <= published).then_some(known) }
-        });
-        Retained(kept.collect())
-    }
-
-    pub(super) fn manifests(&self) -> impl DoubleEndedIterator<Item = &Manifest> {
-        self.0.iter().map(|kept| &kept.manifest)
-    }
-
-    /// Ids only grow, so a completed checkpoint is the newest.
-    pub(super) fn push(&mut self, manifest: Manifest) {
-        self.0.push(Kept { manifest, published: None });
-    }
-
-    pub(super) fn publish(&mut self, now: Timestamp, up_to: CheckpointId) {
-        for kept in self.0.iter_mut().filter(|kept| kept.manifest.checkpoint <= up_to) {
-            kept.published.get_or_insert(now);
-        }
-    }
-
-    /// Takes out what nothing can need any more. `in_use` are files that are named elsewhere.
-    pub(super) fn discard<'a>(
-        &'a mut self,
-        now: Timestamp,
+    /// Those that an attempt finds; what the sink shows of them counts as published now.
+    pub(super) fn new(
         retention: Duration,
-        in_use: impl Iterator<Item = &'a FileRef>,
-    ) -> Option<Effect> {
-        let is_old = |kept: &Kept| kept.published.is_some_and(|at| now.saturating_since(at) >= retention);
-        let newest_old = self.0.iter().rev().find(|kept| is_old(kept))?.manifest.checkpoint;
-        let is_discarded = |kept: &Kept| kept.manifest.checkpoint < newest_old && !kept.manifest.is_savepoint;
-        if !self.0.iter().any(is_discarded) {
+        mut stored: Vec<Manifest>,
+        last_epoch: CheckpointId,
+        now: Timestamp,
+    ) -> Self {
+        stored.sort_by_key(|manifest| manifest.checkpoint);
+        let with_time =
+            |manifest: Manifest| Stored { published: (manifest.checkpoint <= last_epoch).then_some(now), manifest };
+        Retained { retention, stored: stored.into_iter().map(with_time).collect() }
+    }
+
+    pub(super) fn add(&mut self, manifest: Manifest) {
+        self.stored.push(Stored { manifest, published: None });
+    }
+
+    pub(super) fn on_published(&mut self, epoch: CheckpointId, now: Timestamp) {
+        let newly = self.stored.iter_mut().filter(|stored| stored.manifest.checkpoint <= epoch);
+        newly.for_each(|stored| {
+            stored.published.get_or_insert(now);
+        });
+    }
+
+    pub(super) fn manifests(&self) -> impl Iterator<Item = &Manifest> {
+        self.stored.iter().map(|stored| &stored.manifest)
+    }
+
+    /// Takes out what nothing can need any more. A file stays while a manifest that stays names it.
+    pub(super) fn take_removable(&mut self, now: Timestamp) -> Option<Removable> {
+        let is_old = |stored: &Stored| {
+            stored.published.is_some_and(|published| now.saturating_since(published) >= self.retention)
+        };
+        let newest_old = self.stored.iter().rposition(is_old)?;
+        if newest_old == 0 {
             return None;
         }
-        let (discarded, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0).into_iter().partition(is_discarded);
-        self.0 = kept;
-        let mut needed: BTreeSet<&str> = in_use.map(|file| file.name.as_str()).collect();
-        needed.extend(self.manifests().flat_map(files).map(|file| file.name.as_str()));
-        let named: BTreeSet<&str> =
-            discarded.iter().flat_map(|kept| files(&kept.manifest)).map(|file| file.name.as_str()).collect();
-        Some(Effect::Discard {
-            checkpoints: discarded.iter().map(|kept| kept.manifest.checkpoint).collect(),
-            files: named.difference(&needed).map(|&name| name.to_owned()).collect(),
-        })
+        let (mut removed, kept): (Vec<_>, Vec<_>) = {
+            let tail = self.stored.split_off(newest_old);
+            let (removed, mut kept): (Vec<_>, Vec<_>) =
+                self.stored.drain(..).partition(|stored| !stored.manifest.is_savepoint);
+            kept.extend(tail);
+            (removed, kept)
+        };
+        self.stored = kept;
+        if removed.is_empty() {
+            return None;
+        }
+        let needed: BTreeSet<&str> = self.stored.iter().flat_map(|stored| stored.manifest.files()).collect();
+        let files: BTreeSet<String> = removed
+            .iter()
+            .flat_map(|stored| stored.manifest.files())
+            .filter(|file| !needed.contains(file))
+            .map(str::to_owned)
+            .collect();
+        let checkpoints = removed.drain(..).map(|stored| stored.manifest.checkpoint).collect();
+        Some(Removable { checkpoints, files: files.into_iter().collect() })
     }
 }
 
-/// Every file that a manifest names.
-fn files(manifest: &Manifest) -> impl Iterator<Item = &FileRef> {
-    let states = manifest.operators.iter().flat_map(|operator| &operator.files);
-    states.chain(manifest.pending.iter().flat_map(|epoch| &epoch.files))
+#[cfg(test)]
+mod tests {
+    use super::super::manifest::FileRef;
+    use super::super::testing::{id, manifest};
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn with_files(checkpoint: u32, names: &[&str]) -> Manifest {
+        let file = |name: &&str| FileRef { name: (*name).to_owned(), bytes: 1, checksum: 1 };
+        let mut manifest = manifest(checkpoint, &[(checkpoint - 1, checkpoint)]);
+        manifest.pending[0].files = names.iter().map(file).collect();
+        manifest
+    }
+
+    fn retained(published: u32) -> Retained {
+        let stored = vec![with_files(1, &["a", "b"]), with_files(2, &["b", "c"]), with_files(3, &["c"])];
+        Retained::new(HOUR, stored, id(published), Timestamp(0))
+    }
+
+    #[test]
+    fn checkpoint_goes_once_a_newer_one_was_published_for_the_retention_time() {
+        let mut retained = retained(2);
+        assert_eq!(retained.take_removable(Timestamp(3_599_999)), None);
+        let removable = retained.take_removable(Timestamp(3_600_000)).expect("2 was published an hour ago");
+        assert_eq!((removable.checkpoints, removable.files), (vec![id(1)], vec!["a".to_owned()]), "2 still names b");
+        assert_eq!(
+            retained.take_removable(Timestamp(i64::MAX)),
+            None,
+            "the newest published one stays, and 3 behind it"
+        );
+        retained.on_published(id(3), Timestamp(4_000_000));
+        assert_eq!(retained.take_removable(Timestamp(7_000_000)), None);
+        let removable = retained.take_removable(Timestamp(7_600_000)).expect("3 was published an hour ago");
+        assert_eq!((removable.checkpoints, removable.files), (vec![id(2)], vec!["b".to_owned()]));
+    }
+
+    #[test]
+    fn savepoints_and_their_files_stay() {
+        let mut retained = retained(3);
+        retained.stored[0].manifest.is_savepoint = true;
+        let removable = retained.take_removable(Timestamp(i64::MAX)).expect("2 is removable");
+        assert_eq!((removable.checkpoints, removable.files), (vec![id(2)], Vec::<String>::new()));
+        assert_eq!(retained.manifests().map(|manifest| manifest.checkpoint).collect::<Vec<_>>(), [id(1), id(3)]);
+    }
 }

@@ -4,171 +4,184 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::tests::{SETTINGS, TOKEN, acknowledged, attempt, id, subtask, tasks};
+use super::testing::{attempt, operator_ack, settings, sink_ack, source_ack, subtask};
 use super::*;
 use crate::time::Timestamp;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
-    /// `back` counts from the newest id, so that old checkpoints are hit too.
-    Acknowledge {
-        place: usize,
-        back: u32,
-    },
+    /// A task, of a recent checkpoint counted back from the newest.
+    Acknowledge(u32, u32),
     AcknowledgeAll,
-    Decline,
-    Stored {
-        back: u32,
-    },
-    NotStored {
-        back: u32,
-    },
+    Decline(u32),
+    Stored(u32),
+    NotStored(u32),
     Publish,
-    OtherToken,
     Drained(u32),
     Request(RequestKind),
-    Tick(u64),
+    Tick(i64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let kind = prop_oneof![
-        4 => Just(RequestKind::Checkpoint),
-        4 => Just(RequestKind::Savepoint),
+        3 => Just(RequestKind::Checkpoint),
+        3 => Just(RequestKind::Savepoint),
         1 => Just(RequestKind::Stop),
         1 => Just(RequestKind::Drain),
     ];
     prop_oneof![
-        10 => (0_usize..6, 0_u32..3).prop_map(|(place, back)| Step::Acknowledge { place, back }),
-        12 => Just(Step::AcknowledgeAll),
-        1 => Just(Step::Decline),
-        12 => (0_u32..2).prop_map(|back| Step::Stored { back }),
-        2 => (0_u32..2).prop_map(|back| Step::NotStored { back }),
-        8 => Just(Step::Publish),
-        1 => Just(Step::OtherToken),
+        6 => (0_u32..5, 0_u32..2).prop_map(|(task, back)| Step::Acknowledge(task, back)),
+        6 => Just(Step::AcknowledgeAll),
+        1 => (0_u32..2).prop_map(Step::Decline),
+        6 => (0_u32..2).prop_map(Step::Stored),
+        1 => (0_u32..2).prop_map(Step::NotStored),
+        4 => Just(Step::Publish),
         1 => (0_u32..2).prop_map(Step::Drained),
-        2 => kind.prop_map(Step::Request),
-        10 => (0_u64..300).prop_map(Step::Tick),
+        1 => kind.prop_map(Step::Request),
+        8 => prop_oneof![8 => 0_i64..2000, 1 => Just(70_000), 1 => Just(700_000)].prop_map(Step::Tick),
     ]
 }
 
 /// What a coordinator promised, seen from outside.
 #[derive(Default)]
 struct Watcher {
-    newest: u32,
-    acknowledged: BTreeMap<CheckpointId, BTreeSet<SubtaskId>>,
-    storing: Option<CheckpointId>,
-    stored: Option<CheckpointId>,
+    triggered: Vec<CheckpointId>,
+    acknowledged: BTreeMap<CheckpointId, BTreeSet<u32>>,
+    to_store: BTreeMap<CheckpointId, Manifest>,
+    told_stored: BTreeSet<CheckpointId>,
+    completed: Vec<Manifest>,
     aborted: BTreeSet<CheckpointId>,
-    to_publish: Vec<CheckpointId>,
-    requests: u64,
-    answered: BTreeSet<u64>,
+    published: CheckpointId,
+    discarded: BTreeSet<CheckpointId>,
+    waiting: BTreeSet<u64>,
 }
 
 impl Watcher {
-    fn observe(&mut self, coordinator: &Coordinator, effects: &[Effect]) {
-        coordinator.check().expect("its own promises hold");
+    fn recent(&self, back: u32) -> Option<CheckpointId> {
+        self.triggered.iter().rev().nth(back as usize).copied()
+    }
+
+    fn observe(&mut self, effects: &[Effect]) {
         for effect in effects {
             match effect {
                 Effect::Trigger(barrier) => {
-                    assert!(barrier.checkpoint > id(self.newest), "ids only grow");
-                    assert!(self.storing.is_none(), "one at a time");
-                    self.newest = barrier.checkpoint.sequence();
+                    assert!(self.triggered.last().is_none_or(|last| *last < barrier.checkpoint), "ids only grow");
+                    let ended = self.completed.len() + self.aborted.len();
+                    assert_eq!(ended, self.triggered.len(), "one at a time");
+                    let prev = self.completed.last().map_or(CheckpointId::ROOT, |manifest| manifest.checkpoint);
+                    assert_eq!(barrier.prev, prev);
+                    self.triggered.push(barrier.checkpoint);
                 }
                 Effect::Store(manifest) => {
-                    let acknowledged = &self.acknowledged[&manifest.checkpoint];
-                    assert!(tasks().iter().all(|task| acknowledged.contains(task)), "every task acknowledged");
-                    assert!(!self.aborted.contains(&manifest.checkpoint));
-                    self.storing = Some(manifest.checkpoint);
+                    assert_eq!(self.acknowledged[&manifest.checkpoint].len(), 5, "every task has acknowledged");
+                    let mut at = self.published;
+                    for epoch in &manifest.pending {
+                        assert_eq!(epoch.prev, at, "a chain from the published epoch on: {:?}", manifest.pending);
+                        at = epoch.epoch;
+                    }
+                    assert_eq!(at, manifest.checkpoint);
+                    self.to_store.insert(manifest.checkpoint, (**manifest).clone());
                 }
                 Effect::Complete { checkpoint, .. } => {
-                    assert_eq!(self.stored, Some(*checkpoint), "complete only once it is stored");
-                    self.storing = None;
-                    self.to_publish.push(*checkpoint);
+                    assert!(self.told_stored.contains(checkpoint) && !self.aborted.contains(checkpoint));
+                    self.completed.push(self.to_store[checkpoint].clone());
                 }
                 Effect::Abort { checkpoint, .. } => {
-                    assert!(self.aborted.insert(*checkpoint), "given up once");
-                    self.storing = None;
+                    assert!(self.aborted.insert(*checkpoint), "once");
+                    assert!(self.completed.iter().all(|manifest| manifest.checkpoint != *checkpoint));
                 }
-                Effect::Discard { checkpoints, files } => {
-                    let published = coordinator.published();
-                    assert!(checkpoints.iter().all(|discarded| *discarded < published));
-                    for manifest in coordinator.manifests() {
-                        let states = manifest.operators.iter().flat_map(|operator| &operator.files);
-                        let rows = manifest.pending.iter().flat_map(|epoch| &epoch.files);
-                        assert!(states.chain(rows).all(|file| !files.contains(&file.name)), "it is named elsewhere");
-                    }
-                }
-                Effect::Answer { number, .. } => assert!(self.answered.insert(*number), "answered once"),
+                Effect::Discard { checkpoints, files } => self.observe_discard(checkpoints, files),
+                Effect::Answer { number, .. } => assert!(self.waiting.remove(number), "answered once"),
                 Effect::Drain | Effect::CommitPositions(_) => {}
             }
         }
     }
 
-    fn events(&mut self, step: &Step, now: &mut Timestamp) -> Vec<Event> {
-        let back = |back: u32| id(self.newest.saturating_sub(back));
-        let mut acknowledge = |checkpoint: CheckpointId, task: SubtaskId| {
-            self.acknowledged.entry(checkpoint).or_default().insert(task);
-            acknowledged(checkpoint, task)
-        };
-        match *step {
-            Step::Acknowledge { place, back: n } => {
-                // The last place is a task that is not.
-                vec![acknowledge(back(n), tasks().get(place).copied().unwrap_or(subtask(1, 9)))]
-            }
-            Step::AcknowledgeAll => tasks().into_iter().map(|task| acknowledge(back(0), task)).collect(),
-            Step::Decline => {
-                vec![Event::Declined { checkpoint: back(0), subtask: subtask(1, 0), reason: "full".to_owned() }]
-            }
-            // The store answers only what it was asked, and may do so twice.
-            Step::Stored { back: n } => {
-                let checkpoint = back(n);
-                self.stored = Some(checkpoint);
-                vec![Event::Stored { checkpoint }, Event::Stored { checkpoint }]
-            }
-            Step::NotStored { back: n } => {
-                vec![Event::NotStored { checkpoint: back(n), reason: "away".to_owned() }]
-            }
-            Step::Publish if self.to_publish.is_empty() => vec![],
-            Step::Publish => vec![Event::Published { epoch: self.to_publish.remove(0) }],
-            Step::OtherToken => {
-                let other = CheckpointId::new(Token(TOKEN.0 - 1), self.newest);
-                vec![acknowledged(other, subtask(0, 0)), Event::Stored { checkpoint: other }]
-            }
-            Step::Drained(index) => vec![Event::SourceDrained { subtask: subtask(0, index) }],
-            Step::Request(kind) => {
-                self.requests += 1;
-                vec![Event::Requested(Request { number: self.requests, kind })]
-            }
-            Step::Tick(ms) => {
-                *now = now.saturating_add(Duration::from_millis(ms));
-                vec![Event::Tick]
-            }
+    fn observe_discard(&mut self, checkpoints: &[CheckpointId], files: &[String]) {
+        self.discarded.extend(checkpoints);
+        let kept = self.completed.iter().filter(|manifest| !self.discarded.contains(&manifest.checkpoint));
+        for manifest in kept {
+            assert!(manifest.files().all(|name| files.iter().all(|gone| gone != name)), "a file that is needed");
+        }
+        for manifest in self.completed.iter().filter(|manifest| checkpoints.contains(&manifest.checkpoint)) {
+            assert!(!manifest.is_savepoint, "a savepoint is the user's");
+            assert!(manifest.checkpoint < self.published, "the newest published one stays");
         }
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn every_promise_holds_and_every_request_is_answered_once(steps in proptest::collection::vec(step(), 0..120)) {
-        let mut coordinator = Coordinator::new(SETTINGS, attempt(), Timestamp(0));
-        let mut watcher = Watcher::default();
+    fn whatever_happens_the_promises_hold(steps in prop::collection::vec(step(), 0..120)) {
         let mut now = Timestamp(0);
-        prop_assert_eq!(coordinator.on(now, Event::Tick), vec![]);
-        let _ = coordinator.on(now, Event::Running);
-        // However it went: sources that end, and rounds enough for a last checkpoint.
-        let round = [Step::Tick(300), Step::AcknowledgeAll, Step::Stored { back: 0 }, Step::Publish, Step::Publish];
-        let drained = [Step::Drained(0), Step::Drained(1)];
-        let end = drained.into_iter().chain(std::iter::repeat_n(round, 60).flatten());
-        for step in steps.into_iter().chain(end) {
-            for event in watcher.events(&step, &mut now) {
+        let mut coordinator = Coordinator::new(settings(), attempt(), now);
+        let mut watcher = Watcher::default();
+        let mut number = 0;
+        coordinator.on(now, Event::Running);
+        for step in steps {
+            let mut events = Vec::new();
+            let mut acknowledge = |watcher: &mut Watcher, checkpoint, task: u32| {
+                let (subtask, snapshot) = match task {
+                    0 | 1 => (subtask(0, task), source_ack(task)),
+                    2 | 3 => (subtask(1, task - 2), operator_ack(task - 2)),
+                    _ => (subtask(2, 0), sink_ack()),
+                };
+                watcher.acknowledged.entry(checkpoint).or_default().insert(task);
+                events.push(Event::Acknowledged { checkpoint, subtask, snapshot, cost: Cost::default() });
+            };
+            match step {
+                Step::Acknowledge(task, back) => {
+                    if let Some(checkpoint) = watcher.recent(back) {
+                        acknowledge(&mut watcher, checkpoint, task);
+                    }
+                }
+                Step::AcknowledgeAll => {
+                    if let Some(checkpoint) = watcher.recent(0) {
+                        (0..5).for_each(|task| acknowledge(&mut watcher, checkpoint, task));
+                    }
+                }
+                Step::Decline(back) => {
+                    let reason = "full".to_owned();
+                    let decline = |checkpoint| Event::Declined { checkpoint, subtask: subtask(1, 0), reason };
+                    events.extend(watcher.recent(back).map(decline));
+                }
+                Step::Stored(back) => {
+                    let stored = watcher.recent(back).filter(|checkpoint| watcher.to_store.contains_key(checkpoint));
+                    watcher.told_stored.extend(stored);
+                    events.extend(stored.map(|checkpoint| Event::Stored { checkpoint }));
+                }
+                Step::NotStored(back) => {
+                    let stored = watcher.recent(back).filter(|checkpoint| watcher.to_store.contains_key(checkpoint));
+                    let reason = "no answer".to_owned();
+                    events.extend(stored.map(|checkpoint| Event::NotStored { checkpoint, reason }));
+                }
+                Step::Publish => {
+                    let next = watcher.completed.iter().find(|manifest| manifest.checkpoint > watcher.published);
+                    if let Some(epoch) = next.map(|manifest| manifest.checkpoint) {
+                        watcher.published = epoch;
+                        events.push(Event::Published { epoch });
+                    }
+                }
+                Step::Drained(index) => events.push(Event::SourceDrained { subtask: subtask(0, index) }),
+                Step::Request(kind) => {
+                    number += 1;
+                    watcher.waiting.insert(number);
+                    events.push(Event::Requested(Request { number, kind }));
+                }
+                Step::Tick(ms) => {
+                    now.0 += ms;
+                    events.push(Event::Tick);
+                }
+            }
+            for event in events {
                 let effects = coordinator.on(now, event);
-                watcher.observe(&coordinator, &effects);
+                watcher.observe(&effects);
             }
         }
-        prop_assert!(coordinator.is_ending());
-        prop_assert_eq!(coordinator.unanswered().count(), 0);
-        prop_assert_eq!(watcher.answered.len() as u64, watcher.requests);
+        let effects = coordinator.on(now, Event::Ended { reason: "over".to_owned() });
+        watcher.observe(&effects);
+        prop_assert!(watcher.waiting.is_empty(), "nobody waits for ever: {:?}", watcher.waiting);
     }
 }

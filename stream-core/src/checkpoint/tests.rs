@@ -1,368 +1,308 @@
-//! Examples: what the coordinator and `choose` do, effect by effect.
+use std::time::Duration;
 
+use super::testing::{ack_all, attempt, file, operator_ack, settings, sink_ack, source_ack, subtask};
 use super::*;
-use crate::ids::{SplitId, StageIndex, SubtaskIndex};
-use crate::key_group::KeyGroupRange;
 use crate::time::Timestamp;
-use crate::watermark::Watermark;
 
-pub(super) const SETTINGS: Settings = Settings {
-    interval: Duration::from_millis(100),
-    timeout: Duration::from_millis(1000),
-    retention: Duration::from_millis(500),
-};
+const INTERVAL: i64 = 1000;
 
-pub(super) const TOKEN: Token = Token(3);
-
-pub(super) fn id(sequence: u32) -> CheckpointId {
-    CheckpointId::new(TOKEN, sequence)
+struct Story {
+    coordinator: Coordinator,
+    now: Timestamp,
 }
 
-pub(super) fn subtask(stage: u32, index: u32) -> SubtaskId {
-    SubtaskId { stage: StageIndex(stage), index: SubtaskIndex(index) }
-}
-
-pub(super) fn attempt() -> Attempt {
-    Attempt {
-        job_id: JobId(7),
-        attempt: AttemptNumber(2),
-        token: TOKEN,
-        nonce: Nonce(9),
-        parallelism: 2,
-        max_parallelism: MaxParallelism::new(8).expect("in range"),
-        sources: vec![subtask(0, 0), subtask(0, 1)],
-        operators: vec![subtask(1, 0), subtask(1, 1)],
-        sink: subtask(2, 0),
-        last_epoch: CheckpointId::ROOT,
-        restored: None,
-        stored: vec![],
-        last_sequence: 0,
+impl Story {
+    fn new(attempt: Attempt) -> Self {
+        let mut coordinator = Coordinator::new(settings(), attempt, Timestamp(0));
+        assert_eq!(coordinator.on(Timestamp(0), Event::Tick), [], "nothing before every task runs");
+        assert_eq!(coordinator.on(Timestamp(0), Event::Running), []);
+        Story { coordinator, now: Timestamp(0) }
     }
-}
 
-fn file(name: &str) -> FileRef {
-    FileRef { name: name.to_owned(), bytes: 1, checksum: 0 }
-}
+    fn on(&mut self, event: Event) -> Vec<Effect> {
+        self.coordinator.on(self.now, event)
+    }
 
-/// What a task of the attempt acknowledges with; each file is its own.
-pub(super) fn snapshot(subtask: SubtaskId, checkpoint: CheckpointId) -> TaskSnapshot {
-    let name = format!("{checkpoint}-{}-{}", subtask.stage, subtask.index);
-    match subtask.stage.0 {
-        0 => {
-            let split = Split { id: SplitId(format!("t/{}", subtask.index)), start: 10, end: None };
-            let splits = vec![SplitSnapshot { split, watermark: Some(Watermark(5)), is_finished: false }];
-            TaskSnapshot::Source { splits, events: 9, bad: 1 }
+    fn after(&mut self, ms: i64) -> Vec<Effect> {
+        self.now.0 += ms;
+        self.on(Event::Tick)
+    }
+
+    fn triggered(&mut self) -> Barrier {
+        match self.after(INTERVAL).as_slice() {
+            [Effect::Trigger(barrier)] => *barrier,
+            effects => panic!("no trigger but {effects:?}"),
         }
-        1 => {
-            let key_groups = KeyGroupRange { start: 0, end: 4 };
-            let state = OperatorSnapshot { subtask, key_groups, watermark: Watermark(5), files: vec![file(&name)] };
-            TaskSnapshot::Operator { state, late: 2, fired: 3, open: 4 }
+    }
+
+    fn stored(&mut self, checkpoint: CheckpointId) -> Manifest {
+        let effects = ack_all(&mut self.coordinator, self.now, checkpoint);
+        match effects.as_slice() {
+            [Effect::Store(manifest)] => (**manifest).clone(),
+            effects => panic!("nothing to store but {effects:?}"),
         }
-        _ => TaskSnapshot::Sink { files: vec![file(&name)], rows: 6 },
+    }
+
+    fn completed(&mut self) -> CheckpointId {
+        let checkpoint = self.triggered().checkpoint;
+        self.stored(checkpoint);
+        let effects = self.on(Event::Stored { checkpoint });
+        assert!(matches!(effects[0], Effect::Complete { checkpoint: done, .. } if done == checkpoint), "{effects:?}");
+        checkpoint
     }
 }
 
-pub(super) fn acknowledged(checkpoint: CheckpointId, subtask: SubtaskId) -> Event {
-    let cost = Cost { written_bytes: 10, pause: Duration::from_millis(2), alignment: Duration::from_millis(3) };
-    Event::Acknowledged { checkpoint, subtask, snapshot: snapshot(subtask, checkpoint), cost }
+fn id(sequence: u32) -> CheckpointId {
+    CheckpointId::new(Token(3), sequence)
 }
 
-pub(super) fn tasks() -> [SubtaskId; 5] {
-    [subtask(0, 0), subtask(0, 1), subtask(1, 0), subtask(1, 1), subtask(2, 0)]
+#[test]
+fn checkpoint_is_announced_once_all_have_acknowledged_and_its_manifest_is_stored() {
+    let mut story = Story::new(attempt());
+    assert_eq!(story.after(INTERVAL - 1), []);
+    let barrier = match story.after(1).as_slice() {
+        [Effect::Trigger(barrier)] => *barrier,
+        effects => panic!("{effects:?}"),
+    };
+    assert_eq!((barrier.checkpoint, barrier.prev), (id(1), CheckpointId::ROOT));
+    assert_eq!((barrier.is_full, barrier.is_last), (false, false));
+    let manifest = story.stored(id(1));
+    assert_eq!(manifest.accounts, Accounts { read: 20 + 2, bad: 2, late: 2, in_sessions: 6, open: 12 });
+    assert!(manifest.accounts.balance());
+    assert_eq!(manifest.splits.len(), 2);
+    assert_eq!(manifest.operators.len(), 2);
+    assert_eq!(manifest.pending.len(), 1);
+    assert_eq!((manifest.pending[0].epoch, manifest.pending[0].prev), (id(1), CheckpointId::ROOT));
+    let effects = story.on(Event::Stored { checkpoint: id(1) });
+    let [Effect::Complete { checkpoint, prev, accounts }, Effect::CommitPositions(positions)] = effects.as_slice()
+    else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((*checkpoint, *prev, *accounts), (id(1), CheckpointId::ROOT, manifest.accounts));
+    assert_eq!(positions.len(), 2);
+    assert_eq!(story.coordinator.last_completed(), id(1));
 }
 
-fn running() -> Coordinator {
-    let mut coordinator = Coordinator::new(SETTINGS, attempt(), Timestamp(0));
-    assert_eq!(coordinator.on(Timestamp(0), Event::Running), vec![]);
-    coordinator
+#[test]
+fn epochs_wait_in_the_manifest_until_they_are_published() {
+    let mut story = Story::new(attempt());
+    story.completed();
+    let second = story.triggered();
+    assert_eq!(second.prev, id(1));
+    let chain = |manifest: &Manifest| manifest.pending.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>();
+    assert_eq!(chain(&story.stored(id(2))), [id(1), id(2)]);
+    story.on(Event::Stored { checkpoint: id(2) });
+    story.on(Event::Published { epoch: id(1) });
+    let third = story.triggered().checkpoint;
+    assert_eq!(chain(&story.stored(third)), [id(2), id(3)]);
 }
 
-/// Every task acknowledges; the manifest that is to be stored.
-fn acknowledge_all(coordinator: &mut Coordinator, now: i64, checkpoint: CheckpointId) -> Manifest {
-    let effects: Vec<_> =
-        tasks().into_iter().flat_map(|task| coordinator.on(Timestamp(now), acknowledged(checkpoint, task))).collect();
-    match &effects[..] {
-        [Effect::Store(manifest)] => (**manifest).clone(),
-        other => panic!("one store was expected: {other:?}"),
+#[test]
+fn acknowledgements_that_nobody_asked_for_change_nothing() {
+    let mut story = Story::new(attempt());
+    let checkpoint = story.triggered().checkpoint;
+    let ack = |subtask, snapshot| Event::Acknowledged { checkpoint, subtask, snapshot, cost: Cost::default() };
+    for _ in 0..10 {
+        assert_eq!(story.on(ack(subtask(0, 0), source_ack(0))), [], "the same again");
     }
+    assert_eq!(story.on(ack(subtask(9, 9), sink_ack())), [], "no such task");
+    assert_eq!(story.on(ack(subtask(1, 0), source_ack(1))), [], "an operator is no source");
+    let old = Event::Acknowledged {
+        checkpoint: id(77),
+        subtask: subtask(1, 0),
+        snapshot: operator_ack(0),
+        cost: Cost::default(),
+    };
+    assert_eq!(story.on(old), []);
+    assert_eq!(story.on(Event::Stored { checkpoint }), [], "it was not to be stored yet");
+    assert_eq!(story.coordinator.pending(), Some(checkpoint));
 }
 
-fn complete_one(coordinator: &mut Coordinator, now: i64) -> (CheckpointId, Vec<Effect>) {
-    let _ = coordinator.on(Timestamp(now), Event::Tick);
-    let checkpoint = coordinator.pending().expect("it was triggered");
-    acknowledge_all(coordinator, now, checkpoint);
-    (checkpoint, coordinator.on(Timestamp(now), Event::Stored { checkpoint }))
+#[test]
+fn declined_expired_and_unstored_checkpoints_are_given_up_and_their_ids_never_used_again() {
+    let mut story = Story::new(attempt());
+    let reason = "disk full".to_owned();
+    let checkpoint = story.triggered().checkpoint;
+    let declined = story.on(Event::Declined { checkpoint, subtask: subtask(1, 0), reason: reason.clone() });
+    let said = "subtask 0 of stage 1 declined: disk full".to_owned();
+    assert_eq!(declined, [Effect::Abort { checkpoint, reason: said }]);
+
+    let checkpoint = story.triggered().checkpoint;
+    assert_eq!(checkpoint, id(2));
+    let effects = story.after(60_000);
+    assert!(matches!(effects[0], Effect::Abort { checkpoint: given_up, .. } if given_up == checkpoint), "{effects:?}");
+
+    let third = story.triggered();
+    assert_eq!((third.checkpoint, third.prev), (id(3), CheckpointId::ROOT), "none was completed so far");
+    story.stored(id(3));
+    let effects = story.on(Event::NotStored { checkpoint: id(3), reason });
+    assert!(matches!(&effects[0], Effect::Abort { reason, .. } if reason.ends_with("disk full")), "{effects:?}");
+    let fourth = story.triggered();
+    assert_eq!((fourth.checkpoint, fourth.prev), (id(4), CheckpointId::ROOT));
+    let states: Vec<_> = story.coordinator.history().map(|entry| entry.state).collect();
+    assert_eq!(states[1..], [CheckpointState::Aborted; 3]);
 }
 
-fn request(number: u64, kind: RequestKind) -> Event {
-    Event::Requested(Request { number, kind })
+/// The write of a manifest failed, but the manifest is there: a new attempt may still choose it until the next one is published.
+#[test]
+fn manifest_that_was_stored_unnoticed_continues_nothing_once_the_next_one_is_published() {
+    let mut story = Story::new(attempt());
+    let first = story.triggered().checkpoint;
+    let unnoticed = story.stored(first);
+    story.on(Event::NotStored { checkpoint: first, reason: "no answer".to_owned() });
+    let second = story.triggered().checkpoint;
+    let next = story.stored(second);
+    let chosen = |last_epoch, stored: &[&Manifest]| {
+        let stored = stored.iter().map(|&manifest| manifest.clone()).collect();
+        choose(stored, last_epoch).ok().and_then(|choice| choice.restored).map(|manifest| manifest.checkpoint)
+    };
+    assert_eq!(chosen(CheckpointId::ROOT, &[&unnoticed]), Some(first), "nothing was published behind it");
+    assert_eq!(chosen(CheckpointId::ROOT, &[&unnoticed, &next]), Some(second));
+    assert_eq!(chosen(second, &[&unnoticed]), None);
+    assert_eq!(chosen(second, &[&unnoticed, &next]), Some(second));
 }
 
-fn barrier(sequence: u32, prev: CheckpointId, triggered: i64) -> Barrier {
-    Barrier { checkpoint: id(sequence), prev, triggered: Timestamp(triggered), is_full: false, is_last: false }
+#[test]
+fn late_trigger_follows_as_soon_as_the_one_before_it_has_ended() {
+    let mut story = Story::new(attempt());
+    let first = story.triggered().checkpoint;
+    assert_eq!(story.after(5 * INTERVAL), [], "one at a time");
+    story.stored(first);
+    let effects = story.on(Event::Stored { checkpoint: first });
+    assert!(matches!(effects.last(), Some(Effect::Trigger(barrier)) if barrier.checkpoint == id(2)), "{effects:?}");
 }
 
-fn manifest(checkpoint: u64, chain: &[(u64, u64)]) -> Manifest {
-    let sealed = |&(prev, epoch): &(u64, u64)| SealedEpoch {
-        epoch: CheckpointId(epoch),
-        prev: CheckpointId(prev),
-        files: vec![],
-        rows: 0,
+#[test]
+fn job_whose_sources_have_ended_takes_a_last_checkpoint_and_no_other() {
+    let mut story = Story::new(attempt());
+    assert_eq!(story.on(Event::SourceDrained { subtask: subtask(0, 0) }), []);
+    let effects = story.on(Event::SourceDrained { subtask: subtask(0, 1) });
+    let [Effect::Trigger(barrier)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert!(barrier.is_last && !barrier.is_full);
+    // It fails once; the next is a last one too.
+    story.on(Event::Declined { checkpoint: barrier.checkpoint, subtask: subtask(1, 0), reason: String::new() });
+    let second = story.triggered();
+    assert!(second.is_last);
+    story.stored(second.checkpoint);
+    story.on(Event::Stored { checkpoint: second.checkpoint });
+    assert!(story.coordinator.is_over());
+    assert_eq!(story.after(10 * INTERVAL), []);
+    let late = Request { number: 1, kind: RequestKind::Savepoint };
+    assert!(matches!(story.on(Event::Requested(late)).as_slice(), [Effect::Answer { number: 1, result: Err(_) }]));
+}
+
+#[test]
+fn savepoint_is_full_and_answered_when_complete_and_a_stop_when_published() {
+    let mut story = Story::new(attempt());
+    let effects = story.on(Event::Requested(Request { number: 7, kind: RequestKind::Savepoint }));
+    let [Effect::Trigger(barrier)] = effects.as_slice() else { panic!("at once, not {effects:?}") };
+    assert!(barrier.is_full && !barrier.is_last);
+    // A stop comes while it is on its way, and waits.
+    assert_eq!(story.on(Event::Requested(Request { number: 8, kind: RequestKind::Stop })), []);
+    let manifest = story.stored(barrier.checkpoint);
+    assert!(manifest.is_savepoint);
+    let effects = story.on(Event::Stored { checkpoint: barrier.checkpoint });
+    assert!(effects.contains(&Effect::Answer { number: 7, result: Ok(id(1)) }), "{effects:?}");
+    let Some(Effect::Trigger(stop)) = effects.last() else { panic!("{effects:?}") };
+    assert!(stop.is_full && stop.is_last);
+    story.stored(stop.checkpoint);
+    let effects = story.on(Event::Stored { checkpoint: stop.checkpoint });
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Answer { .. })), "{effects:?}");
+    story.on(Event::Published { epoch: id(1) });
+    assert_eq!(story.on(Event::Published { epoch: id(2) }), [Effect::Answer { number: 8, result: Ok(id(2)) }]);
+}
+
+#[test]
+fn drain_ends_event_time_first() {
+    let mut story = Story::new(attempt());
+    let request = Request { number: 1, kind: RequestKind::Drain };
+    assert_eq!(story.on(Event::Requested(request)), [Effect::Drain]);
+    let ordinary = story.triggered();
+    assert!(!ordinary.is_last, "the sources are not at their end yet");
+    story.on(Event::SourceDrained { subtask: subtask(0, 0) });
+    story.on(Event::SourceDrained { subtask: subtask(0, 1) });
+    story.stored(ordinary.checkpoint);
+    let effects = story.on(Event::Stored { checkpoint: ordinary.checkpoint });
+    let Some(Effect::Trigger(last)) = effects.last() else { panic!("{effects:?}") };
+    assert!(last.is_last && last.is_full);
+}
+
+#[test]
+fn whoever_waits_when_the_attempt_ends_is_told() {
+    let mut story = Story::new(attempt());
+    story.on(Event::Requested(Request { number: 1, kind: RequestKind::Savepoint }));
+    story.on(Event::Requested(Request { number: 2, kind: RequestKind::Drain }));
+    let effects = story.on(Event::Ended { reason: "it failed".to_owned() });
+    let mut numbers: Vec<u64> = Vec::from_iter(effects.iter().filter_map(|effect| match effect {
+        Effect::Answer { number, result: Err(_) } => Some(*number),
+        _ => None,
+    }));
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2]);
+    assert_eq!(story.after(10 * INTERVAL), []);
+}
+
+#[test]
+fn new_attempt_follows_on_what_it_began_with() {
+    let old = CheckpointId::new(Token(2), 9);
+    let sealed = SealedEpoch {
+        epoch: old,
+        prev: CheckpointId::new(Token(2), 8),
+        files: vec![file("rows")],
+        rows: 1,
         accounts: Accounts::default(),
     };
-    Manifest {
-        version: FORMAT_VERSION,
-        job_id: JobId(7),
-        checkpoint: CheckpointId(checkpoint),
-        attempt: AttemptNumber(1),
-        token: Token(1),
-        nonce: Nonce(1),
-        triggered: Timestamp(0),
-        completed: Timestamp(0),
-        is_savepoint: false,
-        parallelism: 1,
-        max_parallelism: MaxParallelism::new(8).expect("in range"),
-        splits: vec![],
-        operators: vec![],
-        pending: chain.iter().map(sealed).collect(),
-        accounts: Accounts { read: 100, bad: 10, late: 20, in_sessions: 30, open: 40 },
-    }
-}
-
-#[test]
-fn nothing_is_triggered_before_all_tasks_run_and_then_at_the_interval() {
-    let mut coordinator = Coordinator::new(SETTINGS, attempt(), Timestamp(0));
-    assert_eq!(coordinator.on(Timestamp(500), Event::Tick), vec![]);
-    assert_eq!(coordinator.on(Timestamp(500), Event::Running), vec![]);
-    assert_eq!(coordinator.on(Timestamp(599), Event::Tick), vec![]);
-    let first = barrier(1, CheckpointId::ROOT, 600);
-    assert_eq!(coordinator.on(Timestamp(600), Event::Tick), vec![Effect::Trigger(first)]);
-    assert_eq!(coordinator.on(Timestamp(700), Event::Tick), vec![], "one at a time");
-}
-
-#[test]
-fn it_is_complete_with_every_acknowledgement_and_the_manifest_stored() {
-    let mut coordinator = running();
-    let _ = coordinator.on(Timestamp(100), Event::Tick);
-    let manifest = acknowledge_all(&mut coordinator, 120, id(1));
-    let accounts = Accounts { read: 20, bad: 2, late: 4, in_sessions: 6, open: 8 };
-    assert!(accounts.balance());
-    assert_eq!((manifest.checkpoint, manifest.accounts, manifest.completed), (id(1), accounts, Timestamp(120)));
-    assert_eq!((manifest.splits.len(), manifest.operators.len(), manifest.pending.len()), (2, 2, 1));
-    let effects = coordinator.on(Timestamp(130), Event::Stored { checkpoint: id(1) });
-    assert_eq!(effects[0], Effect::Complete { checkpoint: id(1), prev: CheckpointId::ROOT, accounts });
-    assert!(matches!(&effects[1..], [Effect::CommitPositions(splits)] if splits.len() == 2));
-    let next = barrier(2, id(1), 200);
-    assert_eq!(coordinator.on(Timestamp(200), Event::Tick), vec![Effect::Trigger(next)]);
-    let manifest = acknowledge_all(&mut coordinator, 210, id(2));
-    assert_eq!(manifest.pending.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [id(1), id(2)]);
-    let record = coordinator.history().next().expect("the first");
-    assert_eq!((record.state, record.cost.written_bytes, record.is_published), (CheckpointState::Completed, 50, false));
-    let _ = coordinator.on(Timestamp(220), Event::Published { epoch: id(1) });
-    assert_eq!(coordinator.published(), id(1));
-    assert_eq!(coordinator.check(), Ok(()));
-}
-
-#[test]
-fn an_acknowledgement_of_the_wrong_kind_task_or_checkpoint_changes_nothing() {
-    let mut coordinator = running();
-    let _ = coordinator.on(Timestamp(100), Event::Tick);
-    for task in &tasks()[1..] {
-        let _ = coordinator.on(Timestamp(100), acknowledged(id(1), *task));
-    }
-    let missing = tasks()[0];
-    let cost = Cost::default();
-    let wrong_kind = snapshot(subtask(2, 0), id(1));
-    let wrong = [
-        Event::Acknowledged { checkpoint: id(1), subtask: missing, snapshot: wrong_kind, cost },
-        acknowledged(id(1), subtask(0, 9)),
-        acknowledged(id(2), missing),
-        acknowledged(id(1), tasks()[1]),
-    ];
-    for event in wrong {
-        assert_eq!(coordinator.on(Timestamp(100), event), vec![]);
-    }
-    assert!(matches!(coordinator.on(Timestamp(100), acknowledged(id(1), missing))[..], [Effect::Store(_)]));
-}
-
-#[test]
-fn a_declined_and_an_expired_one_are_given_up_and_their_ids_are_not_used_again() {
-    let mut coordinator = running();
-    let _ = coordinator.on(Timestamp(100), Event::Tick);
-    let declined = Event::Declined { checkpoint: id(1), subtask: subtask(1, 0), reason: "full".to_owned() };
-    let effects = coordinator.on(Timestamp(150), declined);
-    assert_eq!(effects, vec![Effect::Abort { checkpoint: id(1), reason: "full".to_owned() }]);
-    assert_eq!(coordinator.on(Timestamp(160), acknowledged(id(1), subtask(0, 0))), vec![]);
-    let second = Effect::Trigger(barrier(2, CheckpointId::ROOT, 200));
-    assert_eq!(coordinator.on(Timestamp(200), Event::Tick), vec![second]);
-    let effects = coordinator.on(Timestamp(1200), Event::Tick);
-    assert!(matches!(effects[..], [Effect::Abort { .. }, Effect::Trigger(_)]), "{effects:?}");
-}
-
-#[test]
-fn a_manifest_that_was_stored_all_the_same_does_not_continue_the_ledger_once_the_next_is_published() {
-    let mut coordinator = running();
-    let _ = coordinator.on(Timestamp(100), Event::Tick);
-    let ghost = acknowledge_all(&mut coordinator, 100, id(1));
-    let effects = coordinator.on(Timestamp(110), Event::NotStored { checkpoint: id(1), reason: "away".to_owned() });
-    assert!(matches!(effects[..], [Effect::Abort { .. }]));
-    let _ = coordinator.on(Timestamp(200), Event::Tick);
-    let next = acknowledge_all(&mut coordinator, 200, id(2));
-    assert_eq!(next.pending[0].prev, CheckpointId::ROOT);
-    let both = [ghost.clone(), next.clone()];
-    // Nothing is published yet: either would do, and the newer one is taken.
-    assert!(matches!(choose(&both, CheckpointId::ROOT), Ok(Choice::Restore(it)) if it.manifest == next));
-    assert!(matches!(choose(&both[..1], CheckpointId::ROOT), Ok(Choice::Restore(it)) if it.manifest == ghost));
-    let refusal = choose(&both[..1], id(2)).expect_err("it is behind");
-    assert_eq!(refusal.rejected, vec![(id(1), Misfit::Behind)]);
-}
-
-#[test]
-fn drained_sources_take_a_last_checkpoint_at_once_and_nothing_follows_it() {
-    let mut coordinator = running();
-    assert_eq!(coordinator.on(Timestamp(10), Event::SourceDrained { subtask: subtask(0, 0) }), vec![]);
-    let effects = coordinator.on(Timestamp(20), Event::SourceDrained { subtask: subtask(0, 1) });
-    assert!(matches!(effects[..], [Effect::Trigger(barrier)] if barrier.is_last && !barrier.is_full));
-    let declined = Event::Declined { checkpoint: id(1), subtask: subtask(1, 0), reason: "full".to_owned() };
-    assert!(matches!(coordinator.on(Timestamp(30), declined)[..], [Effect::Abort { .. }]), "not at once again");
-    assert!(matches!(coordinator.on(Timestamp(120), Event::Tick)[..], [Effect::Trigger(barrier)] if barrier.is_last));
-    acknowledge_all(&mut coordinator, 130, id(2));
-    let _ = coordinator.on(Timestamp(140), Event::Stored { checkpoint: id(2) });
-    assert!(coordinator.is_ending());
-    assert_eq!(coordinator.on(Timestamp(900), Event::Tick), vec![]);
-    let effects = coordinator.on(Timestamp(900), request(1, RequestKind::Savepoint));
-    assert!(matches!(effects[..], [Effect::Answer { number: 1, result: Err(_) }]));
-}
-
-#[test]
-fn a_stop_is_a_full_last_savepoint_and_is_answered_once_it_is_published() {
-    let mut coordinator = running();
-    let effects = coordinator.on(Timestamp(10), request(1, RequestKind::Stop));
-    assert!(matches!(effects[..], [Effect::Trigger(barrier)] if barrier.is_last && barrier.is_full));
-    let (checkpoint, effects) = complete_one(&mut coordinator, 20);
-    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Answer { .. })));
-    assert!(coordinator.manifests().all(|manifest| manifest.is_savepoint));
-    let effects = coordinator.on(Timestamp(30), Event::Published { epoch: checkpoint });
-    assert_eq!(effects, vec![Effect::Answer { number: 1, result: Ok(checkpoint) }]);
-}
-
-#[test]
-fn a_drain_waits_for_the_sources_and_tries_until_it_works() {
-    let mut coordinator = running();
-    assert_eq!(coordinator.on(Timestamp(10), request(1, RequestKind::Drain)), vec![Effect::Drain]);
-    let _ = coordinator.on(Timestamp(20), Event::SourceDrained { subtask: subtask(0, 0) });
-    let effects = coordinator.on(Timestamp(20), Event::SourceDrained { subtask: subtask(0, 1) });
-    assert!(matches!(effects[..], [Effect::Trigger(barrier)] if barrier.is_last && barrier.is_full));
-    let declined = Event::Declined { checkpoint: id(1), subtask: subtask(1, 0), reason: "full".to_owned() };
-    assert!(matches!(coordinator.on(Timestamp(30), declined)[..], [Effect::Abort { .. }]));
-    let (checkpoint, _) = complete_one(&mut coordinator, 120);
-    let effects = coordinator.on(Timestamp(130), Event::Published { epoch: checkpoint });
-    assert_eq!(effects, vec![Effect::Answer { number: 1, result: Ok(checkpoint) }]);
-}
-
-#[test]
-fn a_savepoint_that_is_given_up_is_answered_with_the_reason() {
-    let mut coordinator = running();
-    let _ = coordinator.on(Timestamp(10), request(4, RequestKind::Savepoint));
-    let declined = Event::Declined { checkpoint: id(1), subtask: subtask(1, 0), reason: "full".to_owned() };
-    let effects = coordinator.on(Timestamp(30), declined);
-    assert!(matches!(&effects[1..], [Effect::Answer { number: 4, result: Err(reason) }] if reason.contains("full")));
-}
-
-#[test]
-fn a_restored_attempt_goes_on_with_accounts_splits_and_pending_epochs() {
-    let mut restored = manifest(17, &[(15, 16), (16, 17)]);
-    let split = Split { id: SplitId("t/7".to_owned()), start: 3, end: None };
-    restored.splits = vec![SplitSnapshot { split, watermark: None, is_finished: true }];
-    let attempt =
-        Attempt { last_epoch: CheckpointId(16), restored: Some(restored.clone()), stored: vec![restored], ..attempt() };
-    let mut coordinator = Coordinator::new(SETTINGS, attempt, Timestamp(0));
-    let _ = coordinator.on(Timestamp(0), Event::Running);
-    let effects = coordinator.on(Timestamp(100), Event::Tick);
-    assert_eq!(effects, vec![Effect::Trigger(barrier(1, CheckpointId(17), 100))]);
-    let manifest = acknowledge_all(&mut coordinator, 100, id(1));
-    assert_eq!(manifest.accounts, Accounts { read: 120, bad: 12, late: 24, in_sessions: 36, open: 8 });
-    assert_eq!(manifest.splits.len(), 3, "the split that nobody acknowledged is kept");
-    let chain: Vec<_> = manifest.pending.iter().map(|epoch| epoch.epoch).collect();
-    assert_eq!(chain, [CheckpointId(17), id(1)]);
-}
-
-#[test]
-fn an_old_savepoint_goes_on_from_where_the_ledger_is() {
-    let restored = manifest(17, &[(16, 17)]);
-    let attempt = Attempt { last_epoch: CheckpointId(20), restored: Some(restored), ..attempt() };
-    let coordinator = Coordinator::new(SETTINGS, attempt, Timestamp(0));
-    assert_eq!((coordinator.last_completed(), coordinator.unpublished()), (CheckpointId(20), &[][..]));
-}
-
-#[test]
-fn an_adopted_attempt_tells_again_what_is_not_published_and_goes_on_above_all_ids() {
-    let mut coordinator = running();
-    let (first, _) = complete_one(&mut coordinator, 100);
-    let (second, _) = complete_one(&mut coordinator, 200);
-    let stored: Vec<_> = coordinator.manifests().cloned().collect();
-    let adopted = Attempt { stored, last_sequence: 5, ..attempt() };
-    let mut coordinator = Coordinator::new(SETTINGS, adopted, Timestamp(300));
-    let told: Vec<_> = coordinator.on(Timestamp(300), Event::Running);
-    let told: Vec<_> = told
-        .iter()
-        .map(|effect| matches!(effect, Effect::Complete { checkpoint, .. } if [first, second].contains(checkpoint)))
-        .collect();
-    assert_eq!(told, [true, true]);
-    let effects = coordinator.on(Timestamp(400), Event::Tick);
-    assert_eq!(effects, vec![Effect::Trigger(barrier(6, second, 400))]);
-}
-
-#[test]
-fn a_checkpoint_is_kept_until_a_newer_one_was_published_for_long_enough() {
-    let mut coordinator = running();
-    let (first, _) = complete_one(&mut coordinator, 100);
-    let (second, _) = complete_one(&mut coordinator, 200);
-    assert_eq!(coordinator.on(Timestamp(250), Event::Published { epoch: second }), vec![]);
-    let effects = coordinator.on(Timestamp(749), Event::Tick);
-    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Discard { .. })));
-    let effects = coordinator.on(Timestamp(750), Event::Tick);
-    let Some(Effect::Discard { checkpoints, files }) = effects.last() else { panic!("{effects:?}") };
-    assert_eq!(checkpoints, &[first]);
-    // The rows of the first are named by the second, which was completed before they were published.
-    assert_eq!(files, &["3.1-1-0", "3.1-1-1"]);
-}
-
-#[test]
-fn choose_takes_the_newest_that_continues_the_ledger() {
-    let all = [manifest(7, &[(5, 6), (6, 7)]), manifest(5, &[(4, 5)]), manifest(6, &[(4, 5), (5, 6)])];
-    let chosen = |last_epoch| match choose(&all, CheckpointId(last_epoch)) {
-        Ok(Choice::Restore(it)) => Some((it.manifest.checkpoint.0, it.publish.len())),
-        Ok(Choice::Fresh) => None,
-        Err(refusal) => panic!("{refusal}"),
+    let base = Accounts { read: 100, bad: 10, late: 20, in_sessions: 30, open: 40 };
+    let lost = SplitSnapshot {
+        split: Split { id: crate::ids::SplitId("topic/9".to_owned()), start: 5, end: None },
+        watermark: None,
+        is_finished: false,
     };
-    assert_eq!(chosen(7), Some((7, 0)));
-    assert_eq!(chosen(6), Some((7, 1)));
-    assert_eq!(chosen(5), Some((7, 2)));
-    assert_eq!(chosen(4), Some((6, 2)), "the newest relies on an epoch that the database forgot");
-    assert_eq!(choose(&[], CheckpointId::ROOT), Ok(Choice::Fresh));
+    let mut story = Story::new(Attempt {
+        last_epoch: sealed.prev,
+        pending: vec![sealed.clone()],
+        base,
+        splits: vec![lost.clone()],
+        ..attempt()
+    });
+    let barrier = story.triggered();
+    assert_eq!((barrier.checkpoint, barrier.prev), (id(1), old));
+    let manifest = story.stored(id(1));
+    assert_eq!(manifest.pending[0], sealed);
+    assert_eq!(manifest.pending[1].prev, old);
+    let accounts = Accounts { read: 122, bad: 12, late: 22, in_sessions: 36, open: 12 };
+    assert_eq!(manifest.accounts, accounts);
+    assert!(manifest.splits.contains(&lost), "a split of which no source tells is not forgotten");
 }
 
 #[test]
-fn choose_refuses_with_each_reason() {
-    let mut other = manifest(9, &[(8, 9)]);
-    other.version = FORMAT_VERSION + 1;
-    let all = [manifest(5, &[(4, 5)]), manifest(7, &[(5, 6), (4, 7)]), other];
-    let refusal = choose(&all, CheckpointId::ROOT).expect_err("the ledger was lost");
-    let ahead = Misfit::Ahead { needs: CheckpointId(4) };
-    let expected = [(9, Misfit::Format(2)), (7, Misfit::Broken), (5, ahead)];
-    assert_eq!(refusal.rejected, expected.map(|(checkpoint, misfit)| (CheckpointId(checkpoint), misfit)));
-    let text = refusal.to_string();
-    assert!(text.contains("epoch 0.0") && text.contains("0.5: it relies on epoch 0.4"), "{text}");
-    assert!(choose(&[], CheckpointId(3)).is_err());
+fn adopted_attempt_goes_on_above_what_was_seen_and_tells_its_committer_again() {
+    let mut before = Story::new(attempt());
+    let first = before.triggered().checkpoint;
+    let manifest = before.stored(first);
+    let adopted =
+        Attempt { pending: manifest.pending.clone(), stored: vec![manifest.clone()], last_sequence: 5, ..attempt() };
+    let mut coordinator = Coordinator::new(settings(), adopted, Timestamp(0));
+    let effects = coordinator.on(Timestamp(0), Event::Running);
+    let complete = Effect::Complete { checkpoint: first, prev: CheckpointId::ROOT, accounts: manifest.accounts };
+    assert_eq!(effects, [complete]);
+    let effects = coordinator.on(Timestamp(INTERVAL), Event::Tick);
+    assert!(
+        matches!(effects.as_slice(), [Effect::Trigger(barrier)] if barrier.checkpoint == id(6) && barrier.prev == first),
+        "{effects:?}"
+    );
 }
 
 #[test]
-fn an_old_savepoint_is_taken_only_with_duplicates_accepted_and_none_that_loses_rows() {
-    let savepoint = manifest(5, &[(4, 5)]);
-    let choose = |last_epoch, accept| choose_savepoint(&savepoint, CheckpointId(last_epoch), accept);
-    assert_eq!(choose(4, false).map(|it| it.publish.len()), Ok(1));
-    assert_eq!(choose(9, false).map_err(|refusal| refusal.misfit), Err(Misfit::Behind));
-    assert_eq!(choose(9, true).map(|it| it.publish.len()), Ok(0));
-    assert!(choose(3, true).is_err());
+fn history_says_what_each_cost() {
+    let mut story = Story::new(attempt());
+    let checkpoint = story.triggered().checkpoint;
+    for (place, ms) in [(0, 3), (1, 5)] {
+        let cost = Cost { written_bytes: 10, pause: Duration::from_millis(ms), alignment: Duration::ZERO };
+        let snapshot = source_ack(place);
+        story.on(Event::Acknowledged { checkpoint, subtask: subtask(0, place), snapshot, cost });
+    }
+    let entry = story.coordinator.history().next().cloned().expect("one was triggered");
+    assert_eq!((entry.cost.written_bytes, entry.cost.pause.as_millis()), (20, 5));
+    assert_eq!(entry.triggered, Timestamp(INTERVAL + 5_000_000), "by the wall clock");
 }
