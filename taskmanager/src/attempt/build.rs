@@ -121,7 +121,7 @@ impl Blueprint {
     }
 
     fn sink(self, gate: Arc<Gate>) -> Result<Box<dyn Subtask>, TaskError> {
-        let Deployment { job_id, token, nonce, .. } = *self.deployment;
+        let Deployment { job_id, token, nonce, last_epoch, .. } = *self.deployment;
         let (connectors, sink) = (Arc::clone(&self.environment.connectors), self.deployment.pipeline.sink.clone());
         let columns = sink.columns.clone();
         let open = move || Ok(connectors.open_publisher(&sink, Grant { job_id, token, nonce })?);
@@ -133,6 +133,7 @@ impl Blueprint {
             columns,
             files: self.files()?,
             token,
+            last_epoch,
             pending: self.deployment.restore.pending.clone(),
             clock: Arc::clone(&self.environment.clock),
             mailbox: self.mailbox,
@@ -143,8 +144,7 @@ impl Blueprint {
     }
 
     fn files(&self) -> Result<Option<JobFiles>, TaskError> {
-        let Deployment { job_id, nonce, checkpoint_store, .. } = self.deployment.as_ref();
-        Ok(self.environment.snapshotting.open(checkpoint_store, *job_id, *nonce)?)
+        Ok(self.environment.snapshotting.open(&self.deployment.checkpoint_store, self.deployment.job_id)?)
     }
 
     fn emitter(self) -> Emitter {

@@ -1,10 +1,9 @@
 //! Files of the checkpoint store: written in the background, read back by the thread that needs them.
 //!
 //! Encoding and storing take as long as the store does and never hold up a task: they run on tokio's threads, tracked, within
-//! a bound of bytes, and answer into the task's mailbox. What the bytes of a file mean is [`format`]'s
+//! a bound of bytes, and answer into the task's mailbox. What the bytes of a file mean is `stream_runtime::stored`'s
 //! business, what belongs into a snapshot the subtask's.
 
-mod format;
 mod restoring;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -14,11 +13,12 @@ use std::sync::mpsc::sync_channel;
 
 use bytes::Bytes;
 use stream_core::checkpoint::FileRef;
-use stream_core::ids::{CheckpointId, JobId, Nonce, SubtaskId, Token};
+use stream_core::ids::{CheckpointId, JobId, SubtaskId, Token};
 use stream_core::key_group::KeyGroupRange;
 use stream_core::row::{Column, RowBatch};
 use stream_core::snapshot::{KeyedSnapshot, Section};
 use stream_runtime::store::{ObjectStore, StoreError, StoreErrorKind, Stores};
+use stream_runtime::stored::{self, names};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -39,11 +39,10 @@ pub(crate) struct Snapshotting {
     room: Arc<Semaphore>,
 }
 
-/// The files of one job, as one attempt writes them.
+/// The files of one job.
 #[derive(Clone)]
 pub(crate) struct JobFiles {
     job_id: JobId,
-    nonce: Nonce,
     store: Arc<dyn ObjectStore>,
     snapshotting: Snapshotting,
 }
@@ -54,16 +53,16 @@ impl Snapshotting {
         Snapshotting { stores, runtime, tasks, room: Arc::new(Semaphore::new(UPLOAD_KIB as usize)) }
     }
 
-    /// A job's files in the store at `uri`, for the attempt of this nonce; nothing where the URI is empty.
+    /// A job's files in the store at `uri`; nothing where the URI is empty.
     ///
     /// # Errors
     /// If there is no such store.
-    pub(crate) fn open(&self, uri: &str, job_id: JobId, nonce: Nonce) -> Result<Option<JobFiles>, StoreError> {
+    pub(crate) fn open(&self, uri: &str, job_id: JobId) -> Result<Option<JobFiles>, StoreError> {
         if uri.is_empty() {
             return Ok(None);
         }
         let store = self.stores.open(uri)?;
-        Ok(Some(JobFiles { job_id, nonce, store, snapshotting: self.clone() }))
+        Ok(Some(JobFiles { job_id, store, snapshotting: self.clone() }))
     }
 }
 
@@ -78,14 +77,21 @@ impl JobFiles {
         mailbox: Arc<Mailbox>,
     ) {
         let bytes = snapshot.sections.iter().map(|section| section.bytes.len()).sum();
-        let name = names::state(self.nonce, checkpoint, subtask);
-        self.store(name, bytes, move || format::encode_state(&snapshot), ticket, mailbox);
+        let name = names::state(checkpoint, subtask);
+        self.store(name, bytes, move || stored::encode_state(&snapshot), ticket, mailbox);
     }
 
-    /// Stores rows of an attempt; answers with [`Letter::Stored`].
-    pub(crate) fn store_rows(&self, token: Token, rows: Arc<RowBatch>, ticket: u64, mailbox: Arc<Mailbox>) {
-        let name = names::rows(self.nonce, token, ticket);
-        self.store(name, rows.as_bytes().len(), move || format::encode_rows(&rows), ticket, mailbox);
+    /// Stores rows that an attempt gathered since epoch `after`; answers with [`Letter::Stored`].
+    pub(crate) fn store_rows(
+        &self,
+        token: Token,
+        after: CheckpointId,
+        rows: Arc<RowBatch>,
+        ticket: u64,
+        mailbox: Arc<Mailbox>,
+    ) {
+        let name = names::rows(token, after, ticket);
+        self.store(name, rows.as_bytes().len(), move || stored::encode_rows(&rows), ticket, mailbox);
     }
 
     /// Reads rows back. To be called on a plain thread.
@@ -93,7 +99,7 @@ impl JobFiles {
     /// # Errors
     /// If the file cannot be read, or is not what was written.
     pub(crate) fn read_rows(&self, file: &FileRef, columns: &[Column]) -> Result<RowBatch, StoreError> {
-        format::decode_rows(file, &self.read(file)?, columns)
+        stored::decode_rows(file, &self.read(file)?, columns)
     }
 
     /// The sections of a file of state that belong to `key_groups`. To be called on a plain thread.
@@ -101,7 +107,7 @@ impl JobFiles {
     /// # Errors
     /// If the file cannot be read, or is not what was written.
     fn read_state(&self, file: &FileRef, key_groups: KeyGroupRange) -> Result<Vec<Section>, StoreError> {
-        format::decode_state(file, &self.read(file)?, key_groups)
+        Ok(stored::decode_state(file, &self.read(file)?, key_groups)?.sections)
     }
 
     /// The bytes of a file. To be called on a plain thread, even one that drives a future of its own: hence no `block_on`.
@@ -110,11 +116,9 @@ impl JobFiles {
         let (store, name) = (Arc::clone(&self.store), self.full_name(&file.name));
         let read = async move { drop(sender.send(store.read(&name).await)) };
         self.snapshotting.tasks.spawn_on(read, &self.snapshotting.runtime);
-        let bytes = receiver.recv().unwrap_or_else(|_| {
+        receiver.recv().unwrap_or_else(|_| {
             Err(StoreError::new(StoreErrorKind::Unavailable, format!("`{}` was not read: shutting down", file.name)))
-        })?;
-        format::check(file, &bytes)?;
-        Ok(bytes)
+        })
     }
 
     fn store(
@@ -141,7 +145,7 @@ impl JobFiles {
     }
 
     async fn create(&self, name: String, bytes: Bytes) -> Result<FileRef, StoreError> {
-        let file = FileRef { bytes: bytes.len() as u64, checksum: format::checksum(&bytes), name };
+        let file = stored::file_ref(name, &bytes);
         let full_name = self.full_name(&file.name);
         match self.store.create(&full_name, bytes.clone()).await {
             // An earlier try of this very call came through, and its answer was lost.
@@ -156,26 +160,5 @@ impl JobFiles {
 
     fn full_name(&self, name: &str) -> String {
         names::in_job(self.job_id, name)
-    }
-}
-
-/// Names of files. None is used twice: the attempt's nonce is in it, so that not even a database that was set back, and handed
-/// out a token again, makes two attempts write to one.
-mod names {
-    use stream_core::ids::{CheckpointId, JobId, Nonce, SubtaskId, Token};
-
-    /// Within the job's folder.
-    pub(super) fn state(nonce: Nonce, checkpoint: CheckpointId, subtask: SubtaskId) -> String {
-        format!("state/{checkpoint}/{}-{}-{nonce}", subtask.stage, subtask.index)
-    }
-
-    /// Within the job's folder.
-    pub(super) fn rows(nonce: Nonce, token: Token, ticket: u64) -> String {
-        format!("rows/{token}/{ticket}-{nonce}")
-    }
-
-    /// Within the store.
-    pub(super) fn in_job(job: JobId, name: &str) -> String {
-        format!("jobs/{job}/{name}")
     }
 }

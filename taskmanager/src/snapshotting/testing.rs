@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use stream_core::ids::{JobId, Nonce};
+use stream_core::ids::JobId;
 use stream_runtime::store::{ObjectStore, StoreError, StoreErrorKind, StoreFuture, Stores};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -37,7 +37,7 @@ impl TestStore {
     /// The files of some job in it.
     pub(crate) fn files(&self) -> JobFiles {
         let snapshotting = Snapshotting::new(Arc::new(self.clone()), self.runtime.handle().clone(), TaskTracker::new());
-        snapshotting.open("memory:", JobId(1), Nonce(2)).unwrap().unwrap()
+        snapshotting.open("memory:", JobId(1)).unwrap().unwrap()
     }
 }
 

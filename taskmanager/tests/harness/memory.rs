@@ -14,9 +14,7 @@ use stream_runtime::connector::{
     Anchor, Claim, ConnectorError, ConnectorErrorKind, Connectors, Grant, PortFuture, PublishError, Published,
     Publisher, RowChunks, SourceReader, SourceVisitor,
 };
-use stream_runtime::store::{ObjectStore, StoreError, Stores};
-
-use super::store::MemoryStore;
+use stream_runtime::store::{MemoryStore, ObjectStore, StoreError, Stores};
 
 /// The checkpoint store's URI.
 pub(crate) const STORE: &str = "memory:";

@@ -4,7 +4,6 @@
 
 pub(crate) mod jobmanager;
 pub(crate) mod memory;
-pub(crate) mod store;
 pub(crate) mod toy_jobs;
 
 use std::num::NonZeroU32;

@@ -48,6 +48,8 @@ pub(crate) struct Committer {
     has_publishing_ended: bool,
     files: Option<JobFiles>,
     token: Token,
+    /// The epoch that was sealed last, or published before the attempt.
+    last_epoch: CheckpointId,
     retry_store_at: Option<Duration>,
     rows_published: u64,
     /// Alignment of the epochs that are sealed and not acknowledged.
@@ -83,6 +85,8 @@ pub(crate) struct CommitterParts {
     pub(crate) files: Option<JobFiles>,
     /// The attempt's, for the names of its files.
     pub(crate) token: Token,
+    /// The epoch published last.
+    pub(crate) last_epoch: CheckpointId,
     /// Epochs behind it, from the checkpoint that the attempt began with.
     pub(crate) pending: Vec<SealedEpoch>,
     /// Where completions and the rest come from.
@@ -115,6 +119,7 @@ impl Committer {
             has_publishing_ended: false,
             files,
             token: parts.token,
+            last_epoch: parts.last_epoch,
             retry_store_at: None,
             rows_published: 0,
             alignments: Vec::new(),
@@ -208,6 +213,7 @@ impl Committer {
 
     fn seal(&mut self, barrier: Barrier, alignment: Duration) {
         self.epochs.seal(barrier);
+        self.last_epoch = barrier.checkpoint;
         self.alignments.push((barrier.checkpoint, alignment));
         self.store_chunks();
         self.acknowledge();
@@ -217,7 +223,7 @@ impl Committer {
         self.retry_store_at = None;
         let Some(files) = &self.files else { return };
         for (ticket, rows) in self.epochs.take_unstored() {
-            files.store_rows(self.token, rows, ticket, Arc::clone(&self.mailbox));
+            files.store_rows(self.token, self.last_epoch, rows, ticket, Arc::clone(&self.mailbox));
         }
     }
 

@@ -37,6 +37,7 @@ fn fixture(store: Option<&TestStore>, pending: Vec<SealedEpoch>) -> Fixture {
         columns: vec![Column { name: "text".to_owned(), column_type: ColumnType::Text }],
         files: store.map(TestStore::files),
         token: Token(1),
+        last_epoch: CheckpointId::ROOT,
         pending,
         mailbox: Arc::clone(&mailbox),
         teller,
