@@ -12,7 +12,7 @@ use localcluster::postgres::Postgres;
 use localcluster::process::Launch;
 use tempfile::TempDir;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Choice};
 use crate::member::Member;
 use crate::programs::{self, Said};
 
@@ -31,6 +31,8 @@ pub struct Shape {
     pub slots: u32,
     /// Whether the jobmanager has a checkpoint folder, so that jobs survive.
     pub has_checkpoints: bool,
+    /// Its broker.
+    pub broker: Choice,
 }
 
 /// The processes of a cluster; stopped in reverse order when dropped.
@@ -55,7 +57,7 @@ impl Cluster {
     /// # Errors
     /// If anything does not start; the message carries the end of its log.
     pub fn start(taskmanagers: u32, slots: u32) -> Result<Cluster> {
-        Cluster::start_with(Shape { taskmanagers, slots, has_checkpoints: false })
+        Cluster::start_with(Shape { taskmanagers, slots, has_checkpoints: false, broker: Choice::Best })
     }
 
     /// As [`Cluster::start`], in the shape one likes.
@@ -64,7 +66,7 @@ impl Cluster {
     /// If anything does not start; the message carries the end of its log.
     pub fn start_with(shape: Shape) -> Result<Cluster> {
         let dir = readable_dir()?;
-        let broker = Broker::start(dir.path())?;
+        let broker = Broker::start_as(shape.broker, dir.path())?;
         let postgres = Postgres::start(dir.path())?;
         let rpc_address = format!("127.0.0.1:{}", ports::free()?);
         let mut jobmanager = Launch::new(programs::path("jobmanager")?, dir.path().join("jobmanager.log"))

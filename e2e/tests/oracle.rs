@@ -1,6 +1,7 @@
 //! The judges of `make chaos`, judged: a table that is right passes, and each way to be wrong is seen.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -17,11 +18,22 @@ use tokio::task::block_in_place;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
+const TABLE: &str = "CREATE TABLE sessionized_aggregated_events \
+                     (event_hour timestamp(3), ip varchar, host varchar, num_hits bigint)";
+
+/// One broker for both: each clause has a topic of its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_oracle_sees_missing_duplicate_and_different_rows() -> Result<()> {
+async fn the_oracle() -> Result<()> {
     let dir = readable_dir()?;
     let mut broker = Broker::start(dir.path())?;
     let postgres = Postgres::start(dir.path())?;
+    let mut sql = Client::connect(&postgres.url().parse()?).await?;
+    sql.execute(TABLE).await?;
+    it_joins_events_that_are_a_gap_apart_and_no_others(&mut sql, dir.path(), &broker).await?;
+    it_sees_missing_duplicate_and_different_rows(&mut sql, dir.path(), &mut broker).await
+}
+
+async fn it_sees_missing_duplicate_and_different_rows(sql: &mut Client, dir: &Path, broker: &mut Broker) -> Result<()> {
     let bootstrap = broker.bootstrap_servers();
     feed::create_topic(&bootstrap, "web").await?;
     let feed = Feed::start(&bootstrap, "web", Traffic::new(3), 2_000)?;
@@ -37,13 +49,10 @@ async fn the_oracle_sees_missing_duplicate_and_different_rows() -> Result<()> {
     feed::close(&bootstrap, "web", &traffic)?;
     ensure!(feed::topic_length(&bootstrap, "web").await? == traffic.taken() + 3);
 
-    let mut sql = Client::connect(&postgres.url().parse()?).await?;
-    sql.execute("CREATE TABLE sessionized_aggregated_events (event_hour timestamp(3), ip varchar, host varchar, num_hits bigint)")
-        .await?;
-    let empty = oracle::compare(&mut sql, dir.path(), &bootstrap, "web", GAP_MS).await?;
+    let empty = oracle::compare(sql, dir, &bootstrap, "web", GAP_MS).await?;
     ensure!(empty.missing == empty.expected && empty.expected > 500 && !empty.is_exact(), "{empty}");
     sql.execute("INSERT INTO sessionized_aggregated_events TABLE oracle_sessions").await?;
-    let good = oracle::compare(&mut sql, dir.path(), &bootstrap, "web", GAP_MS).await?;
+    let good = oracle::compare(sql, dir, &bootstrap, "web", GAP_MS).await?;
     ensure!(good.is_exact() && good.records == traffic.taken() + 3, "{good}");
     let hits = sql.query_text("SELECT sum(num_hits) FROM sessionized_aggregated_events").await?.rows;
     ensure!(hits == [[Some(traffic.taken().to_string())]], "{hits:?}");
@@ -55,7 +64,7 @@ async fn the_oracle_sees_missing_duplicate_and_different_rows() -> Result<()> {
     ] {
         sql.execute(change).await?;
         let Verdict { missing, duplicate, different, .. } =
-            oracle::compare(&mut sql, dir.path(), &bootstrap, "web", GAP_MS).await?;
+            oracle::compare(sql, dir, &bootstrap, "web", GAP_MS).await?;
         ensure!(
             (missing.min(1), duplicate, different.min(1)) == expected,
             "{change}: {missing} {duplicate} {different}"
@@ -68,20 +77,17 @@ async fn the_oracle_sees_missing_duplicate_and_different_rows() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_gap_between_two_events_joins_and_a_tick_more_does_not() -> Result<()> {
-    let dir = readable_dir()?;
-    let broker = Broker::start(dir.path())?;
-    let postgres = Postgres::start(dir.path())?;
-    feed::create_topic(&broker.bootstrap_servers(), "web").await?;
-    feed::produce(&broker.bootstrap_servers(), "web", &mut Traffic::new(5), 20_000)?;
-    let mut sql = Client::connect(&postgres.url().parse()?).await?;
-    sql.execute("CREATE TABLE sessionized_aggregated_events (event_hour timestamp(3), ip varchar, host varchar, num_hits bigint)")
-        .await?;
+async fn it_joins_events_that_are_a_gap_apart_and_no_others(
+    sql: &mut Client,
+    dir: &Path,
+    broker: &Broker,
+) -> Result<()> {
+    let bootstrap = broker.bootstrap_servers();
+    feed::create_topic(&bootstrap, "gaps").await?;
+    block_in_place(|| feed::produce(&bootstrap, "gaps", &mut Traffic::new(5), 20_000))?;
     let mut expected = Vec::new();
     for gap_ms in [GAP_MS - 1, GAP_MS, GAP_MS + 1] {
-        expected
-            .push(oracle::compare(&mut sql, dir.path(), &broker.bootstrap_servers(), "web", gap_ms).await?.expected);
+        expected.push(oracle::compare(sql, dir, &bootstrap, "gaps", gap_ms).await?.expected);
     }
     ensure!(expected[0] > expected[1], "no two events are a gap apart, or it does not join them: {expected:?}");
     ensure!(expected[1] == expected[2], "{expected:?}");
@@ -95,9 +101,9 @@ async fn the_auditor_survives_a_crash_and_sees_a_row_without_its_account() -> Re
     let audit = Audit::start(&postgres.url(), Deadline::after(Duration::MAX))?;
     let mut sql = Client::connect(&postgres.url().parse()?).await?;
     // The ledger as far as it is looked at.
+    sql.execute(TABLE).await?;
     sql.execute(
-        "CREATE TABLE sessionized_aggregated_events (event_hour timestamp(3), ip varchar, host varchar, num_hits bigint);
-         CREATE TABLE gapwise_ledger (token bigint, last_epoch bigint, prev_epoch bigint, rows_total bigint,
+        "CREATE TABLE gapwise_ledger (token bigint, last_epoch bigint, prev_epoch bigint, rows_total bigint,
              events_read bigint, events_in_sessions bigint, late bigint, bad bigint, open_events bigint);
          INSERT INTO gapwise_ledger VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0)",
     )

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::audit::{Audit, Findings, Ledger};
+use e2e::broker::Choice;
 use e2e::cluster::{Cluster, Shape};
 use e2e::feed::{self, Feed};
 use e2e::job::{Job, RECOVERY_LIMIT, counter};
@@ -16,7 +17,7 @@ use localcluster::deadline::Deadline;
 use serde_json::Value;
 use tokio::task::block_in_place;
 
-const SHAPE: Shape = Shape { taskmanagers: 2, slots: 2, has_checkpoints: true };
+const SHAPE: Shape = Shape { taskmanagers: 2, slots: 2, has_checkpoints: true, broker: Choice::Best };
 /// Enough for hundreds of sessions each second, little enough for an unoptimised build.
 const RATE: u64 = 1_000;
 

@@ -39,6 +39,8 @@ pub struct Findings {
     pub told: Vec<String>,
     /// How often the server was away.
     pub outages: u64,
+    /// Why the latest look failed that did.
+    pub last_failure: Option<String>,
     /// Every epoch that was seen to be the last one, and when it was first seen.
     pub publications: Vec<Publication>,
     /// The latest look.
@@ -119,14 +121,20 @@ async fn look_until_it_fails(mut client: Client, clock: Deadline, findings: &Mut
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !stop.load(Ordering::Relaxed) {
         ticks.tick().await;
-        match timeout(ANSWER_LIMIT, sample::look(&mut client, clock)).await {
-            Ok(Ok(Some(sample))) => lock(findings).take(sample),
-            Ok(Ok(None)) => {}
-            Ok(Err(_)) | Err(_) => {
-                lock(findings).outages += 1;
-                return;
+        let failure = match timeout(ANSWER_LIMIT, sample::look(&mut client, clock)).await {
+            Ok(Ok(sample)) => {
+                if let Some(sample) = sample {
+                    lock(findings).take(sample);
+                }
+                continue;
             }
-        }
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(_) => format!("no answer within {} s", ANSWER_LIMIT.as_secs()),
+        };
+        let mut findings = lock(findings);
+        findings.outages += 1;
+        findings.last_failure = Some(failure);
+        return;
     }
     client.close().await;
 }

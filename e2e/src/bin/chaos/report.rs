@@ -59,7 +59,7 @@ impl Report {
             findings.violations == 0,
             format!("{} looks of the auditor found a violation{told}", findings.violations),
         );
-        claim(findings.polls > 0, "the auditor saw nothing".to_owned());
+        claim(findings.polls > 0, format!("the auditor saw nothing: {:?}", findings.last_failure));
         let enough = self.minutes * FAULTS_PER_MINUTE;
         claim(self.faults() >= enough, format!("{} faults prove too little: {enough} are wanted", self.faults()));
         complaints
@@ -132,6 +132,13 @@ impl Report {
             found.row([name.into(), value]);
         }
         format!("{}\nRecovery is from the fault to the next published epoch.\n\n{}", faults.render(), found.render())
+    }
+
+    /// The last line.
+    pub(crate) fn summary(&self) -> String {
+        let verdict = if self.complaints().is_empty() { "exact" } else { "NOT EXACT" };
+        let (faults, rows) = (self.faults(), self.verdict.rows);
+        format!("chaos: {verdict}: {} events, {rows} rows, {faults} faults, seed {}", self.events, self.seed)
     }
 }
 
