@@ -32,8 +32,9 @@ const CLOSING_AHEAD_MS: i64 = 3_600_000;
 const HOSTS: [&str; 4] = ["www.techcreator.io", "www.dataexpert.io", "learn.dataexpert.io", "www.eczachly.com"];
 const PAGES: [&str; 4] = ["/", "/login", "/lessons?id=7", "/blog/a \"quoted\" page"];
 
-/// Visitors of whom some come all the time, some now and then, and most once: open sessions of every size.
-const CROWDS: [u64; 3] = [40, 1_500, 1_000_000];
+/// Visitors of whom some never pause, some pause now and then, and some come once; with how many of eight events are theirs.
+const CROWDS: [(u64, u64); 4] = [(10, 3), (120, 3), (1_500, 1), (1_000_000, 1)];
+const SHARES: u64 = 8;
 
 /// An event, and where it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +73,7 @@ impl Traffic {
         self.number += 1;
         let behind_ms = self.random.below((DISORDER_MS - TICK_MS).unsigned_abs()).cast_signed();
         let at_ms = (newest_ms - behind_ms) / TICK_MS * TICK_MS;
-        let crowd = self.random.below(CROWDS.len() as u64) as usize;
-        let visitor = self.random.below(CROWDS[crowd]);
+        let (crowd, visitor) = self.visitor();
         let [a, b, c] = [visitor >> 16 & 0xff, visitor >> 8 & 0xff, visitor & 0xff];
         let ip = format!("{}.{a}.{b}.{c}", 10 + crowd);
         let host = HOSTS[visitor as usize % HOSTS.len()];
@@ -92,6 +92,18 @@ impl Traffic {
     /// Jumps behind the closing events, for traffic after them.
     pub fn go_on_after_closing(&mut self) {
         self.ahead_ms += 2 * CLOSING_AHEAD_MS;
+    }
+
+    /// A crowd's number, and one of its visitors.
+    fn visitor(&mut self) -> (usize, u64) {
+        let mut share = self.random.below(SHARES);
+        for (crowd, (visitors, shares)) in CROWDS.into_iter().enumerate() {
+            if share < shares {
+                return (crowd, self.random.below(visitors));
+            }
+            share -= shares;
+        }
+        unreachable!("the crowds have all shares between them")
     }
 
     fn newest_ms(&self) -> i64 {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
-use e2e::audit::Audit;
+use e2e::audit::{Audit, Ledger};
 use e2e::broker::Choice;
 use e2e::cluster::{Cluster, Shape};
 use e2e::feed::{self, Feed};
@@ -89,6 +89,8 @@ const PARALLELISM: u32 = 2;
 const TURN: Duration = Duration::from_millis(50);
 /// A cluster that is left alone has caught up and published everything by then.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(180);
+/// How often a job that is waited for is asked whether it has failed.
+const ASK_EVERY: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -188,17 +190,25 @@ fn end(injector: &mut Injector, job: &Job, audit: &Audit, records: u64) -> Vec<S
     let mut failures = Vec::new();
     let closing = u64::from(PARTITIONS.unsigned_abs());
     let deadline = Deadline::after(CATCH_UP_LIMIT);
-    let has_caught_up = deadline.wait_until(|| {
+    let (mut asked, mut is_lost) = (deadline, false);
+    let has_caught_up = |ledger: Ledger| ledger.events_read == records && ledger.open_events == closing;
+    deadline.wait_until(|| {
         if let Err(error) = injector.supervise() {
             failures.push(format!("a process does not start again: {error:#}"));
+            is_lost = true;
         }
-        audit.ledger().is_some_and(|ledger| ledger.events_read == records && ledger.open_events == closing)
+        if asked.elapsed() > ASK_EVERY {
+            asked = Deadline::after(ASK_EVERY);
+            let state = job.describe(&injector.cluster).map(|job| job["state"].clone());
+            is_lost |= state.is_ok_and(|state| state == "failed" || state == "canceled");
+        }
+        is_lost || audit.ledger().is_some_and(has_caught_up)
     });
-    if !has_caught_up {
+    if !audit.ledger().is_some_and(has_caught_up) {
         let said = job.describe(&injector.cluster).map_or_else(|error| format!("{error:#}"), |job| job.to_string());
         failures.push(format!(
-            "not everything was published within {} s: {records} records, ledger {:?}; the job: {said}",
-            CATCH_UP_LIMIT.as_secs(),
+            "not everything was published after {} s: {records} records, ledger {:?}; the job: {said}",
+            deadline.elapsed().as_secs(),
             audit.ledger()
         ));
         return failures;
