@@ -17,15 +17,17 @@ impl Publication {
     }
 }
 
-/// From a fault to the first epoch that was published in spite of it: one of a new attempt, or any once the fault was over.
-/// An epoch that was already on its way when the fault came does not count, nor does one that a half-dead cluster still
-/// gets through. `None` if there was none.
+/// From a fault to the first epoch that was published in spite of it. The one epoch that may have been on its way when the
+/// fault came does not count: an epoch of a new attempt does, any once the fault was over, and the second after it began,
+/// for faults that hit nothing that the job needs. `None` if there was none.
 pub fn recovery(began: Duration, over: Duration, publications: &[Publication]) -> Option<Duration> {
-    let before = publications.iter().rfind(|publication| publication.at <= began);
-    let token = before.map_or(0, Publication::token);
-    let recovered = publications
-        .iter()
-        .find(|publication| publication.at > over || (publication.at > began && publication.token() > token))?;
+    let behind = publications.partition_point(|publication| publication.at <= began);
+    let (before, after) = publications.split_at(behind);
+    let token = before.last().map_or(0, Publication::token);
+    let is_new = |(number, publication): &(usize, &Publication)| {
+        *number > 0 || publication.at > over || publication.token() > token
+    };
+    let (_, recovered) = after.iter().enumerate().find(is_new)?;
     Some(recovered.at - began)
 }
 
@@ -53,12 +55,18 @@ mod tests {
     fn an_epoch_that_was_on_its_way_is_no_recovery() {
         let publications = [published(1, 1, 1), published(11, 1, 2), published(16, 1, 3)];
         assert_eq!(recovered(10, 15, &publications), Some(6));
-        assert_eq!(recovered(10, 16, &publications), None);
+        assert_eq!(recovered(10, 15, &publications[..2]), None);
+        assert_eq!(recovered(10, 10, &publications), Some(1));
     }
 
     #[test]
     fn a_new_attempt_has_recovered_even_while_what_died_is_still_away() {
         assert_eq!(recovered(10, 30, &[published(1, 1, 1), published(11, 1, 2), published(13, 2, 1)]), Some(3));
+    }
+
+    #[test]
+    fn a_fault_that_stops_nothing_is_over_with_the_next_epoch_that_began_behind_it() {
+        assert_eq!(recovered(10, 30, &[published(1, 1, 1), published(11, 1, 2), published(12, 1, 3)]), Some(2));
     }
 
     #[test]

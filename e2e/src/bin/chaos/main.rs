@@ -7,11 +7,9 @@
 mod fault;
 mod injector;
 mod report;
+mod terminal;
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -25,10 +23,10 @@ use e2e::oracle::{self, Verdict};
 use e2e::proxy::Proxy;
 use e2e::traffic::{GAP_MS, PARTITIONS, Traffic};
 use localcluster::deadline::{Deadline, pause};
-use tokio::task::JoinSet;
 
 use injector::Injector;
 use report::Report;
+use terminal::{Interrupted, Progress};
 
 /// Kills, halts and cuts off everything around a job, and checks that every session is published once.
 #[derive(Debug, Parser)]
@@ -150,7 +148,7 @@ async fn torment(args: &Args, seed: u64, cluster: Cluster) -> Result<bool> {
     let traffic = feed.stop().context("the feed")?;
     feed::close(&bootstrap, JOB, &traffic).context("the closing events")?;
     let records = feed::topic_length(&bootstrap, JOB).await?;
-    failures.extend(end(&mut injector, &job, &audit, records));
+    failures.extend(end(&mut injector, &job, &audit, records, &interrupted));
     let took = clock.elapsed();
     progress.say("comparing");
     let findings = audit.finish()?;
@@ -186,7 +184,7 @@ async fn torment(args: &Args, seed: u64, cluster: Cluster) -> Result<bool> {
 }
 
 /// Lets the job publish everything, and ends it; what did not go as it should.
-fn end(injector: &mut Injector, job: &Job, audit: &Audit, records: u64) -> Vec<String> {
+fn end(injector: &mut Injector, job: &Job, audit: &Audit, records: u64, interrupted: &Interrupted) -> Vec<String> {
     let mut failures = Vec::new();
     let closing = u64::from(PARTITIONS.unsigned_abs());
     let deadline = Deadline::after(CATCH_UP_LIMIT);
@@ -202,7 +200,7 @@ fn end(injector: &mut Injector, job: &Job, audit: &Audit, records: u64) -> Vec<S
             let state = job.describe(&injector.cluster).map(|job| job["state"].clone());
             is_lost |= state.is_ok_and(|state| state == "failed" || state == "canceled");
         }
-        is_lost || audit.ledger().is_some_and(has_caught_up)
+        is_lost || interrupted.is_so() || audit.ledger().is_some_and(has_caught_up)
     });
     if !audit.ledger().is_some_and(has_caught_up) {
         let said = job.describe(&injector.cluster).map_or_else(|error| format!("{error:#}"), |job| job.to_string());
@@ -226,64 +224,4 @@ fn end(injector: &mut Injector, job: &Job, audit: &Audit, records: u64) -> Vec<S
 fn seed_of_the_day() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(1, |since| since.as_secs() % 100_000)
-}
-
-/// Ctrl-C: the processes are in groups of their own, and must be stopped by us.
-struct Interrupted {
-    flag: Arc<AtomicBool>,
-    _listener: JoinSet<()>,
-}
-
-impl Interrupted {
-    fn listen() -> Interrupted {
-        let flag = Arc::new(AtomicBool::new(false));
-        let mut listener = JoinSet::new();
-        let its_flag = Arc::clone(&flag);
-        listener.spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                its_flag.store(true, Ordering::Relaxed);
-            }
-        });
-        Interrupted { flag, _listener: listener }
-    }
-
-    fn is_so(&self) -> bool {
-        self.flag.load(Ordering::Relaxed)
-    }
-}
-
-/// A line that is written over again and again; nothing where nobody looks.
-struct Progress {
-    is_terminal: bool,
-    shown_s: u64,
-}
-
-impl Progress {
-    fn new() -> Progress {
-        Progress { is_terminal: std::io::stderr().is_terminal(), shown_s: u64::MAX }
-    }
-
-    fn show(&mut self, at: Duration, of: Duration, events: u64, injector: &Injector, audit: &Audit) {
-        if !self.is_terminal || self.shown_s == at.as_secs() {
-            return;
-        }
-        self.shown_s = at.as_secs();
-        let findings = audit.findings();
-        let rows = findings.last.map_or(0, |sample| sample.rows);
-        let last = injector.done.last().map(|done| done.kind.to_string()).unwrap_or_default();
-        self.say(&format!(
-            "{} of {} s  {events} events  {rows} rows  {} faults ({last})  {} violations",
-            at.as_secs(),
-            of.as_secs(),
-            injector.done.len(),
-            findings.violations
-        ));
-    }
-
-    fn say(&self, what: &str) {
-        if self.is_terminal {
-            eprint!("\r\x1b[2K{what}");
-            let _ = std::io::stderr().flush();
-        }
-    }
 }
