@@ -7,6 +7,7 @@ use stream_core::ids::{AttemptNumber, JobId, TaskManagerId};
 use stream_core::job::{Effect, Event, JobState};
 use stream_core::plan::PlannedTask;
 
+use crate::handle::CheckpointError;
 use crate::protocol::{Command, Deployment, TaskLocation, TaskRef};
 use crate::service::Service;
 
@@ -52,10 +53,14 @@ impl Service {
                 self.jobs.publish(job);
             }
         }
+        if std::mem::take(&mut self.are_slots_released) {
+            self.wake_jobs_without_slots();
+        }
     }
 
     fn carry_out(&mut self, job: JobId, effect: Effect, events: &mut Events) {
         match effect {
+            Effect::Prepare { attempt } => self.prepare(job, attempt),
             Effect::Deploy { attempt, taskmanager } => {
                 let Some(deployment) = self.deployment(job, attempt, &taskmanager) else { return };
                 if self.send(&taskmanager, job, Command::Deploy(deployment), events) {
@@ -71,14 +76,21 @@ impl Service {
                 self.send(&taskmanager, job, Command::CancelTasks { job, attempt }, events);
             }
             Effect::Disconnect { taskmanager } => {
-                let timeout = self.options.job.cancel_timeout;
+                let timeout = self.options.cancel_timeout;
                 self.remove_taskmanager(
                     &taskmanager,
                     &format!("it did not cancel its tasks within {timeout:?}"),
                     events,
                 );
             }
-            Effect::ReleaseSlots => self.slots.release(job),
+            Effect::ReleaseSlots => {
+                self.end_coordination(job);
+                if let Some(record) = self.jobs.get_mut(job) {
+                    record.reserved.clear();
+                }
+                self.slots.release(job);
+                self.are_slots_released = true;
+            }
             Effect::JobEnded { state, causes } => {
                 match state {
                     JobState::Failed => tracing::warn!(job_id = %job, causes = causes.join(": "), "job failed"),
@@ -86,6 +98,9 @@ impl Service {
                 }
                 self.discovery.forget(job);
                 self.jobs.retire(job, self.clock.now());
+                let reason = format!("the job is {state}");
+                self.answer_rescale(job, Err(CheckpointError::Failed(reason)));
+                self.answer_stops(job);
             }
         }
     }
@@ -111,6 +126,7 @@ impl Service {
             tracing::warn!(taskmanager = %id, reason, "lost taskmanager");
         }
         self.slots.remove(id);
+        self.forget_reserved(id);
         for job in self.jobs.live() {
             let (taskmanager, reason) = (id.clone(), reason.to_owned());
             events.push_back((job, Event::TaskManagerLost { taskmanager, reason }));
@@ -133,6 +149,8 @@ impl Service {
             pipeline: Arc::clone(&record.pipeline),
             tasks: tasks.iter().filter(|task| task.slot.taskmanager == *taskmanager).cloned().collect(),
             locations: tasks.iter().map(location).collect(),
+            start: Arc::clone(record.start.as_ref()?),
+            checkpoint_store: self.options.checkpoint_store.clone(),
         })
     }
 }

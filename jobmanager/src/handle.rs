@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stream_core::ids::JobId;
+use stream_core::ids::{CheckpointId, JobId};
 use stream_core::job::JobState;
 use stream_core::pipeline::{Pipeline, Split};
 use stream_core::slot::{NoFreeSlot, SlotCount};
@@ -10,7 +10,9 @@ use stream_core::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::jobs::{FindJobError, JobRecord};
+use crate::preparation::Savepoint;
 use crate::protocol::{Registration, Report};
+use crate::savepoints::SavepointReply;
 use crate::taskmanagers::{Connection, Session};
 
 /// Messages that may wait for the service, which answers each within microseconds. Whoever finds the queue full waits, and
@@ -26,6 +28,17 @@ pub(crate) struct Submission {
     pub(crate) pipeline: Pipeline,
     /// The source's splits.
     pub(crate) splits: Vec<Split>,
+    /// What it begins with.
+    pub(crate) savepoint: Option<Savepoint>,
+}
+
+/// A savepoint that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SavepointRecord {
+    /// Which checkpoint.
+    pub(crate) checkpoint: CheckpointId,
+    /// Where it lies; empty where nothing is stored.
+    pub(crate) folder: String,
 }
 
 /// A taskmanager as clients are shown it.
@@ -68,6 +81,10 @@ pub(crate) enum Message {
     DescribeJob(String, oneshot::Sender<Result<JobRecord, FindJobError>>),
     CancelJob(String, oneshot::Sender<Result<(), CancelError>>),
     WatchJob(String, oneshot::Sender<Result<watch::Receiver<Arc<JobRecord>>, FindJobError>>),
+    TriggerSavepoint { job: String, target: String, reply: SavepointReply },
+    StopJob { job: String, is_drain: bool, target: String, reply: SavepointReply },
+    RescaleJob { job: String, parallelism: u32, reply: oneshot::Sender<Result<(), CheckpointError>> },
+    CheckNotLive(JobId, oneshot::Sender<Result<(), AcceptError>>),
     ListTaskManagers(oneshot::Sender<Vec<TaskManagerRecord>>),
     DescribeCluster(oneshot::Sender<ClusterRecord>),
 }
@@ -83,9 +100,48 @@ pub(crate) enum AcceptError {
     /// Too few slots are free.
     #[error(transparent)]
     NoFreeSlot(#[from] NoFreeSlot),
+    /// The savepoint's job runs.
+    #[error("job `{0}`, whose savepoint this is, runs already: stop it first")]
+    Live(JobId),
     /// No new id could be made.
     #[error("the system's generator of random numbers failed")]
     JobId(#[from] std::io::Error),
+    /// The jobmanager stops.
+    #[error(transparent)]
+    ShuttingDown(#[from] ShuttingDown),
+}
+
+/// A checkpoint that was asked for and did not come about.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CheckpointError {
+    /// Which job is meant is not clear.
+    #[error(transparent)]
+    Find(#[from] FindJobError),
+    /// There is nothing to take a checkpoint of.
+    #[error("job `{id}` is {state}: wait until it is running")]
+    NotRunning {
+        /// The job.
+        id: JobId,
+        /// What it is.
+        state: JobState,
+    },
+    /// There is nowhere to store it.
+    #[error("the jobmanager stores no checkpoints: start it with `--checkpoint-dir`")]
+    NoStore,
+    /// More subtasks than key groups, or none.
+    #[error("parallelism {parallelism} is not from 1 to {max}, the job's max parallelism")]
+    Parallelism {
+        /// Asked for.
+        parallelism: u32,
+        /// The number of key groups.
+        max: u16,
+    },
+    /// Too few slots are free.
+    #[error(transparent)]
+    NoFreeSlot(#[from] NoFreeSlot),
+    /// The checkpoint was given up, or the job ended.
+    #[error("{0}")]
+    Failed(String),
     /// The jobmanager stops.
     #[error(transparent)]
     ShuttingDown(#[from] ShuttingDown),
@@ -165,6 +221,31 @@ impl Handle {
     /// Begins to cancel a job.
     pub(crate) async fn cancel(&self, text: String) -> Result<(), CancelError> {
         self.ask(|reply| Message::CancelJob(text, reply)).await?
+    }
+
+    /// Whether no job of this id lives.
+    pub(crate) async fn check_not_live(&self, id: JobId) -> Result<(), AcceptError> {
+        self.ask(|reply| Message::CheckNotLive(id, reply)).await?
+    }
+
+    /// Takes a savepoint.
+    pub(crate) async fn savepoint(&self, job: String, target: String) -> Result<SavepointRecord, CheckpointError> {
+        self.ask(|reply| Message::TriggerSavepoint { job, target, reply }).await?
+    }
+
+    /// Ends a job with everything published, and waits for that.
+    pub(crate) async fn stop(
+        &self,
+        job: String,
+        is_drain: bool,
+        target: String,
+    ) -> Result<SavepointRecord, CheckpointError> {
+        self.ask(|reply| Message::StopJob { job, is_drain, target, reply }).await?
+    }
+
+    /// Goes on with another parallelism.
+    pub(crate) async fn rescale(&self, job: String, parallelism: u32) -> Result<(), CheckpointError> {
+        self.ask(|reply| Message::RescaleJob { job, parallelism, reply }).await?
     }
 
     /// A job's record now and after each change.

@@ -1,9 +1,9 @@
-//! Where new job ids come from. Randomness is an input: tests give their own.
+//! Where new job ids and nonces come from. Randomness is an input: tests give their own.
 
 use std::fs::File;
 use std::io::{self, Read};
 
-use stream_core::ids::JobId;
+use stream_core::ids::{JobId, Nonce};
 
 /// Gives ids that no job has had.
 pub(crate) trait JobIds: Send {
@@ -12,6 +12,14 @@ pub(crate) trait JobIds: Send {
     /// # Errors
     /// If the source of randomness fails.
     fn next_id(&mut self) -> io::Result<JobId>;
+
+    /// A number that no attempt has had.
+    ///
+    /// # Errors
+    /// If the source of randomness fails.
+    fn next_nonce(&mut self) -> io::Result<Nonce> {
+        self.next_id().map(|id| Nonce(id.0))
+    }
 }
 
 /// 128 bits from the operating system's generator for each id.

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use stream_core::ids::{JobId, SubtaskId};
+use stream_core::checkpoint;
+use stream_core::ids::{CheckpointId, JobId, SlotId, SubtaskId};
 use stream_core::job::{Job, JobState};
-use stream_core::pipeline::Pipeline;
+use stream_core::pipeline::{Pipeline, Split};
 use stream_core::time::Timestamp;
 use tokio::sync::watch;
 
+use crate::preparation::{Savepoint, Start};
 use crate::protocol::SubtaskCounters;
 
 /// Ended jobs that can still be described: a day's work at one every quarter of an hour, and at most some MB.
@@ -33,6 +35,18 @@ pub(crate) struct JobRecord {
     pub(crate) job: Job,
     /// What each task counted, as far as is known.
     pub(crate) counters: BTreeMap<SubtaskId, SubtaskCounters>,
+    /// Every split that is known, with the bounds it was found with.
+    pub(crate) splits: Vec<Split>,
+    /// What the job was submitted with, until it has a checkpoint of its own.
+    pub(crate) savepoint: Option<Savepoint>,
+    /// Slots that are kept for the attempt under preparation.
+    pub(crate) reserved: Vec<SlotId>,
+    /// What the current attempt began with.
+    pub(crate) start: Option<Arc<Start>>,
+    /// The last checkpoints, the latest first.
+    pub(crate) checkpoints: Vec<checkpoint::Entry>,
+    /// The epoch that the sink shows, as far as is known.
+    pub(crate) published: CheckpointId,
 }
 
 /// The jobs by id.
@@ -66,8 +80,9 @@ pub(crate) enum FindJobError {
 }
 
 impl Jobs {
-    /// Adds a job.
+    /// Adds a job; one of that id that has ended, whose savepoint it begins with, gives way.
     pub(crate) fn insert(&mut self, record: JobRecord) {
+        self.ended.retain(|&ended| ended != record.id);
         let watchers = watch::Sender::new(Arc::new(record.clone()));
         self.by_id.insert(record.id, Entry { record, watchers });
     }
@@ -116,6 +131,7 @@ impl Jobs {
         let pipeline = Arc::make_mut(&mut record.pipeline);
         pipeline.source.secrets.clear();
         pipeline.sink.secrets.clear();
+        (record.start, record.savepoint) = (None, None);
         self.ended.push_back(id);
         while self.ended.len() > ENDED_JOBS_KEPT {
             if let Some(oldest) = self.ended.pop_front() {
@@ -147,6 +163,25 @@ impl Jobs {
 }
 
 impl JobRecord {
+    /// A job that was just taken.
+    pub(crate) fn new(id: JobId, name: String, submitted: Timestamp, pipeline: Pipeline, job: Job) -> Self {
+        JobRecord {
+            id,
+            name,
+            submitted,
+            ended: None,
+            pipeline: Arc::new(pipeline),
+            job,
+            counters: BTreeMap::new(),
+            splits: Vec::new(),
+            savepoint: None,
+            reserved: Vec::new(),
+            start: None,
+            checkpoints: Vec::new(),
+            published: CheckpointId::ROOT,
+        }
+    }
+
     /// Whether the job has not ended.
     pub(crate) fn is_live(&self) -> bool {
         !self.state().is_terminal()

@@ -16,6 +16,10 @@
 //! Unit tests stand beside the code; `tests/` speaks real gRPC to a whole jobmanager, with taskmanagers, sources and sinks
 //! played by the test.
 
+mod attempts;
+mod beside;
+mod checkpoint_store;
+mod coordination;
 mod discovery;
 mod effects;
 mod grpc;
@@ -23,8 +27,10 @@ mod handle;
 mod job_ids;
 mod jobs;
 mod options;
+mod preparation;
 mod protocol;
 mod redaction;
+mod savepoints;
 mod service;
 mod submit;
 mod taskmanagers;
@@ -37,6 +43,7 @@ pub use grpc::ServeError;
 pub use options::{Options, OptionsError};
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::Connectors;
+use stream_runtime::store::{StoreError, Stores};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +60,9 @@ pub enum Error {
     /// There is nothing to make job ids from.
     #[error("cannot open the system's generator of random numbers")]
     JobIds(#[source] std::io::Error),
+    /// The checkpoint store cannot be used.
+    #[error("cannot open the checkpoint store")]
+    Store(#[source] StoreError),
     /// The port could not be served.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -66,21 +76,32 @@ pub enum Error {
 pub async fn start(
     options: Options,
     connectors: Arc<dyn Connectors>,
+    stores: Arc<dyn Stores>,
     clock: Arc<dyn Clock>,
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     options.check()?;
     let job_ids = Box::new(RandomJobIds::new().map_err(Error::JobIds)?);
-    let (service, handle) = Service::new(options, Parts { connectors: Arc::clone(&connectors), clock, job_ids });
-    let submitter = Submitter::new(handle.clone(), connectors, options.connector_timeout);
+    let store = options.checkpoint_store.as_deref().map(|uri| stores.open(uri)).transpose().map_err(Error::Store)?;
+    let parts = Parts {
+        connectors: Arc::clone(&connectors),
+        stores: Arc::clone(&stores),
+        store: store.clone(),
+        clock,
+        job_ids,
+    };
+    let connector_timeout = options.connector_timeout;
+    let watch_interval = options.watch_interval;
+    let (service, handle) = Service::new(options, parts);
+    let submitter = Submitter::new(handle.clone(), connectors, stores, store, connector_timeout);
     tracing::info!(address = listener.local_addr().ok().map(tracing::field::display), "jobmanager is up");
 
     // The server outlives the service: while jobs are canceled, taskmanagers and watchers stay connected.
     let stop_serving = CancellationToken::new();
     let stop_service = shutdown.child_token();
     let serving = async {
-        let served = grpc::serve(listener, &options, handle, submitter, stop_serving.clone()).await;
+        let served = grpc::serve(listener, watch_interval, handle, submitter, stop_serving.clone()).await;
         stop_service.cancel();
         served
     };

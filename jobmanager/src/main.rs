@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use connectors::RealConnectors;
+use connectors::store::RealStores;
 use jobmanager::Options;
 use stream_runtime::clock::SystemClock;
 use stream_runtime::{duration, logging, shutdown};
@@ -48,6 +49,11 @@ struct Args {
     /// How often to look for new partitions of a topic; 0 for never.
     #[arg(long, env = "GAPWISE_DISCOVERY_INTERVAL", value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
     discovery_interval: Duration,
+
+    /// Where checkpoints and jobs are stored: a folder or `s3://BUCKET/PREFIX`, which every taskmanager reaches too. Without it
+    /// a job that fails is not restarted.
+    #[arg(long, env = "GAPWISE_CHECKPOINT_DIR", value_name = "URI")]
+    checkpoint_dir: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -68,6 +74,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         heartbeat_interval: args.heartbeat_interval,
         heartbeat_timeout: args.heartbeat_timeout,
         discovery_interval: args.discovery_interval,
+        checkpoint_store: args.checkpoint_dir.clone(),
         ..Options::default()
     };
     options.check()?;
@@ -89,8 +96,14 @@ async fn serve(address: &str, options: Options) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await.map_err(|error| listen_error(address, &error))?;
     let connectors = Arc::new(RealConnectors::new(tokio::runtime::Handle::current()));
     let stop = CancellationToken::new();
-    let jobmanager =
-        Box::pin(jobmanager::start(options, connectors, Arc::new(SystemClock::new()), listener, stop.clone()));
+    let jobmanager = Box::pin(jobmanager::start(
+        options,
+        connectors,
+        Arc::new(RealStores),
+        Arc::new(SystemClock::new()),
+        listener,
+        stop.clone(),
+    ));
     tokio::select! {
         outcome = jobmanager => Ok(outcome?),
         signals = shutdown::cancel_on_signal(stop) => signals.context("cannot listen for signals"),

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use stream_core::job::{RestartStrategy, Settings};
+use stream_core::job::{ExponentialDelay, RestartStrategy, Settings};
 use stream_runtime::duration;
 
 /// The settings of one jobmanager.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// How often taskmanagers are told to send a heartbeat.
     pub heartbeat_interval: Duration,
@@ -20,9 +20,28 @@ pub struct Options {
     pub watch_interval: Duration,
     /// How long jobs may take to be canceled when the jobmanager stops.
     pub drain_timeout: Duration,
-    /// How patient each job is.
-    pub job: Settings,
+    /// Where checkpoints and jobs are stored: a folder, `file:///DIR` or `s3://BUCKET/PREFIX`. `None`: nothing is stored, jobs
+    /// end with the jobmanager, and a failure is final.
+    pub checkpoint_store: Option<String>,
+    /// How long a checkpoint is kept after a newer one was published.
+    pub retention: Duration,
+    /// What follows a failure, where checkpoints are stored.
+    pub restart: RestartStrategy,
+    /// Bytes of rows that may wait to be published before the sources of a job pause; `None` for 1 GiB, or for 256 MiB
+    /// where nothing is stored and they wait in memory.
+    pub unpublished_budget: Option<u64>,
+    /// How long a new jobmanager waits for the tasks of its jobs to be reported before it starts them anew.
+    pub adoption_timeout: Duration,
+    /// How long a deployed task may take until it says that it initializes.
+    pub deploy_timeout: Duration,
+    /// How long a taskmanager may take to confirm that its tasks are canceled.
+    pub cancel_timeout: Duration,
 }
+
+/// What may wait in the checkpoint store.
+const STORED_BUDGET_BYTES: u64 = 1 << 30;
+/// What may wait in the committer's memory.
+const MEMORY_BUDGET_BYTES: u64 = 256 << 20;
 
 /// Settings that contradict each other.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,16 +72,30 @@ impl Default for Options {
             connector_timeout: Duration::from_secs(10),
             watch_interval: Duration::from_millis(200),
             drain_timeout: Duration::from_secs(5),
-            job: Settings {
-                deploy_timeout: Duration::from_secs(10),
-                cancel_timeout: Duration::from_secs(10),
-                restart: RestartStrategy::Never,
-            },
+            checkpoint_store: None,
+            retention: Duration::from_secs(600),
+            restart: RestartStrategy::ExponentialDelay(ExponentialDelay::default()),
+            unpublished_budget: None,
+            adoption_timeout: Duration::from_secs(10),
+            deploy_timeout: Duration::from_secs(10),
+            cancel_timeout: Duration::from_secs(10),
         }
     }
 }
 
 impl Options {
+    /// How patient each job is, and what it does about failures: without a store there is nothing to begin anew with.
+    pub(crate) fn job(&self) -> Settings {
+        let restart = if self.checkpoint_store.is_some() { self.restart } else { RestartStrategy::Never };
+        Settings { deploy_timeout: self.deploy_timeout, cancel_timeout: self.cancel_timeout, restart }
+    }
+
+    /// Bytes that may wait to be published.
+    pub(crate) fn unpublished_budget_bytes(&self) -> u64 {
+        let default = if self.checkpoint_store.is_some() { STORED_BUDGET_BYTES } else { MEMORY_BUDGET_BYTES };
+        self.unpublished_budget.unwrap_or(default)
+    }
+
     /// Checks the settings as a whole.
     ///
     /// # Errors

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stream_core::ids::{AttemptNumber, JobId, SubtaskId, TaskManagerId};
+use stream_core::barrier::Barrier;
+use stream_core::checkpoint::{Accounts, Cost, TaskSnapshot};
+use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SubtaskId, TaskManagerId};
 use stream_core::job::TaskState;
 use stream_core::pipeline::{Pipeline, Split};
 use stream_core::plan::PlannedTask;
+
+use crate::preparation::Start;
 
 /// Counters as the taskmanager sent them. The jobmanager reads hardly any and hands them on to clients as they are, so
 /// they stay in the form of the wire.
@@ -23,6 +27,21 @@ pub(crate) struct Registration {
     pub(crate) exchange_address: String,
     /// Its process.
     pub(crate) pid: u32,
+    /// Its tasks that run on from before it lost the jobmanager.
+    pub(crate) running: Vec<RunningTask>,
+}
+
+/// A task that runs on while its taskmanager has no jobmanager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunningTask {
+    /// Which.
+    pub(crate) task: TaskRef,
+    /// In which of the taskmanager's slots.
+    pub(crate) slot: u32,
+    /// How far it is.
+    pub(crate) state: TaskState,
+    /// The highest checkpoint of which it knows.
+    pub(crate) last_checkpoint: CheckpointId,
 }
 
 /// A task of one attempt of a job.
@@ -57,6 +76,38 @@ pub(crate) enum Report {
         /// Its last counters, once it has ended.
         counters: Option<SubtaskCounters>,
     },
+    /// A task's part of a checkpoint is stored.
+    Acknowledged {
+        /// Whose.
+        task: TaskRef,
+        /// Of which.
+        checkpoint: CheckpointId,
+        /// What it holds.
+        snapshot: TaskSnapshot,
+        /// What it cost.
+        cost: Cost,
+    },
+    /// A task could not store its part of a checkpoint.
+    Declined {
+        /// Whose.
+        task: TaskRef,
+        /// Of which.
+        checkpoint: CheckpointId,
+        /// Why.
+        reason: String,
+    },
+    /// An epoch is visible in the sink.
+    Published {
+        /// The committer.
+        task: TaskRef,
+        /// Which.
+        epoch: CheckpointId,
+    },
+    /// A source subtask is at the end of its input.
+    Drained {
+        /// Which.
+        task: TaskRef,
+    },
 }
 
 /// What a taskmanager is told.
@@ -72,6 +123,22 @@ pub(crate) enum Command {
     CancelTasks { job: JobId, attempt: AttemptNumber },
     /// Read these splits too.
     AssignSplits { task: TaskRef, splits: Vec<Split> },
+    /// Sources: send this barrier behind what was read.
+    TriggerCheckpoint { job: JobId, attempt: AttemptNumber, barrier: Barrier },
+    /// A checkpoint is complete; the committer publishes its epoch.
+    CompleteCheckpoint {
+        job: JobId,
+        attempt: AttemptNumber,
+        checkpoint: CheckpointId,
+        prev: CheckpointId,
+        accounts: Accounts,
+    },
+    /// Nobody waits for this checkpoint any more.
+    AbortCheckpoint { job: JobId, attempt: AttemptNumber, checkpoint: CheckpointId },
+    /// Sources: stop reading, or go on.
+    PauseSources { job: JobId, attempt: AttemptNumber, is_paused: bool },
+    /// Sources: raise the watermark to the end and read no more.
+    DrainSources { job: JobId, attempt: AttemptNumber },
 }
 
 /// The tasks of one attempt that one taskmanager is to run.
@@ -87,6 +154,10 @@ pub(crate) struct Deployment {
     pub(crate) tasks: Vec<PlannedTask>,
     /// Where every task of the attempt runs.
     pub(crate) locations: Vec<TaskLocation>,
+    /// What the attempt begins with.
+    pub(crate) start: Arc<Start>,
+    /// The checkpoint store's URI, where there is one.
+    pub(crate) checkpoint_store: Option<String>,
 }
 
 /// Where a task runs.

@@ -8,26 +8,33 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use stream_core::checkpoint;
 use stream_core::ids::{JobId, TaskManagerId};
 use stream_core::job::{Event, Job};
-use stream_core::plan::{Plan, slots_needed};
+use stream_core::pipeline::Split;
+use stream_core::plan::slots_needed;
 use stream_core::slot::SlotPool;
 use stream_core::time::{Timestamp, millis};
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::Connectors;
+use stream_runtime::store::{ObjectStore, Stores};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::beside::Beside;
+use crate::coordination::Coordination;
 use crate::discovery::Discovery;
 use crate::handle::{
-    AcceptError, CancelError, ClusterRecord, Handle, Message, ShuttingDown, Submission, TaskManagerRecord,
+    AcceptError, CancelError, CheckpointError, ClusterRecord, Handle, Message, ShuttingDown, Submission,
+    TaskManagerRecord,
 };
 use crate::job_ids::JobIds;
 use crate::jobs::{JobRecord, Jobs};
 use crate::options::Options;
 use crate::protocol::{Command, Registration, Report, SubtaskCounters, TaskRef};
 use crate::redaction::redact;
+use crate::savepoints::{Stopping, Waiter};
 use crate::taskmanagers::{Connection, Session, TaskManagers};
 
 /// How often deadlines are looked at: well below the shortest of them, well above what it costs.
@@ -37,6 +44,10 @@ const TICK: Duration = Duration::from_millis(50);
 pub(crate) struct Parts {
     /// Sources and sinks.
     pub(crate) connectors: Arc<dyn Connectors>,
+    /// Where savepoints go.
+    pub(crate) stores: Arc<dyn Stores>,
+    /// Where checkpoints go.
+    pub(crate) store: Option<Arc<dyn ObjectStore>>,
     /// The time.
     pub(crate) clock: Arc<dyn Clock>,
     /// New ids.
@@ -51,7 +62,20 @@ pub(crate) struct Service {
     pub(crate) slots: SlotPool,
     pub(crate) jobs: Jobs,
     pub(crate) discovery: Discovery,
-    job_ids: Box<dyn JobIds>,
+    pub(crate) connectors: Arc<dyn Connectors>,
+    pub(crate) stores: Arc<dyn Stores>,
+    pub(crate) store: Option<Arc<dyn ObjectStore>>,
+    pub(crate) beside: Beside,
+    /// The checkpoints of each attempt that runs.
+    pub(crate) coordinations: BTreeMap<JobId, Coordination>,
+    /// Requests for checkpoints so far, and who waits for which.
+    pub(crate) requests: u64,
+    pub(crate) waiters: BTreeMap<u64, Waiter>,
+    pub(crate) stopping: Vec<Stopping>,
+    /// Whether slots came free and those who wait for them are still to be told.
+    pub(crate) are_slots_released: bool,
+    pub(crate) rescaling: BTreeMap<JobId, oneshot::Sender<Result<(), CheckpointError>>>,
+    pub(crate) job_ids: Box<dyn JobIds>,
     messages: mpsc::Receiver<Message>,
     started: Timestamp,
     /// By when, on the steady clock, jobs must have ended once the jobmanager stops.
@@ -63,12 +87,26 @@ impl Service {
     pub(crate) fn new(options: Options, parts: Parts) -> (Self, Handle) {
         let (handle, messages) = Handle::new();
         let service = Service {
-            discovery: Discovery::new(parts.connectors, options.discovery_interval, options.connector_timeout),
+            discovery: Discovery::new(
+                Arc::clone(&parts.connectors),
+                options.discovery_interval,
+                options.connector_timeout,
+            ),
             started: parts.clock.now(),
             clock: parts.clock,
             taskmanagers: TaskManagers::default(),
             slots: SlotPool::default(),
             jobs: Jobs::default(),
+            connectors: parts.connectors,
+            stores: parts.stores,
+            store: parts.store,
+            beside: Beside::default(),
+            coordinations: BTreeMap::new(),
+            requests: 0,
+            waiters: BTreeMap::new(),
+            stopping: Vec::new(),
+            are_slots_released: false,
+            rescaling: BTreeMap::new(),
             job_ids: parts.job_ids,
             messages,
             drain_deadline: None,
@@ -87,7 +125,8 @@ impl Service {
                 biased;
                 () = shutdown.cancelled(), if self.drain_deadline.is_none() => self.on_shutdown(),
                 Some(message) = self.messages.recv() => self.on_message(message),
-                (job, splits) = self.discovery.next() => self.apply(job, Event::SplitsDiscovered(splits)),
+                outcome = self.beside.next() => self.on_outcome(outcome),
+                (job, splits) = self.discovery.next() => self.on_splits(job, splits),
                 _ = ticks.tick() => self.on_tick(),
             }
         }
@@ -117,6 +156,10 @@ impl Service {
                 let found = self.jobs.find(&text);
                 answer(reply, found.map(|id| self.jobs.watch(id).expect("it was just found")));
             }
+            Message::CheckNotLive(id, reply) => answer(reply, self.check_not_live(id)),
+            Message::TriggerSavepoint { job, target, reply } => self.on_savepoint(&job, target, reply),
+            Message::StopJob { job, is_drain, target, reply } => self.on_stop(&job, is_drain, target, reply),
+            Message::RescaleJob { job, parallelism, reply } => self.on_rescale(&job, parallelism, reply),
             Message::ListTaskManagers(reply) => answer(reply, self.taskmanager_records()),
             Message::DescribeCluster(reply) => answer(reply, self.cluster_record()),
         }
@@ -133,6 +176,7 @@ impl Service {
         self.slots.register(id.clone(), *slots);
         let session = self.taskmanagers.insert(registration, connection, self.clock.now(), self.clock.monotonic());
         self.command(&id, Command::Registered { heartbeat_interval: self.options.heartbeat_interval });
+        self.wake_jobs_without_slots();
         Ok(session)
     }
 
@@ -156,8 +200,47 @@ impl Service {
                 let causes = causes.into_iter().map(|cause| redact(cause, &record.pipeline)).collect();
                 let (attempt, subtask) = (task.attempt, task.subtask);
                 self.apply(task.job, Event::TaskStateChanged { attempt, subtask, state, causes });
+                self.notice_running(task.job);
+            }
+            Report::Acknowledged { task, checkpoint, snapshot, cost } => {
+                let subtask = task.subtask;
+                self.on_checkpoint_word(
+                    id,
+                    &task,
+                    checkpoint::Event::Acknowledged { checkpoint, subtask, snapshot, cost },
+                );
+            }
+            Report::Declined { task, checkpoint, reason } => {
+                let Some(record) = self.jobs.get(task.job) else { return };
+                let (subtask, reason) = (task.subtask, redact(reason, &record.pipeline));
+                self.on_checkpoint_word(id, &task, checkpoint::Event::Declined { checkpoint, subtask, reason });
+            }
+            Report::Published { task, epoch } => {
+                self.on_checkpoint_word(id, &task, checkpoint::Event::Published { epoch });
+            }
+            Report::Drained { task } => {
+                let subtask = task.subtask;
+                self.on_checkpoint_word(id, &task, checkpoint::Event::SourceDrained { subtask });
             }
         }
+    }
+
+    fn on_checkpoint_word(&mut self, from: &TaskManagerId, task: &TaskRef, event: checkpoint::Event) {
+        if self.runs(from, task) {
+            self.coordinate(task.job, event);
+        }
+    }
+
+    /// A source was asked again. What is new is kept: an attempt that follows reads it too.
+    fn on_splits(&mut self, job: JobId, splits: Vec<Split>) {
+        let Some(record) = self.jobs.get_mut(job) else { return };
+        let known = &mut record.splits;
+        for split in &splits {
+            if !known.iter().any(|old| old.id == split.id) {
+                known.push(split.clone());
+            }
+        }
+        self.apply(job, Event::SplitsDiscovered(splits));
     }
 
     fn on_counters(&mut self, from: &TaskManagerId, tasks: impl IntoIterator<Item = (TaskRef, SubtaskCounters)>) {
@@ -173,6 +256,7 @@ impl Service {
         }
         for job in changed.into_keys() {
             self.jobs.publish(job);
+            self.pause_sources_if_behind(job);
         }
     }
 
@@ -188,28 +272,30 @@ impl Service {
         if self.drain_deadline.is_some() {
             return Err(ShuttingDown.into());
         }
-        let Submission { name, pipeline, splits } = submission;
-        let id = self.job_ids.next_id()?;
-        let slots = self.slots.allocate(id, slots_needed(&pipeline))?;
+        let Submission { name, pipeline, splits, savepoint } = submission;
+        let id = match &savepoint {
+            Some(savepoint) => savepoint.manifest.job_id,
+            None => self.job_ids.next_id()?,
+        };
+        self.check_not_live(id)?;
+        let reserved = self.slots.allocate(id, slots_needed(&pipeline))?;
         tracing::info!(
             job_id = %id, name, job = pipeline.job, parallelism = pipeline.parallelism, splits = splits.len(),
             source = pipeline.source.uri, sink = pipeline.sink.uri, "job submitted"
         );
-        let plan = Plan::new(&pipeline, splits, &slots);
         if !pipeline.source.is_bounded {
             self.discovery.watch(id, &pipeline.source, self.clock.monotonic());
         }
-        self.jobs.insert(JobRecord {
-            id,
-            name,
-            submitted: self.clock.now(),
-            ended: None,
-            pipeline: Arc::new(pipeline),
-            job: Job::new(self.options.job),
-            counters: BTreeMap::new(),
-        });
-        self.apply(id, Event::Planned(plan));
+        let job = Job::new(self.options.job(), seed(id));
+        let record = JobRecord::new(id, name, self.clock.now(), pipeline, job);
+        self.jobs.insert(JobRecord { splits, savepoint, reserved, ..record });
+        self.apply(id, Event::Submitted);
         Ok(id)
+    }
+
+    fn check_not_live(&self, id: JobId) -> Result<(), AcceptError> {
+        let is_live = self.jobs.get(id).is_some_and(JobRecord::is_live);
+        if is_live { Err(AcceptError::Live(id)) } else { Ok(()) }
     }
 
     fn on_cancel(&mut self, text: &str) -> Result<(), CancelError> {
@@ -229,6 +315,7 @@ impl Service {
         }
         for job in self.jobs.live() {
             self.apply(job, Event::Tick);
+            self.coordinate(job, checkpoint::Event::Tick);
         }
         self.discovery.start_due(self.clock.monotonic());
     }
@@ -272,7 +359,12 @@ impl Service {
     }
 }
 
+/// The seed of a job's jitter: its id is random.
+pub(crate) fn seed(id: JobId) -> u64 {
+    (id.0 >> 64) as u64
+}
+
 /// Answers a request. Whoever asked may have gone; what was asked is done all the same.
-fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+pub(crate) fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     let _ = reply.send(value);
 }

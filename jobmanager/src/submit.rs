@@ -6,19 +6,35 @@ use std::time::Duration;
 
 use stream_core::ids::JobId;
 use stream_core::pipeline::{Pipeline, PipelineError};
+use stream_core::pipeline::{SourceSpec, Split, StartPosition};
 use stream_core::plan::slots_needed;
 use stream_core::slot::NoFreeSlot;
 use stream_runtime::connector::{ConnectorError, ConnectorErrorKind, Connectors, PortFuture, cause_chain};
+use stream_runtime::store::{ObjectStore, StoreError, Stores};
 
+use crate::checkpoint_store::CheckpointStore;
 use crate::handle::{AcceptError, Handle, ShuttingDown, Submission};
+use crate::preparation::Savepoint;
 use crate::redaction::{has_credentials, redact};
+use crate::savepoints;
 
 /// Checks jobs and hands them to the service.
 #[derive(Clone)]
 pub(crate) struct Submitter {
     handle: Handle,
     connectors: Arc<dyn Connectors>,
+    stores: Arc<dyn Stores>,
+    store: Option<Arc<dyn ObjectStore>>,
     timeout: Duration,
+}
+
+/// A savepoint that a job is to begin with.
+#[derive(Clone, Debug)]
+pub(crate) struct FromSavepoint {
+    /// Its folder.
+    pub(crate) folder: String,
+    /// Whether it may be older than what is published.
+    pub(crate) accept_duplicates: bool,
 }
 
 /// A job that was refused.
@@ -51,6 +67,25 @@ pub(crate) enum SubmitError {
         /// How long it was waited for.
         timeout: Duration,
     },
+    /// The savepoint cannot be read, or its files not be copied.
+    #[error("savepoint `{folder}`: {error}")]
+    Savepoint {
+        /// Which.
+        folder: String,
+        /// Why.
+        error: StoreError,
+    },
+    /// The savepoint is of a job with other key groups.
+    #[error("the savepoint has {savepoint} key groups, the job {job}: submit it with `--max-parallelism {savepoint}`")]
+    MaxParallelism {
+        /// The savepoint's.
+        savepoint: u16,
+        /// The job's.
+        job: u16,
+    },
+    /// There is nowhere to copy the savepoint to.
+    #[error("the jobmanager stores no checkpoints, which a savepoint needs: start it with `--checkpoint-dir`")]
+    NoStore,
     /// Too few slots are free.
     #[error(transparent)]
     NoFreeSlot(#[from] NoFreeSlot),
@@ -64,8 +99,14 @@ pub(crate) enum SubmitError {
 
 impl Submitter {
     /// Gives connectors `timeout` for each answer.
-    pub(crate) fn new(handle: Handle, connectors: Arc<dyn Connectors>, timeout: Duration) -> Self {
-        Submitter { handle, connectors, timeout }
+    pub(crate) fn new(
+        handle: Handle,
+        connectors: Arc<dyn Connectors>,
+        stores: Arc<dyn Stores>,
+        store: Option<Arc<dyn ObjectStore>>,
+        timeout: Duration,
+    ) -> Self {
+        Submitter { handle, connectors, stores, store, timeout }
     }
 
     /// Checks everything that can be checked, then has the job deployed. An empty name: the job's own.
@@ -75,7 +116,12 @@ impl Submitter {
     ///
     /// # Cancel safety
     /// Dropping it before the service took the job submits nothing.
-    pub(crate) async fn submit(&self, name: String, pipeline: Pipeline) -> Result<JobId, SubmitError> {
+    pub(crate) async fn submit(
+        &self,
+        name: String,
+        pipeline: Pipeline,
+        from: Option<FromSavepoint>,
+    ) -> Result<JobId, SubmitError> {
         let name = if name.is_empty() { pipeline.job.clone() } else { name };
         check_name(&name)?;
         pipeline.check()?;
@@ -84,13 +130,60 @@ impl Submitter {
                 return Err(SubmitError::CredentialsInUri(part));
             }
         }
+        let opened = match &from {
+            Some(from) => Some(self.open(from, &pipeline).await?),
+            None => None,
+        };
         // Asked again when the job is taken; but a user without a slot should not wait for Kafka to hear so.
         self.handle.check_free(slots_needed(&pipeline)).await??;
-        let discovering = self.connectors.discover(&pipeline.source);
-        let splits = self.ask("source", &pipeline.source.uri, discovering, &pipeline).await?;
+        let splits = self.discover(&pipeline, opened.is_some()).await?;
         let checking = self.connectors.check_sink(&pipeline.sink);
         self.ask("sink", &pipeline.sink.uri, checking, &pipeline).await?;
-        Ok(self.handle.submit(Submission { name, pipeline, splits }).await?)
+        let savepoint = match opened {
+            Some((folder, savepoint)) => Some(self.copy_in(folder.as_ref(), savepoint, from).await?),
+            None => None,
+        };
+        Ok(self.handle.submit(Submission { name, pipeline, splits, savepoint }).await?)
+    }
+
+    /// The splits that the source has. Beside a savepoint only those count that it does not know: they came later, and all of
+    /// each is new.
+    async fn discover(&self, pipeline: &Pipeline, has_savepoint: bool) -> Result<Vec<Split>, SubmitError> {
+        let mut source: SourceSpec = pipeline.source.clone();
+        if has_savepoint {
+            source.from = StartPosition::Earliest;
+        }
+        let discovering = self.connectors.discover(&source);
+        self.ask("source", &pipeline.source.uri, discovering, pipeline).await
+    }
+
+    async fn open(
+        &self,
+        from: &FromSavepoint,
+        pipeline: &Pipeline,
+    ) -> Result<(Arc<dyn ObjectStore>, Savepoint), SubmitError> {
+        let unreadable = |error| SubmitError::Savepoint { folder: from.folder.clone(), error };
+        let (folder, manifest) = savepoints::open(self.stores.as_ref(), &from.folder).await.map_err(unreadable)?;
+        let (savepoint, job) = (manifest.max_parallelism.get(), pipeline.max_parallelism.get());
+        if savepoint != job {
+            return Err(SubmitError::MaxParallelism { savepoint, job });
+        }
+        self.handle.check_not_live(manifest.job_id).await?;
+        Ok((folder, Savepoint { manifest, accept_duplicates: from.accept_duplicates }))
+    }
+
+    async fn copy_in(
+        &self,
+        folder: &dyn ObjectStore,
+        savepoint: Savepoint,
+        from: Option<FromSavepoint>,
+    ) -> Result<Savepoint, SubmitError> {
+        let store = self.store.clone().ok_or(SubmitError::NoStore)?;
+        let store = CheckpointStore::new(store, savepoint.manifest.job_id);
+        let copied = savepoints::copy_in(folder, &store, &savepoint.manifest).await;
+        let folder = from.map(|from| from.folder).unwrap_or_default();
+        copied.map_err(|error| SubmitError::Savepoint { folder, error })?;
+        Ok(savepoint)
     }
 
     async fn ask<T>(

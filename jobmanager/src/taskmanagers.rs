@@ -157,7 +157,7 @@ mod tests {
 
     fn registration(name: &str) -> Registration {
         let taskmanager = TaskManagerId(name.to_owned());
-        Registration { taskmanager, slots: 1, exchange_address: "127.0.0.1:1".to_owned(), pid: 1 }
+        Registration { taskmanager, slots: 1, exchange_address: "127.0.0.1:1".to_owned(), pid: 1, running: vec![] }
     }
 
     #[test]

@@ -9,18 +9,20 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{SlotId, SplitId, StageIndex, SubtaskId, SubtaskIndex, TaskManagerId};
 use crate::key_group::KeyGroupRange;
 use crate::pipeline::{Pipeline, Split, StageKind};
 
 /// Every subtask of one attempt and where it runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     tasks: Vec<PlannedTask>,
 }
 
 /// One subtask and where it runs. Shown as `window[1]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedTask {
     /// Which stage and copy.
     pub subtask: SubtaskId,

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use super::convert;
 use super::watching::{WAITING_DETAILS, watch_job};
 use crate::handle::Handle;
-use crate::submit::Submitter;
+use crate::submit::{FromSavepoint, Submitter};
 
 /// The gRPC service `JobManager`.
 pub(super) struct Service {
@@ -35,9 +35,10 @@ impl v1::job_manager_server::JobManager for Service {
         &self,
         request: Request<v1::SubmitJobRequest>,
     ) -> Result<Response<v1::SubmitJobResponse>, Status> {
-        let v1::SubmitJobRequest { name, pipeline } = request.into_inner();
+        let v1::SubmitJobRequest { name, pipeline, from_savepoint, accept_duplicates } = request.into_inner();
         let pipeline = required(pipeline, "pipeline")?.try_into()?;
-        let id = self.submitter.submit(name, pipeline).await?;
+        let from = (!from_savepoint.is_empty()).then_some(FromSavepoint { folder: from_savepoint, accept_duplicates });
+        let id = self.submitter.submit(name, pipeline, from).await?;
         Ok(Response::new(v1::SubmitJobResponse { job_id: id.to_string() }))
     }
 
@@ -66,6 +67,40 @@ impl v1::job_manager_server::JobManager for Service {
         let (client, details) = mpsc::channel(WAITING_DETAILS);
         self.tasks.spawn(watch_job(records, interval, client));
         Ok(Response::new(ReceiverStream::new(details)))
+    }
+
+    async fn list_checkpoints(
+        &self,
+        request: Request<v1::ListCheckpointsRequest>,
+    ) -> Result<Response<v1::ListCheckpointsResponse>, Status> {
+        let record = self.handle.job(request.into_inner().job).await??;
+        let checkpoints = record.checkpoints.iter().map(convert::checkpoint).collect();
+        Ok(Response::new(v1::ListCheckpointsResponse { checkpoints }))
+    }
+
+    async fn trigger_savepoint(
+        &self,
+        request: Request<v1::TriggerSavepointRequest>,
+    ) -> Result<Response<v1::TriggerSavepointResponse>, Status> {
+        let v1::TriggerSavepointRequest { job, target } = request.into_inner();
+        let taken = self.handle.savepoint(job, target).await?;
+        let (checkpoint_id, folder) = (taken.checkpoint.0, taken.folder);
+        Ok(Response::new(v1::TriggerSavepointResponse { checkpoint_id, folder }))
+    }
+
+    async fn stop_job(&self, request: Request<v1::StopJobRequest>) -> Result<Response<v1::StopJobResponse>, Status> {
+        let v1::StopJobRequest { job, drain, target } = request.into_inner();
+        let taken = self.handle.stop(job, drain, target).await?;
+        Ok(Response::new(v1::StopJobResponse { checkpoint_id: taken.checkpoint.0, folder: taken.folder }))
+    }
+
+    async fn rescale_job(
+        &self,
+        request: Request<v1::RescaleJobRequest>,
+    ) -> Result<Response<v1::RescaleJobResponse>, Status> {
+        let v1::RescaleJobRequest { job, parallelism } = request.into_inner();
+        self.handle.rescale(job, parallelism).await?;
+        Ok(Response::new(v1::RescaleJobResponse {}))
     }
 
     async fn list_task_managers(

@@ -90,8 +90,7 @@ async fn receive(
             Err(status) => break format!("its connection broke: {}", status.message()),
         };
         let told = match report {
-            Ok(Some(report)) => handle.report(session.clone(), report).await,
-            Ok(None) => Ok(()),
+            Ok(report) => handle.report(session.clone(), report).await,
             Err(error) => break error.to_string(),
         };
         if told.is_err() {

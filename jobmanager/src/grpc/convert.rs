@@ -1,14 +1,19 @@
 //! Between the service's types and the wire's.
 
+use std::time::Duration;
+
 use proto::v1;
 use proto::{InvalidMessage, required};
-use stream_core::ids::{AttemptNumber, JobId, TaskManagerId};
+use stream_core::checkpoint::{CheckpointState, Cost, Entry};
+use stream_core::ids::{AttemptNumber, CheckpointId, JobId, TaskManagerId};
+use stream_core::job::{JobState, Waiting};
 use stream_core::pipeline::StageKind;
-use stream_core::plan::PlannedTask;
+use stream_core::plan::{PlannedTask, slots_needed};
 
 use crate::handle::TaskManagerRecord;
 use crate::jobs::JobRecord;
-use crate::protocol::{Command, Deployment, Registration, Report, TaskLocation, TaskRef};
+use crate::preparation::Start;
+use crate::protocol::{Command, Deployment, Registration, Report, RunningTask, TaskLocation, TaskRef};
 
 /// Causes of one failure that are kept; a chain this long tells nothing more.
 const CAUSES: usize = 16;
@@ -21,7 +26,7 @@ const SLOTS: u32 = 1024;
 
 /// A registration whose parts make sense.
 pub(super) fn registration(register: v1::Register) -> Result<Registration, InvalidMessage> {
-    let v1::Register { taskmanager_id, slots, exchange_address, pid, version: _ } = register;
+    let v1::Register { taskmanager_id, slots, exchange_address, pid, running, version: _ } = register;
     let is_shown_as_written =
         |text: &str| !text.is_empty() && !text.chars().any(|c| c.is_control() || c.is_whitespace());
     if !is_shown_as_written(&taskmanager_id) || taskmanager_id.len() > ID_BYTES {
@@ -35,28 +40,52 @@ pub(super) fn registration(register: v1::Register) -> Result<Registration, Inval
     if !is_shown_as_written(&exchange_address) {
         return Err(InvalidMessage("the exchange address is not `HOST:PORT`: check `--advertise`".to_owned()));
     }
-    Ok(Registration { taskmanager: TaskManagerId(taskmanager_id), slots, exchange_address, pid })
+    let running = running.into_iter().map(running_task).collect::<Result<_, _>>()?;
+    Ok(Registration { taskmanager: TaskManagerId(taskmanager_id), slots, exchange_address, pid, running })
 }
 
-/// What a taskmanager told; `None` for messages that nothing is done about yet.
-pub(super) fn report(message: v1::TaskManagerMessage) -> Result<Option<Report>, InvalidMessage> {
+fn running_task(running: v1::RunningTask) -> Result<RunningTask, InvalidMessage> {
+    let state = running.state().try_into()?;
+    let last_checkpoint = CheckpointId(running.last_checkpoint);
+    Ok(RunningTask { task: task_ref(running.task)?, slot: running.slot, state, last_checkpoint })
+}
+
+/// What a taskmanager told.
+pub(super) fn report(message: v1::TaskManagerMessage) -> Result<Report, InvalidMessage> {
     use v1::task_manager_message::Message;
     match required(message.message, "message")? {
         Message::Register(_) => Err(InvalidMessage("a taskmanager registers once, first".to_owned())),
         Message::Heartbeat(heartbeat) => {
             let task = |report: v1::TaskReport| Ok((task_ref(report.task)?, report.counters.unwrap_or_default()));
             let tasks = heartbeat.tasks.into_iter().map(task).collect::<Result<_, InvalidMessage>>()?;
-            Ok(Some(Report::Heartbeat { rss_bytes: heartbeat.rss_bytes, tasks }))
+            Ok(Report::Heartbeat { rss_bytes: heartbeat.rss_bytes, tasks })
         }
         Message::TaskStateChange(change) => {
             let state = change.state().try_into()?;
             let shortened = |cause: String| cause.chars().take(CAUSE_CHARS).collect();
             let causes = change.causes.into_iter().take(CAUSES).map(shortened).collect();
             let task = task_ref(change.task)?;
-            Ok(Some(Report::TaskStateChanged { task, state, causes, counters: change.counters }))
+            Ok(Report::TaskStateChanged { task, state, causes, counters: change.counters })
         }
-        // Nobody triggers checkpoints yet.
-        Message::CheckpointAck(_) | Message::CheckpointDecline(_) => Ok(None),
+        Message::CheckpointAck(ack) => {
+            let cost = Cost {
+                written_bytes: ack.written_bytes,
+                pause: Duration::from_micros(ack.pause_us),
+                alignment: Duration::from_micros(ack.alignment_us),
+            };
+            let snapshot = required(ack.snapshot, "checkpoint_ack.snapshot")?.try_into()?;
+            let checkpoint = CheckpointId(ack.checkpoint_id);
+            Ok(Report::Acknowledged { task: task_ref(ack.task)?, checkpoint, snapshot, cost })
+        }
+        Message::CheckpointDecline(decline) => Ok(Report::Declined {
+            task: task_ref(decline.task)?,
+            checkpoint: CheckpointId(decline.checkpoint_id),
+            reason: decline.reason.chars().take(CAUSE_CHARS).collect(),
+        }),
+        Message::EpochPublished(published) => {
+            Ok(Report::Published { task: task_ref(published.task)?, epoch: CheckpointId(published.epoch) })
+        }
+        Message::SourceDrained(drained) => Ok(Report::Drained { task: task_ref(drained.task)? }),
     }
 }
 
@@ -89,6 +118,31 @@ impl From<Command> for v1::JobManagerMessage {
                 task: Some(task.into()),
                 splits: splits.iter().map(Into::into).collect(),
             }),
+            Command::TriggerCheckpoint { job, attempt, barrier } => Message::TriggerCheckpoint(v1::TriggerCheckpoint {
+                job_id: job.to_string(),
+                attempt: attempt.0,
+                barrier: Some(barrier.into()),
+            }),
+            Command::CompleteCheckpoint { job, attempt, checkpoint, prev, accounts } => {
+                Message::CompleteCheckpoint(v1::CompleteCheckpoint {
+                    job_id: job.to_string(),
+                    attempt: attempt.0,
+                    checkpoint_id: checkpoint.0,
+                    prev: prev.0,
+                    accounts: Some(accounts.into()),
+                })
+            }
+            Command::AbortCheckpoint { job, attempt, checkpoint } => Message::AbortCheckpoint(v1::AbortCheckpoint {
+                job_id: job.to_string(),
+                attempt: attempt.0,
+                checkpoint_id: checkpoint.0,
+            }),
+            Command::PauseSources { job, attempt, is_paused } => {
+                Message::PauseSources(v1::PauseSources { job_id: job.to_string(), attempt: attempt.0, is_paused })
+            }
+            Command::DrainSources { job, attempt } => {
+                Message::DrainSources(v1::DrainSources { job_id: job.to_string(), attempt: attempt.0 })
+            }
         };
         v1::JobManagerMessage { message: Some(message) }
     }
@@ -113,8 +167,23 @@ impl From<Deployment> for v1::Deploy {
             pipeline: Some(deployment.pipeline.as_ref().into()),
             tasks: deployment.tasks.into_iter().map(task).collect(),
             locations: deployment.locations.into_iter().map(location).collect(),
+            token: deployment.start.token.0,
+            nonce: proto::nonce_bytes(deployment.start.nonce),
+            checkpoint_store: deployment.checkpoint_store.unwrap_or_default(),
+            restore: restore(&deployment.start),
+            last_epoch: deployment.start.last_epoch.0,
         }
     }
+}
+
+fn restore(start: &Start) -> Option<v1::Restore> {
+    let manifest = start.restored.as_ref()?;
+    Some(v1::Restore {
+        checkpoint_id: manifest.checkpoint.0,
+        splits: manifest.splits.iter().map(Into::into).collect(),
+        operators: manifest.operators.iter().map(Into::into).collect(),
+        pending: start.pending.iter().map(Into::into).collect(),
+    })
 }
 
 /// A job in one line.
@@ -157,6 +226,51 @@ pub(super) fn details(record: &JobRecord) -> v1::JobDetails {
         sink_uri: record.pipeline.sink.uri.clone(),
         options: record.pipeline.options.clone(),
         tasks: record.job.plan().tasks().iter().map(task).collect(),
+        restarts: record.job.restarts(),
+        last_failure: record.job.last_failure().to_vec(),
+        waiting_for: waiting_for(record),
+        last_checkpoint: record
+            .checkpoints
+            .iter()
+            .find(|entry| entry.state == CheckpointState::Completed)
+            .map(checkpoint),
+        published_epoch: record.published.0,
+    }
+}
+
+fn waiting_for(record: &JobRecord) -> String {
+    if record.state() != JobState::Restarting {
+        return String::new();
+    }
+    match record.job.waiting() {
+        None => "its tasks to end".to_owned(),
+        Some(Waiting::Preparation) => "its sink and its checkpoints".to_owned(),
+        Some(Waiting::Pause { .. }) => "the pause after its failure".to_owned(),
+        Some(Waiting::Slots) => format!("{} free slots", slots_needed(&record.pipeline)),
+    }
+}
+
+/// A checkpoint in one line.
+pub(super) fn checkpoint(entry: &Entry) -> v1::CheckpointSummary {
+    let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    let state = match entry.state {
+        CheckpointState::Pending => v1::CheckpointState::Pending,
+        CheckpointState::Completed => v1::CheckpointState::Completed,
+        CheckpointState::Aborted => v1::CheckpointState::Aborted,
+    };
+    v1::CheckpointSummary {
+        checkpoint_id: entry.checkpoint.0,
+        state: state.into(),
+        triggered_ms: entry.triggered.0,
+        ended_ms: entry.ended.map(|ended| ended.0),
+        is_savepoint: entry.is_savepoint,
+        written_bytes: entry.cost.written_bytes,
+        total_bytes: entry.total_bytes,
+        pause_us: micros(entry.cost.pause),
+        alignment_us: micros(entry.cost.alignment),
+        reason: entry.reason.clone().unwrap_or_default(),
+        accounts: entry.accounts.map(Into::into),
+        is_published: entry.is_published,
     }
 }
 
@@ -180,7 +294,7 @@ mod tests {
 
     fn register(id: &str, slots: u32, exchange_address: &str) -> v1::Register {
         let (taskmanager_id, exchange_address) = (id.to_owned(), exchange_address.to_owned());
-        v1::Register { version: String::new(), taskmanager_id, slots, exchange_address, pid: 1 }
+        v1::Register { taskmanager_id, slots, exchange_address, pid: 1, ..Default::default() }
     }
 
     #[test]

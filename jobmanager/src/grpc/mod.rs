@@ -17,7 +17,6 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::server::TcpIncoming;
 
 use crate::handle::Handle;
-use crate::options::Options;
 use crate::submit::Submitter;
 
 /// How long open connections may take to end once the service has stopped: an idle client holds its own open.
@@ -31,7 +30,7 @@ pub struct ServeError(#[from] tonic::transport::Error);
 /// Serves until `stop`, then until open connections have ended or the stop timeout is over.
 pub(crate) async fn serve(
     listener: TcpListener,
-    options: &Options,
+    watch_interval: Duration,
     handle: Handle,
     submitter: Submitter,
     stop: CancellationToken,
@@ -39,7 +38,7 @@ pub(crate) async fn serve(
     // Connections' receivers and watch streams: each ends by itself once its client or the service has gone.
     let tasks = TaskTracker::new();
     let (health, health_service) = tonic_health::server::health_reporter();
-    let client = client::Service::new(handle.clone(), submitter, options.watch_interval, tasks.clone());
+    let client = client::Service::new(handle.clone(), submitter, watch_interval, tasks.clone());
     let cluster = cluster::Service::new(handle, tasks.clone());
     let client = JobManagerServer::new(client)
         .max_decoding_message_size(CONTROL_MESSAGE_BYTES)

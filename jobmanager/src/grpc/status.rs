@@ -2,9 +2,10 @@
 
 use stream_core::slot::NoFreeSlot;
 use stream_runtime::connector::ConnectorErrorKind;
+use stream_runtime::store::StoreErrorKind;
 use tonic::{Code, Status};
 
-use crate::handle::{AcceptError, CancelError, ShuttingDown};
+use crate::handle::{AcceptError, CancelError, CheckpointError, ShuttingDown};
 use crate::jobs::FindJobError;
 use crate::submit::SubmitError;
 
@@ -34,15 +35,38 @@ impl From<CancelError> for Status {
     }
 }
 
+impl From<CheckpointError> for Status {
+    fn from(error: CheckpointError) -> Self {
+        let code = match error {
+            CheckpointError::Find(error) => return error.into(),
+            CheckpointError::ShuttingDown(error) => return error.into(),
+            CheckpointError::NotRunning { .. } | CheckpointError::NoStore => Code::FailedPrecondition,
+            CheckpointError::Parallelism { .. } => Code::InvalidArgument,
+            CheckpointError::NoFreeSlot(_) => Code::ResourceExhausted,
+            CheckpointError::Failed(_) => Code::Aborted,
+        };
+        Status::new(code, error.to_string())
+    }
+}
+
 impl From<SubmitError> for Status {
     fn from(error: SubmitError) -> Self {
         let code = match &error {
             SubmitError::Name(_) | SubmitError::Pipeline(_) | SubmitError::CredentialsInUri(_) => Code::InvalidArgument,
+            SubmitError::MaxParallelism { .. } => Code::InvalidArgument,
+            SubmitError::NoStore => Code::FailedPrecondition,
+            SubmitError::Savepoint { error, .. } => match error.kind {
+                StoreErrorKind::NotFound => Code::NotFound,
+                StoreErrorKind::Invalid => Code::InvalidArgument,
+                StoreErrorKind::Unavailable => Code::Unavailable,
+                StoreErrorKind::Exists | StoreErrorKind::Damaged => Code::FailedPrecondition,
+            },
             SubmitError::Connector { kind, .. } => code_of(*kind),
             SubmitError::Timeout { .. } | SubmitError::ShuttingDown(ShuttingDown) => Code::Unavailable,
             SubmitError::NoFreeSlot(NoFreeSlot { .. }) => Code::ResourceExhausted,
             SubmitError::Accept(error) => match error {
                 AcceptError::NoFreeSlot(_) => Code::ResourceExhausted,
+                AcceptError::Live(_) => Code::FailedPrecondition,
                 AcceptError::JobId(_) => Code::Internal,
                 AcceptError::ShuttingDown(_) => Code::Unavailable,
             },

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use stream_core::job::{Event, Settings};
 use stream_core::secret::Secret;
 
@@ -7,20 +5,12 @@ use super::*;
 use crate::options::Options;
 use crate::testing::pipeline;
 
-const SETTINGS: fn() -> Settings = || Options::default().job;
+const SETTINGS: fn() -> Settings = || Options::default().job();
 
 fn record(id: u128, name: &str) -> JobRecord {
     let mut pipeline = pipeline(1);
     pipeline.sink.secrets.insert("password".to_owned(), Secret::new("hunter2"));
-    JobRecord {
-        id: JobId(id),
-        name: name.to_owned(),
-        submitted: Timestamp(0),
-        ended: None,
-        pipeline: Arc::new(pipeline),
-        job: Job::new(SETTINGS()),
-        counters: BTreeMap::new(),
-    }
+    JobRecord::new(JobId(id), name.to_owned(), Timestamp(0), pipeline, Job::new(SETTINGS(), 0))
 }
 
 fn end(jobs: &mut Jobs, id: u128) {

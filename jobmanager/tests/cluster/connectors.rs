@@ -2,14 +2,19 @@
 
 use std::sync::{Arc, Mutex};
 
-use stream_core::ids::SplitId;
+use stream_core::ids::{CheckpointId, SplitId, Token};
 use stream_core::pipeline::{SinkSpec, SourceSpec, Split, StartPosition};
-use stream_runtime::connector::{ConnectorError, ConnectorErrorKind, Connectors, PortFuture, SinkWriter, SourceReader};
+use stream_runtime::connector::{
+    Anchor, Claim, ConnectorError, ConnectorErrorKind, Connectors, Grant, PortFuture, Publisher, SourceReader,
+};
+
+use crate::stores::Log;
 
 /// Answers that the test may change at any time.
 #[derive(Default)]
 pub(crate) struct FakeConnectors {
     answers: Mutex<Answers>,
+    log: Mutex<Log>,
 }
 
 #[derive(Default)]
@@ -19,6 +24,9 @@ struct Answers {
     sink_error: Option<(ConnectorErrorKind, String)>,
     source_is_silent: bool,
     discoveries: Vec<StartPosition>,
+    token: u32,
+    last_epoch: CheckpointId,
+    fence_error: Option<ConnectorErrorKind>,
 }
 
 impl FakeConnectors {
@@ -47,6 +55,36 @@ impl FakeConnectors {
     /// From now on the source never answers.
     pub(crate) fn silence_source(&self) {
         self.answers.lock().unwrap().source_is_silent = true;
+    }
+
+    /// From now on fences are written there, among what else is.
+    pub(crate) fn log_to(&self, log: &Log) {
+        *self.log.lock().unwrap() = log.clone();
+    }
+
+    /// From now on the ledger shows this epoch.
+    pub(crate) fn set_last_epoch(&self, epoch: CheckpointId) {
+        self.answers.lock().unwrap().last_epoch = epoch;
+    }
+
+    /// From now on the ledger cannot be had, or can again.
+    pub(crate) fn fail_fence(&self, kind: Option<ConnectorErrorKind>) {
+        self.answers.lock().unwrap().fence_error = kind;
+    }
+
+    /// The ledger's token.
+    pub(crate) fn token(&self) -> Token {
+        Token(self.answers.lock().unwrap().token)
+    }
+
+    fn fence(&self, claim: Claim) -> Result<Anchor, ConnectorError> {
+        let mut answers = self.answers.lock().unwrap();
+        self.log.lock().unwrap().write("fence".to_owned());
+        if let Some(kind) = answers.fence_error {
+            return Err(ConnectorError::new(kind, "no ledger"));
+        }
+        answers.token = answers.token.max(claim.highest_token.0) + 1;
+        Ok(Anchor { token: Token(answers.token), last_epoch: answers.last_epoch })
     }
 
     /// Where each discovery so far was to begin.
@@ -89,7 +127,16 @@ impl Connectors for FakeConnectors {
         })
     }
 
-    fn open_sink(&self, _: &SinkSpec) -> Result<Box<dyn SinkWriter>, ConnectorError> {
-        unreachable!("a jobmanager writes nothing")
+    fn fence_sink<'a>(&'a self, _: &'a SinkSpec, claim: Claim) -> PortFuture<'a, Anchor> {
+        Box::pin(async move { self.fence(claim) })
+    }
+
+    fn open_publisher(&self, _: &SinkSpec, _: Grant) -> Result<Box<dyn Publisher>, ConnectorError> {
+        unreachable!("a jobmanager publishes nothing")
+    }
+
+    fn commit_positions<'a>(&'a self, _: &'a SourceSpec, _: &'a [Split]) -> PortFuture<'a, ()> {
+        self.log.lock().unwrap().write("commit positions".to_owned());
+        Box::pin(async { Ok(()) })
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jobmanager::{Error, Options};
 use proto::v1;
 use proto::v1::job_manager_client::JobManagerClient;
+use stream_core::job::{ExponentialDelay, RestartStrategy};
 use stream_core::key_group::MaxParallelism;
 use stream_core::pipeline::{Exchange, Pipeline, SinkSpec, SourceSpec, Stage, StageKind, StartPosition};
 use stream_core::secret::Secret;
@@ -20,6 +21,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::connectors::FakeConnectors;
+use crate::stores::{FakeStores, STORE};
 
 /// Longer than anything takes on the slowest machine; nothing waits for it unless it fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -38,14 +40,24 @@ pub(crate) fn options() -> Options {
     Options { heartbeat_timeout: DEADLINE, discovery_interval: Duration::ZERO, ..Options::default() }
 }
 
+/// The same, with a store; failed jobs are restarted almost at once.
+pub(crate) fn stored() -> Options {
+    let delay = ExponentialDelay { initial: Duration::from_millis(10), ..ExponentialDelay::default() };
+    Options { checkpoint_store: Some(STORE.to_owned()), restart: RestartStrategy::ExponentialDelay(delay), ..options() }
+}
+
 impl Jobmanager {
     pub(crate) async fn start(options: Options, connectors: Arc<FakeConnectors>) -> Self {
+        Self::start_with(options, connectors, Arc::default()).await
+    }
+
+    pub(crate) async fn start_with(options: Options, connectors: Arc<FakeConnectors>, stores: Arc<FakeStores>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let mut running = JoinSet::new();
         let clock = Arc::new(SystemClock::new());
-        running.spawn(jobmanager::start(options, connectors, clock, listener, shutdown.clone()));
+        running.spawn(jobmanager::start(options, connectors, stores, clock, listener, shutdown.clone()));
         let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
         let client = JobManagerClient::new(proto::limits::endpoint(endpoint).connect_lazy());
         Jobmanager { address, client, shutdown, running }
@@ -57,7 +69,8 @@ impl Jobmanager {
     }
 
     pub(crate) async fn submit_as(&mut self, name: &str, pipeline: &Pipeline) -> Result<String, Status> {
-        let request = v1::SubmitJobRequest { name: name.to_owned(), pipeline: Some(pipeline.into()) };
+        let request =
+            v1::SubmitJobRequest { name: name.to_owned(), pipeline: Some(pipeline.into()), ..Default::default() };
         Ok(self.client.submit_job(request).await?.into_inner().job_id)
     }
 

@@ -3,7 +3,6 @@ use std::time::Duration;
 use jobmanager::Options;
 use proto::v1;
 use proto::v1::{JobState, TaskState};
-use stream_core::job::Settings;
 use tonic::Code;
 
 use crate::connectors::FakeConnectors;
@@ -88,9 +87,8 @@ async fn lost_taskmanager_fails_its_jobs_and_is_named() {
 
 #[tokio::test]
 async fn taskmanager_that_never_confirms_is_disconnected() {
-    let patience = Settings { cancel_timeout: Duration::from_millis(300), ..options().job };
-    let mut jobmanager =
-        Jobmanager::start(Options { job: patience, ..options() }, FakeConnectors::with_partitions(1)).await;
+    let options = Options { cancel_timeout: Duration::from_millis(300), ..options() };
+    let mut jobmanager = Jobmanager::start(options, FakeConnectors::with_partitions(1)).await;
     let mut taskmanager = TaskManager::join(jobmanager.address, "tm-1", 1).await;
     let id = jobmanager.submit(&pipeline(1)).await.unwrap();
     taskmanager.next_deploy().await;
@@ -103,9 +101,8 @@ async fn taskmanager_that_never_confirms_is_disconnected() {
 
 #[tokio::test]
 async fn deployment_that_nobody_answers_fails_the_job() {
-    let patience = Settings { deploy_timeout: Duration::from_millis(300), ..options().job };
-    let mut jobmanager =
-        Jobmanager::start(Options { job: patience, ..options() }, FakeConnectors::with_partitions(1)).await;
+    let options = Options { deploy_timeout: Duration::from_millis(300), ..options() };
+    let mut jobmanager = Jobmanager::start(options, FakeConnectors::with_partitions(1)).await;
     let mut taskmanager = TaskManager::join(jobmanager.address, "tm-1", 1).await;
     let id = jobmanager.submit(&pipeline(1)).await.unwrap();
     taskmanager.next_deploy().await;

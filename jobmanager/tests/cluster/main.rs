@@ -3,11 +3,14 @@
 
 mod connectors;
 mod jobmanager;
+mod stores;
 mod taskmanager;
 
 mod discovery;
 mod life;
+mod recovery;
 mod registration;
+mod requests;
 mod shutdown;
 mod submission;
 mod views;

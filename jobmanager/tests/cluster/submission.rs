@@ -90,7 +90,7 @@ async fn what_is_wrong_in_itself_is_refused() {
         assert_eq!(code, Code::InvalidArgument);
         assert!(message.contains(expected) && !message.contains(PASSWORD), "{message}");
     }
-    let request = v1::SubmitJobRequest { name: String::new(), pipeline: None };
+    let request = v1::SubmitJobRequest::default();
     assert_eq!(refusal(jobmanager.client.submit_job(request).await).0, Code::InvalidArgument);
     assert_eq!(jobmanager.cluster().await.free_slots, 400);
 }
@@ -130,7 +130,7 @@ async fn source_that_never_answers_is_given_up_and_blocks_nobody_meanwhile() {
     let _taskmanager = TaskManager::join(jobmanager.address, "tm-1", 1).await;
     connectors.silence_source();
     let mut other = jobmanager.client.clone();
-    let request = v1::SubmitJobRequest { name: String::new(), pipeline: Some((&pipeline(1)).into()) };
+    let request = v1::SubmitJobRequest { pipeline: Some((&pipeline(1)).into()), ..Default::default() };
     let (submitted, cluster) = tokio::join!(other.submit_job(request), jobmanager.cluster());
     assert_eq!(cluster.taskmanagers, 1);
     let (code, message) = refusal(submitted);

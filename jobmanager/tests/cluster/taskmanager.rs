@@ -28,6 +28,7 @@ pub(crate) fn register(id: &str, slots: u32) -> v1::Register {
         slots,
         exchange_address: format!("{id}.example:7000"),
         pid: 42,
+        running: Vec::new(),
     }
 }
 
@@ -125,4 +126,94 @@ pub(crate) fn task_ref(deploy: &v1::Deploy, task: &v1::TaskDeployment) -> v1::Ta
 
 fn message(message: Message) -> v1::TaskManagerMessage {
     v1::TaskManagerMessage { message: Some(message) }
+}
+
+/// What each task of a deployment acknowledges: four records read, one of them in a window that is open; a row of the others.
+pub(crate) fn snapshot(task: &v1::TaskDeployment) -> v1::TaskSnapshot {
+    use v1::task_snapshot::Snapshot;
+    let subtask = task.subtask.unwrap();
+    let read = |split: &v1::Split| v1::SplitSnapshot {
+        split: Some(v1::Split { start: split.start + 4, ..split.clone() }),
+        watermark_ms: Some(7),
+        is_finished: false,
+    };
+    let snapshot = match subtask.stage {
+        0 => Snapshot::Source(v1::SourceTaskSnapshot {
+            splits: task.splits.iter().map(read).collect(),
+            events: 4,
+            bad: 0,
+        }),
+        1 => Snapshot::Operator(v1::OperatorTaskSnapshot {
+            state: Some(v1::OperatorSnapshot {
+                subtask: task.subtask,
+                key_groups: task.key_groups,
+                watermark_ms: 7,
+                files: Vec::new(),
+            }),
+            late: 0,
+            fired: 3,
+            open: 1,
+        }),
+        _ => Snapshot::Sink(v1::SinkTaskSnapshot::default()),
+    };
+    v1::TaskSnapshot { snapshot: Some(snapshot) }
+}
+
+impl TaskManager {
+    /// All its tasks come to run.
+    pub(crate) async fn run(&self, deploy: &v1::Deploy) {
+        self.tell_all(deploy, v1::TaskState::Initializing).await;
+        self.tell_all(deploy, v1::TaskState::Running).await;
+    }
+
+    /// The next barrier that is triggered.
+    pub(crate) async fn next_trigger(&mut self) -> v1::Barrier {
+        match self.next_command().await {
+            Some(Command::TriggerCheckpoint(trigger)) => trigger.barrier.unwrap(),
+            other => panic!("a trigger was expected: {other:?}"),
+        }
+    }
+
+    /// The next checkpoint that is complete.
+    pub(crate) async fn next_complete(&mut self) -> v1::CompleteCheckpoint {
+        match self.next_command().await {
+            Some(Command::CompleteCheckpoint(complete)) => complete,
+            other => panic!("a completed checkpoint was expected: {other:?}"),
+        }
+    }
+
+    /// Acknowledges a checkpoint for all its tasks.
+    pub(crate) async fn acknowledge(&self, deploy: &v1::Deploy, checkpoint_id: u64) {
+        for task in &deploy.tasks {
+            let ack = v1::CheckpointAck {
+                task: Some(task_ref(deploy, task)),
+                checkpoint_id,
+                snapshot: Some(snapshot(task)),
+                written_bytes: 100,
+                pause_us: 50,
+                alignment_us: 10,
+            };
+            self.tell(Message::CheckpointAck(ack)).await;
+        }
+    }
+
+    /// Takes part in the next checkpoint until it is complete.
+    pub(crate) async fn checkpoint(&mut self, deploy: &v1::Deploy) -> v1::CompleteCheckpoint {
+        let barrier = self.next_trigger().await;
+        self.acknowledge(deploy, barrier.checkpoint_id).await;
+        self.next_complete().await
+    }
+
+    /// The committer has published an epoch.
+    pub(crate) async fn publish(&self, deploy: &v1::Deploy, epoch: u64) {
+        let sink = deploy.tasks.iter().find(|task| task.subtask.unwrap().stage == 2).unwrap();
+        self.tell(Message::EpochPublished(v1::EpochPublished { task: Some(task_ref(deploy, sink)), epoch })).await;
+    }
+
+    /// One of its tasks fails, and the others are canceled.
+    pub(crate) async fn fail(&mut self, deploy: &v1::Deploy) {
+        self.tell(change(deploy, &deploy.tasks[0], v1::TaskState::Failed, &["disk full"], None)).await;
+        self.next_cancel().await;
+        self.tell_all(deploy, v1::TaskState::Canceled).await;
+    }
 }

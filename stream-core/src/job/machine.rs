@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Effect, Event, JobState, RestartStrategy, Settings, TaskState};
+use super::restart::Backoff;
+use super::{Effect, Event, JobState, Settings, TaskState, Waiting};
 use crate::ids::{AttemptNumber, SubtaskId, TaskManagerId};
 use crate::pipeline::Split;
 use crate::plan::Plan;
@@ -11,32 +12,29 @@ use crate::time::Timestamp;
 /// A job and its tasks.
 #[derive(Clone, Debug)]
 pub struct Job {
-    settings: Settings,
-    state: JobState,
-    attempt: AttemptNumber,
-    plan: Plan,
+    pub(super) settings: Settings,
+    pub(super) state: JobState,
+    /// What the next attempt waits for, where none runs.
+    pub(super) waiting: Option<Waiting>,
+    /// The current attempt; the last one, while the next is waited for.
+    pub(super) attempt: AttemptNumber,
+    pub(super) plan: Plan,
     /// One for each task of the plan.
-    tasks: BTreeMap<SubtaskId, TaskState>,
+    pub(super) tasks: BTreeMap<SubtaskId, TaskState>,
     /// By when the current phase must be over: every task initializes, or every task has ended.
-    deadline: Option<Timestamp>,
-    /// Why it is failing: the first failure's causes, outermost first. What fails after it is mostly its consequence.
-    causes: Vec<String>,
+    pub(super) deadline: Option<Timestamp>,
+    /// Since when every task of the attempt runs.
+    pub(super) healthy_since: Option<Timestamp>,
+    /// What the last attempt that failed failed with: the first failure's causes, outermost first. What fails after it is
+    /// mostly its consequence.
+    pub(super) last_failure: Vec<String>,
+    pub(super) backoff: Backoff,
+    pub(super) restarts: u32,
+    /// Whether slots are still to be released for the last attempt that was prepared.
+    pub(super) holds_slots: bool,
 }
 
 impl Job {
-    /// A job without a plan.
-    pub fn new(settings: Settings) -> Self {
-        Job {
-            settings,
-            state: JobState::Created,
-            attempt: AttemptNumber(1),
-            plan: Plan::default(),
-            tasks: BTreeMap::new(),
-            deadline: None,
-            causes: Vec::new(),
-        }
-    }
-
     /// Takes an event in; the effects are to be carried out in their order.
     pub fn on(&mut self, now: Timestamp, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -44,7 +42,14 @@ impl Job {
             return effects;
         }
         match event {
-            Event::Planned(plan) => self.on_planned(now, plan, &mut effects),
+            Event::Submitted => self.on_submitted(&mut effects),
+            Event::Planned { attempt, plan } => self.on_planned(now, attempt, plan, &mut effects),
+            Event::NotPrepared { attempt, causes, is_final } => {
+                self.on_not_prepared(now, attempt, causes, is_final, &mut effects);
+            }
+            Event::NoSlots { attempt } => self.on_no_slots(attempt, &mut effects),
+            Event::SlotsChanged => self.on_slots_changed(&mut effects),
+            Event::RestartRequested => self.on_restart(now, &mut effects),
             Event::Deployed { attempt, taskmanager } => self.on_deployed(attempt, &taskmanager),
             Event::TaskStateChanged { attempt, subtask, state, causes } if attempt == self.attempt => {
                 self.on_task_state(now, subtask, state, causes, &mut effects);
@@ -57,7 +62,7 @@ impl Job {
             Event::CancelRequested => self.on_cancel(now, &mut effects),
             Event::Tick => self.on_tick(now, &mut effects),
         }
-        self.end_once_all_tasks_ended(&mut effects);
+        self.go_on_once_all_tasks_ended(now, &mut effects);
         effects
     }
 
@@ -81,22 +86,32 @@ impl Job {
         self.tasks.get(&subtask).copied()
     }
 
-    /// Why it is failing or failed, outermost first.
+    /// Why it is failing or failed, outermost first; empty otherwise.
     pub fn causes(&self) -> &[String] {
-        &self.causes
+        match self.state {
+            JobState::Failing | JobState::Failed => &self.last_failure,
+            JobState::Created
+            | JobState::Running
+            | JobState::Restarting
+            | JobState::Canceling
+            | JobState::Canceled
+            | JobState::Finished => &[],
+        }
     }
 
-    fn on_planned(&mut self, now: Timestamp, plan: Plan, effects: &mut Vec<Effect>) {
-        if self.state != JobState::Created {
-            return;
-        }
-        self.state = JobState::Running;
-        self.tasks = plan.tasks().iter().map(|task| (task.subtask, TaskState::Scheduled)).collect();
-        self.plan = plan;
-        self.deadline = Some(now.saturating_add(self.settings.deploy_timeout));
-        let attempt = self.attempt;
-        let deploy = |taskmanager: &TaskManagerId| Effect::Deploy { attempt, taskmanager: taskmanager.clone() };
-        effects.extend(self.plan.taskmanagers().into_iter().map(deploy));
+    /// What the last attempt that failed failed with, outermost first, also while the job runs again.
+    pub fn last_failure(&self) -> &[String] {
+        &self.last_failure
+    }
+
+    /// How often it was restarted after a failure or on request.
+    pub fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    /// What the next attempt waits for, where none runs.
+    pub fn waiting(&self) -> Option<Waiting> {
+        self.waiting
     }
 
     fn on_deployed(&mut self, attempt: AttemptNumber, taskmanager: &TaskManagerId) {
@@ -129,6 +144,9 @@ impl Job {
             TaskState::Canceled => {
                 let cause = format!("{task} was canceled by its taskmanager `{}`", task.slot.taskmanager);
                 self.fail(now, vec![cause], effects);
+            }
+            TaskState::Running if self.tasks.values().all(|&state| state == TaskState::Running) => {
+                self.healthy_since = Some(now);
             }
             TaskState::Created
             | TaskState::Scheduled
@@ -174,21 +192,27 @@ impl Job {
                 self.state = JobState::Canceling;
                 self.cancel_live_tasks(now, effects);
             }
+            // The tasks are being canceled already, or there are none; the deadline for that stays.
+            JobState::Restarting => self.state = JobState::Canceling,
+            JobState::Failing if self.backoff.restarts() => self.state = JobState::Canceling,
             // It is ending already, and a failure's causes must not be lost.
-            JobState::Failing | JobState::Restarting | JobState::Canceling => {}
+            JobState::Failing | JobState::Canceling => {}
             JobState::Failed | JobState::Canceled | JobState::Finished => {}
         }
     }
 
     fn on_tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.prepare_after_the_pause(now, effects);
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return;
         }
         self.deadline = None;
         match self.state {
             JobState::Running => self.fail_if_not_deployed(now, effects),
-            JobState::Canceling | JobState::Failing => self.give_up_on_silent_taskmanagers(effects),
-            JobState::Created | JobState::Restarting | JobState::Failed | JobState::Canceled | JobState::Finished => {}
+            JobState::Canceling | JobState::Failing | JobState::Restarting => {
+                self.give_up_on_silent_taskmanagers(effects);
+            }
+            JobState::Created | JobState::Failed | JobState::Canceled | JobState::Finished => {}
         }
     }
 
@@ -216,7 +240,7 @@ impl Job {
         match self.state {
             JobState::Created | JobState::Running => {
                 self.state = JobState::Failing;
-                self.causes = causes;
+                self.last_failure = causes;
                 self.cancel_live_tasks(now, effects);
             }
             JobState::Failing | JobState::Restarting | JobState::Canceling => {}
@@ -224,7 +248,7 @@ impl Job {
         }
     }
 
-    fn cancel_live_tasks(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn cancel_live_tasks(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.deadline = Some(now.saturating_add(self.settings.cancel_timeout));
         for taskmanager in self.taskmanagers_with_live_tasks() {
             for subtask in self.live_tasks_on(&taskmanager) {
@@ -232,26 +256,6 @@ impl Job {
             }
             effects.push(Effect::CancelTasks { attempt: self.attempt, taskmanager });
         }
-    }
-
-    fn end_once_all_tasks_ended(&mut self, effects: &mut Vec<Effect>) {
-        if self.state.is_terminal() || !self.tasks.values().all(|state| state.is_terminal()) {
-            return;
-        }
-        let state = match self.state {
-            JobState::Running => JobState::Finished,
-            JobState::Canceling => JobState::Canceled,
-            JobState::Failing => match self.settings.restart {
-                RestartStrategy::Never => JobState::Failed,
-            },
-            JobState::Created | JobState::Restarting | JobState::Failed | JobState::Canceled | JobState::Finished => {
-                return;
-            }
-        };
-        self.state = state;
-        self.deadline = None;
-        effects.push(Effect::ReleaseSlots);
-        effects.push(Effect::JobEnded { state, causes: self.causes.clone() });
     }
 
     /// Moves a task on; `false` if it is unknown, has ended, or was further already.

@@ -1,32 +1,42 @@
 //! The life of a job: what to do when a task changes its state, a taskmanager is lost, or somebody cancels.
 //!
 //! ```text
-//! created ──> running ──> finished              all tasks finished
-//!    │           ├──────> canceling ──> canceled   on request
-//!    └──────────>└──────> failing ────> failed     one task failed: the others are canceled first
+//! created ──> running ──> finished                 all tasks finished
+//!    │         │  ▲ └───> canceling ──> canceled      on request, from any state
+//!    │         ▼  └────────────────┐
+//!    │      failing ──> restarting ┘               one task failed: the others are canceled, then a pause
+//!    └─────────┴──────────┴─> failed               where nothing more is to be tried
 //! ```
+//!
+//! Every attempt is *prepared* before it is planned: the service takes over the sink, chooses a checkpoint and takes the
+//! slots. Each has a number of its own, also one that came no further than that.
 //!
 //! A [`Job`] takes [`Event`]s with the time at which they happened and answers with [`Effect`]s, to be carried out in
 //! their order; what comes of an effect comes back as an event. It never sends, waits or reads a clock, and it does not
 //! know what its tasks compute. A message of another attempt changes nothing, and nothing changes once a job has ended.
 //!
-//! Examples compare effects; a simulation feeds events in random order and checks that the job ends, once, with its
-//! slots released once.
+//! Examples compare effects; a simulation feeds events in random order and checks that the job ends, once, and that the
+//! slots of each attempt are released once.
 
+mod attempts;
 mod machine;
+mod restart;
 mod state;
 
 use std::time::Duration;
 
+pub use attempts::History;
 pub use machine::Job;
+pub use restart::{ExponentialDelay, RestartStrategy};
 pub use state::{JobState, TaskState};
 
 use crate::ids::{AttemptNumber, SubtaskId, TaskManagerId};
 use crate::pipeline::Split;
 use crate::plan::Plan;
+use crate::time::Timestamp;
 
 /// How patient a job is, and what it does about failures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
     /// How long a deployed task may take until it says that it initializes.
     pub deploy_timeout: Duration,
@@ -36,18 +46,50 @@ pub struct Settings {
     pub restart: RestartStrategy,
 }
 
-/// What follows a failed attempt.
+/// What a job waits for between two attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RestartStrategy {
-    /// The job fails with its first attempt.
-    Never,
+pub enum Waiting {
+    /// The next attempt is being prepared.
+    Preparation,
+    /// The pause after a failure is not over.
+    Pause {
+        /// When it is.
+        until: Timestamp,
+    },
+    /// Too few slots are free.
+    Slots,
 }
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Slots were granted and the first attempt is planned.
-    Planned(Plan),
+    /// The service has taken the job; it has no attempt under way.
+    Submitted,
+    /// The attempt is prepared, slots were granted, and it is planned.
+    Planned {
+        /// Which attempt.
+        attempt: AttemptNumber,
+        /// What runs where.
+        plan: Plan,
+    },
+    /// The attempt could not be prepared.
+    NotPrepared {
+        /// Which attempt.
+        attempt: AttemptNumber,
+        /// Why, outermost first.
+        causes: Vec<String>,
+        /// Whether trying again cannot help.
+        is_final: bool,
+    },
+    /// The attempt is prepared, but too few slots are free.
+    NoSlots {
+        /// Which attempt.
+        attempt: AttemptNumber,
+    },
+    /// Slots came free, or new ones came: as many as the job needs.
+    SlotsChanged,
+    /// The running attempt is to give way to another one at once, for instance with another parallelism. No failure.
+    RestartRequested,
     /// A taskmanager's connection took the deployment.
     Deployed {
         /// Of which attempt.
@@ -84,6 +126,12 @@ pub enum Event {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// Take over the sink, choose a checkpoint, take slots and plan; answered by [`Event::Planned`],
+    /// [`Event::NotPrepared`] or [`Event::NoSlots`].
+    Prepare {
+        /// Which attempt: the next one.
+        attempt: AttemptNumber,
+    },
     /// Send a taskmanager its tasks of the plan; answered by [`Event::Deployed`] or [`Event::TaskManagerLost`].
     Deploy {
         /// Of which attempt.
@@ -114,7 +162,7 @@ pub enum Effect {
         /// Whom.
         taskmanager: TaskManagerId,
     },
-    /// Give the job's slots back.
+    /// Give the job's slots back; once for each [`Effect::Prepare`], whatever came of it.
     ReleaseSlots,
     /// The job has ended; nothing follows.
     JobEnded {

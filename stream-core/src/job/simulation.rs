@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::tests::{FIRST, SETTINGS, plan, tm};
+use super::tests::{RESTARTING, SETTINGS, plan, tm};
 use super::*;
 use crate::time::Timestamp;
 
@@ -12,7 +12,11 @@ enum Step {
     Task { place: usize, attempt: u32, state: TaskState },
     Lost(u32),
     Cancel,
-    Replan,
+    Planned { attempt: u32 },
+    NotPrepared { attempt: u32, is_final: bool },
+    NoSlots { attempt: u32 },
+    SlotsChanged,
+    Restart,
     Tick(u64),
 }
 
@@ -26,31 +30,49 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         4 => (1_u32..4).prop_map(Step::Deployed),
-        20 => (0_usize..6, 0_u32..3, state).prop_map(|(place, attempt, state)| Step::Task { place, attempt, state }),
+        30 => (0_usize..6, 0_u32..5, state).prop_map(|(place, attempt, state)| Step::Task { place, attempt, state }),
         1 => (1_u32..4).prop_map(Step::Lost),
         1 => Just(Step::Cancel),
-        1 => Just(Step::Replan),
+        12 => (0_u32..4).prop_map(|attempt| Step::Planned { attempt }),
+        1 => (0_u32..4, prop::bool::weighted(0.1)).prop_map(|(attempt, is_final)| Step::NotPrepared { attempt, is_final }),
+        1 => (0_u32..4).prop_map(|attempt| Step::NoSlots { attempt }),
+        2 => Just(Step::SlotsChanged),
+        1 => Just(Step::Restart),
         3 => (0_u64..4000).prop_map(Step::Tick),
     ]
 }
 
-fn event(step: Step, now: &mut Timestamp) -> Event {
+/// Most words are about the current attempt, some about one before or after it.
+fn attempt(current: AttemptNumber, which: u32) -> AttemptNumber {
+    AttemptNumber(match which {
+        0 => current.0.saturating_sub(1),
+        1 => current.0 + 1,
+        _ => current.0,
+    })
+}
+
+fn event(step: Step, current: AttemptNumber, now: &mut Timestamp) -> Event {
     match step {
-        Step::Deployed(number) => Event::Deployed { attempt: FIRST, taskmanager: tm(number) },
-        Step::Task { place, attempt, state } => {
+        Step::Deployed(number) => Event::Deployed { attempt: current, taskmanager: tm(number) },
+        Step::Task { place, attempt: which, state } => {
             // The last place is a task that is not.
             let subtask =
                 plan().tasks().get(place).map_or(
                     SubtaskId { stage: crate::ids::StageIndex(9), index: crate::ids::SubtaskIndex(9) },
                     |task| task.subtask,
                 );
-            // Most reports are of the current attempt.
-            let attempt = AttemptNumber(if attempt == 2 { 7 } else { 1 });
+            let attempt = attempt(current, which);
             Event::TaskStateChanged { attempt, subtask, state, causes: vec!["cause".to_owned()] }
         }
         Step::Lost(number) => Event::TaskManagerLost { taskmanager: tm(number), reason: "lost".to_owned() },
         Step::Cancel => Event::CancelRequested,
-        Step::Replan => Event::Planned(plan()),
+        Step::Planned { attempt: which } => Event::Planned { attempt: attempt(current, which), plan: plan() },
+        Step::NotPrepared { attempt: which, is_final } => {
+            Event::NotPrepared { attempt: attempt(current, which), causes: vec!["cause".to_owned()], is_final }
+        }
+        Step::NoSlots { attempt: which } => Event::NoSlots { attempt: attempt(current, which) },
+        Step::SlotsChanged => Event::SlotsChanged,
+        Step::Restart => Event::RestartRequested,
         Step::Tick(ms) => {
             *now = now.saturating_add(Duration::from_millis(ms));
             Event::Tick
@@ -61,29 +83,54 @@ fn event(step: Step, now: &mut Timestamp) -> Event {
 /// What a job promised, seen from outside.
 #[derive(Default)]
 struct Watcher {
+    prepared: u32,
     released: u32,
     ended: Option<JobState>,
-    canceled_once: bool,
+    /// The last attempt whose tasks were canceled.
+    canceled: Option<AttemptNumber>,
 }
 
 impl Watcher {
-    fn observe(&mut self, before: &Job, after: &Job, effects: &[Effect]) {
+    fn observe(&mut self, before: &Job, after: &Job, event: &Event, effects: &[Effect]) {
         assert!(self.ended.is_none() || effects.is_empty(), "an effect after the end: {effects:?}");
         assert!(!before.state().is_terminal() || before.state() == after.state());
-        for task in before.plan().tasks() {
-            let (was, is) = (before.task_state(task.subtask), after.task_state(task.subtask));
-            assert!(was <= is && (was == is || !was.is_some_and(TaskState::is_terminal)), "{task}: {was:?} to {is:?}");
+        assert!(before.attempt() <= after.attempt(), "attempts only grow");
+        if before.attempt() == after.attempt() {
+            for task in before.plan().tasks() {
+                let (was, is) = (before.task_state(task.subtask), after.task_state(task.subtask));
+                let is_over = was.is_some_and(TaskState::is_terminal);
+                assert!(was <= is && (was == is || !is_over), "{task}: {was:?} to {is:?}");
+            }
         }
-        assert!(before.causes().is_empty() || before.causes() == after.causes(), "the first failure's causes are kept");
+        if before.state() == JobState::Failing {
+            assert_eq!(before.last_failure(), after.last_failure(), "the first failure's causes are kept");
+        }
+        if let Event::TaskStateChanged { attempt, .. }
+        | Event::Planned { attempt, .. }
+        | Event::NotPrepared { attempt, .. }
+        | Event::NoSlots { attempt } = event
+            && *attempt != before.attempt()
+        {
+            assert_eq!(effects, [], "words of another attempt change nothing");
+        }
 
-        let cancels = effects.iter().any(|effect| matches!(effect, Effect::CancelTasks { .. }));
-        assert!(!(cancels && self.canceled_once), "tasks are canceled once");
-        self.canceled_once |= cancels;
+        if effects.iter().any(|effect| matches!(effect, Effect::CancelTasks { .. })) {
+            assert_ne!(self.canceled, Some(before.attempt()), "an attempt's tasks are canceled once");
+            self.canceled = Some(before.attempt());
+        }
         for effect in effects {
             match effect {
-                Effect::ReleaseSlots => self.released += 1,
+                Effect::Prepare { attempt } => {
+                    assert_eq!(self.released, self.prepared, "slots are released before the next attempt");
+                    self.prepared += 1;
+                    assert_eq!(attempt.0, self.prepared, "each preparation has a number of its own");
+                }
+                Effect::ReleaseSlots => {
+                    self.released += 1;
+                    assert_eq!(self.released, self.prepared, "slots are released once for each attempt");
+                }
                 Effect::JobEnded { state, causes } => {
-                    assert_eq!(self.released, 1, "slots are released before the end is told");
+                    assert_eq!(self.released, self.prepared, "slots are released before the end is told");
                     assert_eq!(*state == JobState::Failed, !causes.is_empty());
                     self.ended = Some(*state);
                 }
@@ -93,11 +140,36 @@ impl Watcher {
                 | Effect::Disconnect { .. } => {}
             }
         }
-        let all_ended =
-            after.plan().tasks().iter().all(|task| after.task_state(task.subtask).is_some_and(TaskState::is_terminal));
-        assert!(!all_ended || after.state().is_terminal(), "all tasks ended, the job did not");
         assert_eq!(after.state().is_terminal(), self.ended == Some(after.state()));
+        let has_ended = |job: &Job| {
+            job.plan().tasks().iter().all(|task| job.task_state(task.subtask).is_some_and(TaskState::is_terminal))
+        };
+        let is_at_rest = after.state().is_terminal() || after.waiting().is_some() || after.state() == JobState::Created;
+        assert!(!has_ended(after) || is_at_rest, "all tasks ended, and nothing follows");
+        assert!(after.waiting().is_none() || has_ended(after), "an attempt waits for the tasks of the one before");
     }
+}
+
+fn run(settings: Settings, steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let mut now = Timestamp(0);
+    let mut job = Job::new(settings, 0);
+    let mut watcher = Watcher::default();
+    let mut tell = |job: &mut Job, now: Timestamp, event: Event| {
+        let before = job.clone();
+        let effects = job.on(now, event.clone());
+        watcher.observe(&before, job, &event, &effects);
+    };
+    tell(&mut job, now, Event::Submitted);
+    for step in steps {
+        let event = event(step, job.attempt(), &mut now);
+        tell(&mut job, now, event);
+    }
+    // However it went: a cancel, and time enough for everybody to answer.
+    tell(&mut job, now, Event::CancelRequested);
+    tell(&mut job, now.saturating_add(settings.cancel_timeout), Event::Tick);
+    prop_assert!(job.state().is_terminal());
+    prop_assert_eq!(watcher.released, watcher.prepared);
+    Ok(())
 }
 
 proptest! {
@@ -105,24 +177,11 @@ proptest! {
 
     #[test]
     fn every_job_ends_once_with_its_slots_released(steps in proptest::collection::vec(step(), 0..60)) {
-        let mut now = Timestamp(0);
-        let mut story = vec![(now, Event::Planned(plan()))];
-        for step in steps {
-            let event = event(step, &mut now);
-            story.push((now, event));
-        }
-        // However it went: a cancel, and time enough for everybody to answer.
-        story.push((now, Event::CancelRequested));
-        story.push((now.saturating_add(SETTINGS.cancel_timeout), Event::Tick));
+        run(SETTINGS, steps)?;
+    }
 
-        let mut job = Job::new(SETTINGS);
-        let mut watcher = Watcher::default();
-        for (time, event) in story {
-            let before = job.clone();
-            let effects = job.on(time, event);
-            watcher.observe(&before, &job, &effects);
-        }
-        prop_assert!(job.state().is_terminal());
-        prop_assert_eq!(watcher.released, 1);
+    #[test]
+    fn every_job_that_restarts_can_be_ended(steps in proptest::collection::vec(step(), 0..200)) {
+        run(RESTARTING, steps)?;
     }
 }

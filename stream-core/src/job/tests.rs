@@ -10,6 +10,18 @@ pub(super) const SETTINGS: Settings = Settings {
     cancel_timeout: Duration::from_secs(5),
     restart: RestartStrategy::Never,
 };
+/// Restarts after exactly 100 ms, 200 ms, …
+pub(super) const RESTARTING: Settings = Settings {
+    restart: RestartStrategy::ExponentialDelay(ExponentialDelay {
+        initial: Duration::from_millis(100),
+        max: Duration::from_secs(30),
+        multiplier: 2,
+        jitter: 0.0,
+        reset_after: Duration::from_secs(60),
+        attempts: None,
+    }),
+    ..SETTINGS
+};
 pub(super) const FIRST: AttemptNumber = AttemptNumber(1);
 
 pub(super) fn tm(number: u32) -> TaskManagerId {
@@ -33,20 +45,38 @@ struct Probe {
 }
 
 impl Probe {
+    fn submitted(settings: Settings) -> Self {
+        let mut probe = Probe { job: Job::new(settings, 0), now: Timestamp(0) };
+        assert_eq!(probe.on(Event::Submitted), [Effect::Prepare { attempt: FIRST }]);
+        probe
+    }
+
     fn planned() -> Self {
-        let mut probe = Probe { job: Job::new(SETTINGS), now: Timestamp(0) };
-        probe.on(Event::Planned(plan()));
+        let mut probe = Self::submitted(SETTINGS);
+        probe.on(planned(1));
         probe
     }
 
     fn running() -> Self {
         let mut probe = Self::planned();
-        for taskmanager in [tm(1), tm(2)] {
-            probe.on(Event::Deployed { attempt: FIRST, taskmanager });
-        }
-        probe.all(TaskState::Initializing);
-        probe.all(TaskState::Running);
+        probe.runs();
         probe
+    }
+
+    fn restarting() -> Self {
+        let mut probe = Self::submitted(RESTARTING);
+        probe.on(planned(1));
+        probe.runs();
+        probe
+    }
+
+    fn runs(&mut self) {
+        for taskmanager in [tm(1), tm(2)] {
+            let attempt = self.job.attempt();
+            self.on(Event::Deployed { attempt, taskmanager });
+        }
+        self.all(TaskState::Initializing);
+        self.all(TaskState::Running);
     }
 
     fn on(&mut self, event: Event) -> Vec<Effect> {
@@ -54,7 +84,7 @@ impl Probe {
     }
 
     fn task(&mut self, subtask: SubtaskId, state: TaskState) -> Vec<Effect> {
-        self.on(Event::TaskStateChanged { attempt: FIRST, subtask, state, causes: Vec::new() })
+        self.on(Event::TaskStateChanged { attempt: self.job.attempt(), subtask, state, causes: Vec::new() })
     }
 
     fn all(&mut self, state: TaskState) -> Vec<Effect> {
@@ -64,13 +94,25 @@ impl Probe {
 
     fn fails(&mut self, subtask: SubtaskId, cause: &str) -> Vec<Effect> {
         let causes = vec![cause.to_owned()];
-        self.on(Event::TaskStateChanged { attempt: FIRST, subtask, state: TaskState::Failed, causes })
+        self.on(Event::TaskStateChanged { attempt: self.job.attempt(), subtask, state: TaskState::Failed, causes })
     }
 
     fn after(&mut self, seconds: u64) -> Vec<Effect> {
-        self.now = self.now.saturating_add(Duration::from_secs(seconds));
+        self.after_millis(1000 * seconds)
+    }
+
+    fn after_millis(&mut self, millis: u64) -> Vec<Effect> {
+        self.now = self.now.saturating_add(Duration::from_millis(millis));
         self.on(Event::Tick)
     }
+}
+
+fn planned(attempt: u32) -> Event {
+    Event::Planned { attempt: AttemptNumber(attempt), plan: plan() }
+}
+
+fn prepare(attempt: u32) -> Effect {
+    Effect::Prepare { attempt: AttemptNumber(attempt) }
 }
 
 fn cancel(number: u32) -> Effect {
@@ -84,14 +126,15 @@ fn ended(state: JobState, causes: &[&str]) -> [Effect; 2] {
 
 #[test]
 fn planned_job_is_deployed_to_each_taskmanager_once() {
-    let mut job = Job::new(SETTINGS);
+    let mut probe = Probe::submitted(SETTINGS);
     let deploy = |number| Effect::Deploy { attempt: FIRST, taskmanager: tm(number) };
-    assert_eq!(job.on(Timestamp(0), Event::Planned(plan())), [deploy(1), deploy(2)]);
-    assert_eq!(job.state(), JobState::Running);
-    assert_eq!(job.on(Timestamp(0), Event::Planned(plan())), []);
-    job.on(Timestamp(0), Event::Deployed { attempt: FIRST, taskmanager: tm(2) });
-    assert_eq!(job.task_state(subtask(0, 0)), Some(TaskState::Scheduled));
-    assert_eq!(job.task_state(subtask(0, 1)), Some(TaskState::Deploying));
+    assert_eq!(probe.on(Event::Submitted), []);
+    assert_eq!(probe.on(planned(1)), [deploy(1), deploy(2)]);
+    assert_eq!(probe.job.state(), JobState::Running);
+    assert_eq!(probe.on(planned(1)), []);
+    probe.on(Event::Deployed { attempt: FIRST, taskmanager: tm(2) });
+    assert_eq!(probe.job.task_state(subtask(0, 0)), Some(TaskState::Scheduled));
+    assert_eq!(probe.job.task_state(subtask(0, 1)), Some(TaskState::Deploying));
 }
 
 #[test]
@@ -134,9 +177,9 @@ fn task_that_fails_or_finishes_while_canceled_leaves_the_job_canceled() {
 
 #[test]
 fn job_canceled_before_its_plan_ends_at_once() {
-    let mut job = Job::new(SETTINGS);
-    assert_eq!(job.on(Timestamp(0), Event::CancelRequested), ended(JobState::Canceled, &[]));
-    assert_eq!(job.on(Timestamp(0), Event::Planned(plan())), []);
+    let mut probe = Probe::submitted(SETTINGS);
+    assert_eq!(probe.on(Event::CancelRequested), ended(JobState::Canceled, &[]));
+    assert_eq!(probe.on(planned(1)), []);
 }
 
 #[test]
@@ -230,6 +273,115 @@ fn new_splits_go_to_their_source_task() {
 
 #[test]
 fn job_without_tasks_is_finished_at_once() {
-    let mut job = Job::new(SETTINGS);
-    assert_eq!(job.on(Timestamp(0), Event::Planned(Plan::default())), ended(JobState::Finished, &[]));
+    let mut probe = Probe::submitted(SETTINGS);
+    let planned = Event::Planned { attempt: FIRST, plan: Plan::default() };
+    assert_eq!(probe.on(planned), ended(JobState::Finished, &[]));
+}
+
+#[test]
+fn failed_attempt_is_followed_by_the_next_after_a_pause() {
+    let mut probe = Probe::restarting();
+    assert_eq!(probe.fails(subtask(1, 1), "disk full"), [cancel(1), cancel(2)]);
+    assert_eq!(probe.all(TaskState::Canceled), [Effect::ReleaseSlots]);
+    assert_eq!(probe.job.state(), JobState::Restarting);
+    assert_eq!(probe.job.waiting(), Some(Waiting::Pause { until: Timestamp(100) }));
+    assert_eq!(probe.after_millis(99), []);
+    assert_eq!(probe.after_millis(1), [prepare(2)]);
+    assert_eq!(probe.on(planned(1)), [], "an answer about the attempt before changes nothing");
+    assert_eq!(probe.on(planned(2)).len(), 2);
+    assert_eq!((probe.job.state(), probe.job.restarts()), (JobState::Running, 1));
+    assert_eq!((probe.job.causes().len(), probe.job.last_failure()[1].as_str()), (0, "disk full"));
+    // It failed again before it ran well: twice the pause.
+    probe.fails(subtask(0, 0), "again");
+    probe.all(TaskState::Canceled);
+    assert_eq!(probe.job.waiting(), Some(Waiting::Pause { until: Timestamp(300) }));
+}
+
+#[test]
+fn attempt_that_ran_well_for_a_minute_begins_the_pauses_anew() {
+    let mut probe = Probe::restarting();
+    for attempt in 2..5 {
+        probe.fails(subtask(0, 0), "flaky");
+        probe.all(TaskState::Canceled);
+        assert_eq!(probe.after(1), [prepare(attempt)]);
+        probe.on(planned(attempt));
+        probe.runs();
+        probe.after(60);
+    }
+    probe.fails(subtask(0, 0), "flaky");
+    probe.all(TaskState::Canceled);
+    let until = probe.now.saturating_add(Duration::from_millis(100));
+    assert_eq!(probe.job.waiting(), Some(Waiting::Pause { until }));
+}
+
+#[test]
+fn attempt_that_cannot_be_prepared_is_tried_again_unless_that_is_no_use() {
+    let not_prepared = |attempt, is_final| Event::NotPrepared {
+        attempt: AttemptNumber(attempt),
+        causes: vec!["no ledger".to_owned()],
+        is_final,
+    };
+    let mut probe = Probe::submitted(RESTARTING);
+    assert_eq!(probe.on(not_prepared(1, false)), [Effect::ReleaseSlots]);
+    assert_eq!(probe.job.state(), JobState::Restarting);
+    assert_eq!(probe.on(not_prepared(1, true)), [], "it is over already");
+    assert_eq!(probe.after(1), [prepare(2)]);
+    assert_eq!(probe.on(not_prepared(2, true)), ended(JobState::Failed, &["no ledger"]));
+    assert_eq!(Probe::submitted(SETTINGS).on(not_prepared(1, false)), ended(JobState::Failed, &["no ledger"]));
+}
+
+#[test]
+fn job_without_slots_waits_for_them_as_long_as_it_takes() {
+    let mut probe = Probe::submitted(RESTARTING);
+    assert_eq!(probe.on(Event::NoSlots { attempt: FIRST }), [Effect::ReleaseSlots]);
+    assert_eq!((probe.job.state(), probe.job.waiting()), (JobState::Restarting, Some(Waiting::Slots)));
+    assert_eq!(probe.after(3600), []);
+    assert_eq!(probe.on(Event::SlotsChanged), [prepare(2)]);
+    assert_eq!(probe.on(Event::SlotsChanged), []);
+}
+
+#[test]
+fn restart_on_request_needs_no_pause_and_is_no_failure() {
+    let mut probe = Probe::restarting();
+    assert_eq!(probe.on(Event::RestartRequested), [cancel(1), cancel(2)]);
+    assert_eq!(probe.on(Event::RestartRequested), []);
+    assert_eq!(probe.fails(subtask(1, 0), "torn down"), []);
+    assert_eq!(probe.all(TaskState::Canceled), [Effect::ReleaseSlots, prepare(2)]);
+    assert_eq!((probe.job.restarts(), probe.job.last_failure().len()), (1, 0));
+}
+
+#[test]
+fn job_that_restarts_can_be_canceled_at_any_time() {
+    // While its tasks end.
+    let mut probe = Probe::restarting();
+    probe.fails(subtask(1, 1), "disk full");
+    assert_eq!(probe.on(Event::CancelRequested), []);
+    assert_eq!(probe.all(TaskState::Canceled), ended(JobState::Canceled, &[]));
+    // In the pause.
+    let mut probe = Probe::restarting();
+    probe.fails(subtask(1, 1), "disk full");
+    probe.all(TaskState::Canceled);
+    assert_eq!(probe.on(Event::CancelRequested), [Effect::JobEnded { state: JobState::Canceled, causes: Vec::new() }]);
+    // While it waits for slots.
+    let mut probe = Probe::submitted(RESTARTING);
+    probe.on(Event::NoSlots { attempt: FIRST });
+    assert_eq!(probe.on(Event::CancelRequested), [Effect::JobEnded { state: JobState::Canceled, causes: Vec::new() }]);
+}
+
+#[test]
+fn adopted_job_goes_on_under_its_attempt_and_recovered_one_under_the_next() {
+    let history = || History { restarts: 3, last_failure: vec!["old".to_owned()] };
+    let tasks = plan().tasks().iter().map(|task| (task.subtask, TaskState::Running)).collect();
+    let job = Job::adopted(RESTARTING, 0, history(), AttemptNumber(4), plan(), &tasks, Timestamp(0));
+    let mut probe = Probe { job, now: Timestamp(0) };
+    assert_eq!(
+        (probe.job.state(), probe.job.attempt(), probe.job.restarts()),
+        (JobState::Running, AttemptNumber(4), 3)
+    );
+    assert_eq!(probe.on(Event::Submitted), []);
+    assert_eq!(probe.all(TaskState::Finished), ended(JobState::Finished, &[]));
+
+    let mut job = Job::recovered(RESTARTING, 0, history(), AttemptNumber(4));
+    assert_eq!(job.state(), JobState::Restarting);
+    assert_eq!(job.on(Timestamp(0), Event::Submitted), [prepare(5)]);
 }

@@ -10,7 +10,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-
 pub use memory::MemoryStore;
 
 /// A future of the store: boxed, so that the port stays usable as `dyn`.

@@ -1,0 +1,136 @@
+//! From a job's wish for an attempt to its plan: prepare beside the loop, take slots, plan.
+
+use std::sync::Arc;
+
+use stream_core::ids::{AttemptNumber, JobId, Nonce, TaskManagerId};
+use stream_core::job::{Event, JobState, Waiting};
+use stream_core::plan::{Plan, slots_needed};
+use stream_core::slot::NoFreeSlot;
+
+use crate::beside::Outcome;
+use crate::checkpoint_store::CheckpointStore;
+use crate::coordination::LastSequence;
+use crate::handle::CheckpointError;
+use crate::preparation::{NotPrepared, Preparation, Prepared};
+use crate::service::Service;
+
+impl Service {
+    /// Something that was done beside the loop is done.
+    pub(crate) fn on_outcome(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Prepared { job, attempt, result } => self.on_prepared(job, attempt, result),
+            Outcome::ManifestStored { job, attempt, checkpoint, result } => {
+                self.on_manifest_stored(job, attempt, checkpoint, result);
+            }
+            Outcome::SavepointCopied { number, checkpoint, result } => {
+                self.on_savepoint_copied(number, checkpoint, result);
+            }
+            Outcome::Done => {}
+        }
+    }
+
+    /// Begins to prepare an attempt.
+    pub(crate) fn prepare(&mut self, job: JobId, attempt: AttemptNumber) {
+        let nonce = match self.job_ids.next_nonce() {
+            Ok(nonce) => nonce,
+            Err(error) => {
+                let causes = vec!["the system's generator of random numbers failed".to_owned(), error.to_string()];
+                let result = Err(NotPrepared { causes, is_final: false });
+                return self.beside.spawn(async move { Outcome::Prepared { job, attempt, result } });
+            }
+        };
+        let Some(preparation) = self.preparation(job, nonce) else { return };
+        self.beside.spawn(async move {
+            let result = preparation.run().await.map(Box::new);
+            Outcome::Prepared { job, attempt, result }
+        });
+    }
+
+    /// Where the job's checkpoints lie; `None` if nothing is stored.
+    pub(crate) fn checkpoint_store(&self, job: JobId) -> Option<CheckpointStore> {
+        self.store.as_ref().map(|store| CheckpointStore::new(Arc::clone(store), job))
+    }
+
+    /// Slots came, or came free: jobs that wait for them try again.
+    pub(crate) fn wake_jobs_without_slots(&mut self) {
+        for job in self.jobs.live() {
+            let Some(record) = self.jobs.get(job) else { continue };
+            let is_waiting = record.job.waiting() == Some(Waiting::Slots);
+            if is_waiting && self.slots.check_free(slots_needed(&record.pipeline)).is_ok() {
+                self.apply(job, Event::SlotsChanged);
+            }
+        }
+    }
+
+    /// A taskmanager is gone: what was kept on it for attempts under preparation is kept no more.
+    pub(crate) fn forget_reserved(&mut self, taskmanager: &TaskManagerId) {
+        for job in self.jobs.live() {
+            let Some(record) = self.jobs.get_mut(job) else { continue };
+            if record.reserved.iter().any(|slot| slot.taskmanager == *taskmanager) {
+                record.reserved.clear();
+                self.slots.release(job);
+            }
+        }
+    }
+
+    fn preparation(&self, job: JobId, nonce: Nonce) -> Option<Preparation> {
+        let record = self.jobs.get(job)?;
+        Some(Preparation {
+            connectors: Arc::clone(&self.connectors),
+            store: self.checkpoint_store(job),
+            sink_timeout: self.options.connector_timeout,
+            job,
+            pipeline: Arc::clone(&record.pipeline),
+            nonce,
+            savepoint: record.savepoint.clone(),
+        })
+    }
+
+    fn on_prepared(&mut self, job: JobId, attempt: AttemptNumber, result: Result<Box<Prepared>, NotPrepared>) {
+        let is_awaited = self.jobs.get(job).is_some_and(|record| {
+            record.job.attempt() == attempt && record.job.waiting() == Some(Waiting::Preparation)
+        });
+        if !is_awaited {
+            return;
+        }
+        let Prepared { start, stored } = match result {
+            Ok(prepared) => *prepared,
+            Err(NotPrepared { causes, is_final }) => {
+                tracing::warn!(job_id = %job, causes = causes.join(": "), is_final, "attempt not prepared");
+                self.answer_rescale(job, Err(CheckpointError::Failed(causes.join(": "))));
+                return self.apply(job, Event::NotPrepared { attempt, causes, is_final });
+            }
+        };
+        let Some(record) = self.jobs.get_mut(job) else { return };
+        let reserved = std::mem::take(&mut record.reserved);
+        let slots = if reserved.is_empty() {
+            match self.slots.allocate(job, slots_needed(&record.pipeline)) {
+                Ok(slots) => slots,
+                Err(error) => return self.on_no_slots(job, attempt, error),
+            }
+        } else {
+            reserved
+        };
+        let plan = Plan::new(&record.pipeline, start.splits(&record.splits), &slots);
+        record.published = start.last_epoch;
+        record.counters.clear();
+        tracing::info!(
+            job_id = %job, %attempt, token = %start.token, last_epoch = %start.last_epoch,
+            checkpoint = start.restored.as_ref().map(|manifest| tracing::field::display(manifest.checkpoint)),
+            "attempt planned"
+        );
+        let start = Arc::new(start);
+        record.start = Some(Arc::clone(&start));
+        self.apply(job, Event::Planned { attempt, plan });
+        if self.jobs.get(job).is_some_and(|record| record.state() == JobState::Running) {
+            self.begin_coordination(job, &start, stored, LastSequence::default());
+        }
+        self.answer_rescale(job, Ok(()));
+    }
+
+    fn on_no_slots(&mut self, job: JobId, attempt: AttemptNumber, error: NoFreeSlot) {
+        tracing::warn!(job_id = %job, reason = %error, "job waits for slots");
+        self.answer_rescale(job, Err(error.into()));
+        self.apply(job, Event::NoSlots { attempt });
+    }
+}

@@ -1,0 +1,71 @@
+//! What waits for a store, a source or a sink does so beside the service's loop; the loop is told what came of it.
+
+use std::future::Future;
+
+use stream_core::ids::{AttemptNumber, CheckpointId, JobId};
+use tokio::task::JoinSet;
+
+use crate::preparation::{NotPrepared, Prepared};
+
+/// What came of something that was done beside the loop.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// An attempt can begin, or cannot.
+    Prepared {
+        /// The job.
+        job: JobId,
+        /// Its attempt.
+        attempt: AttemptNumber,
+        /// What it begins with.
+        result: Result<Box<Prepared>, NotPrepared>,
+    },
+    /// A manifest is durable, or is not, or nobody knows.
+    ManifestStored {
+        /// The job.
+        job: JobId,
+        /// Whose attempt it was.
+        attempt: AttemptNumber,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Why it is not.
+        result: Result<(), String>,
+    },
+    /// A savepoint was copied to its folder.
+    SavepointCopied {
+        /// The request that wanted it.
+        number: u64,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// The folder.
+        result: Result<String, String>,
+    },
+    /// Nobody waits for it.
+    Done,
+}
+
+/// What is under way. Dropping it gives everything up.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    under_way: JoinSet<Outcome>,
+}
+
+impl Beside {
+    /// Begins something. How much is under way is bounded by the jobs: a preparation, a manifest and few removals each.
+    pub(crate) fn spawn(&mut self, work: impl Future<Output = Outcome> + Send + 'static) {
+        self.under_way.spawn(work);
+    }
+
+    /// Waits for the next outcome.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses no outcome.
+    pub(crate) async fn next(&mut self) -> Outcome {
+        loop {
+            match self.under_way.join_next().await {
+                None => return std::future::pending().await,
+                Some(Ok(outcome)) => return outcome,
+                Some(Err(error)) => tracing::error!(%error, "a piece of work ended without an outcome"),
+            }
+        }
+    }
+}

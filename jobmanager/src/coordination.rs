@@ -1,0 +1,230 @@
+//! Carries out what the coordinator of a running attempt decides, and tells it what came of it.
+//!
+//! When a checkpoint is triggered, complete or given up is decided in [`stream_core::checkpoint`]; when sources pause because
+//! the sink is behind, here.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use stream_core::checkpoint::{self, Coordinator, Effect, Event, Manifest};
+use stream_core::ids::{AttemptNumber, JobId, SubtaskId, TaskManagerId};
+use stream_core::job::{JobState, TaskState};
+use stream_core::pipeline::{Split, StageKind};
+use stream_core::time::millis;
+use stream_runtime::connector::cause_chain;
+
+use crate::beside::Outcome;
+use crate::preparation::Start;
+use crate::protocol::{Command, SubtaskCounters};
+use crate::service::Service;
+
+/// The checkpoints of a running attempt.
+#[derive(Debug)]
+pub(crate) struct Coordination {
+    /// Decides.
+    pub(crate) coordinator: Coordinator,
+    attempt: AttemptNumber,
+    is_running: bool,
+    are_sources_paused: bool,
+}
+
+/// An attempt that was adopted goes on above what was seen of it; 0 for one that begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LastSequence(pub(crate) u32);
+
+impl Service {
+    /// A job's attempt is planned, or was adopted: its checkpoints begin once all its tasks run.
+    pub(crate) fn begin_coordination(&mut self, job: JobId, start: &Start, stored: Vec<Manifest>, last: LastSequence) {
+        let now = self.steady();
+        let Some(record) = self.jobs.get(job) else { return };
+        let of_kind = |kind: StageKind| -> Vec<SubtaskId> {
+            let tasks = record.job.plan().tasks().iter().filter(|task| task.kind == kind);
+            tasks.map(|task| task.subtask).collect()
+        };
+        // A plan has one committer; without tasks there is nothing to coordinate.
+        let Some(&sink) = of_kind(StageKind::Sink).first() else { return };
+        let spec = record.pipeline.checkpoints;
+        let settings =
+            checkpoint::Settings { interval: spec.interval, timeout: spec.timeout, retention: self.options.retention };
+        let attempt = checkpoint::Attempt {
+            job_id: job,
+            attempt: record.job.attempt(),
+            token: start.token,
+            nonce: start.nonce,
+            parallelism: record.pipeline.parallelism.get(),
+            max_parallelism: record.pipeline.max_parallelism,
+            sources: of_kind(StageKind::Source),
+            operators: of_kind(StageKind::Operator),
+            sink,
+            last_epoch: start.last_epoch,
+            pending: start.pending.clone(),
+            base: start.accounts(),
+            splits: start.restored.as_ref().map(|manifest| manifest.splits.clone()).unwrap_or_default(),
+            stored,
+            last_sequence: last.0,
+            wall_offset_ms: self.clock.now().0.saturating_sub(millis(self.clock.monotonic())),
+        };
+        let coordination = Coordination {
+            attempt: attempt.attempt,
+            coordinator: Coordinator::new(settings, attempt, now),
+            is_running: false,
+            are_sources_paused: false,
+        };
+        self.coordinations.insert(job, coordination);
+    }
+
+    /// The attempt is over.
+    pub(crate) fn end_coordination(&mut self, job: JobId) {
+        let reason = "the job's attempt ended before the checkpoint was complete".to_owned();
+        self.coordinate(job, Event::Ended { reason });
+        self.coordinations.remove(&job);
+    }
+
+    /// Tells the coordinator of a job's attempt what happened and carries out all that follows from it.
+    pub(crate) fn coordinate(&mut self, job: JobId, event: Event) {
+        let now = self.steady();
+        let Some(coordination) = self.coordinations.get_mut(&job) else { return };
+        let is_tick = event == Event::Tick;
+        let effects = coordination.coordinator.on(now, event);
+        if is_tick && effects.is_empty() {
+            return;
+        }
+        for effect in effects {
+            self.carry_out_checkpoint(job, effect);
+        }
+        if let (Some(coordination), Some(record)) = (self.coordinations.get(&job), self.jobs.get_mut(job)) {
+            record.checkpoints = coordination.coordinator.history().cloned().collect();
+            record.published = coordination.coordinator.published();
+            self.jobs.publish(job);
+        }
+    }
+
+    /// Tells the coordinator as soon as every task runs.
+    pub(crate) fn notice_running(&mut self, job: JobId) {
+        let Some(coordination) = self.coordinations.get_mut(&job).filter(|coordination| !coordination.is_running)
+        else {
+            return;
+        };
+        let Some(record) = self.jobs.get(job).filter(|record| record.state() == JobState::Running) else { return };
+        let runs = |subtask| record.job.task_state(subtask) == Some(TaskState::Running);
+        if record.job.plan().tasks().iter().all(|task| runs(task.subtask)) {
+            coordination.is_running = true;
+            self.coordinate(job, Event::Running);
+        }
+    }
+
+    /// A manifest is stored, or is not.
+    pub(crate) fn on_manifest_stored(
+        &mut self,
+        job: JobId,
+        attempt: AttemptNumber,
+        checkpoint: stream_core::ids::CheckpointId,
+        result: Result<(), String>,
+    ) {
+        if self.coordinations.get(&job).is_none_or(|coordination| coordination.attempt != attempt) {
+            return;
+        }
+        match result {
+            Ok(()) => {
+                if let Some(record) = self.jobs.get_mut(job) {
+                    // From now on there is a checkpoint that follows on the savepoint.
+                    record.savepoint = None;
+                }
+                self.coordinate(job, Event::Stored { checkpoint });
+            }
+            Err(reason) => self.coordinate(job, Event::NotStored { checkpoint, reason }),
+        }
+    }
+
+    /// Sources stop reading while more than the budget waits to be published, and go on once half of it is left.
+    pub(crate) fn pause_sources_if_behind(&mut self, job: JobId) {
+        let budget = self.options.unpublished_budget_bytes();
+        let Some(record) = self.jobs.get(job) else { return };
+        let sinks = record.job.plan().tasks().iter().filter(|task| task.kind == StageKind::Sink);
+        let counters = sinks.filter_map(|task| record.counters.get(&task.subtask));
+        let unpublished: u64 = counters.map(|counters: &SubtaskCounters| counters.unpublished_bytes).sum();
+        let Some(coordination) = self.coordinations.get_mut(&job) else { return };
+        let is_paused = if coordination.are_sources_paused { unpublished > budget / 2 } else { unpublished > budget };
+        if is_paused == coordination.are_sources_paused {
+            return;
+        }
+        coordination.are_sources_paused = is_paused;
+        let attempt = coordination.attempt;
+        tracing::info!(job_id = %job, unpublished_bytes = unpublished, is_paused, "the sink is behind, or has caught up");
+        self.command_all(job, Some(StageKind::Source), &Command::PauseSources { job, attempt, is_paused });
+    }
+
+    fn carry_out_checkpoint(&mut self, job: JobId, effect: Effect) {
+        let Some(attempt) = self.coordinations.get(&job).map(|coordination| coordination.attempt) else { return };
+        match effect {
+            Effect::Trigger(barrier) => {
+                let command = Command::TriggerCheckpoint { job, attempt, barrier };
+                self.command_all(job, Some(StageKind::Source), &command);
+            }
+            Effect::Drain => {
+                self.command_all(job, Some(StageKind::Source), &Command::DrainSources { job, attempt });
+            }
+            Effect::Store(manifest) => self.store_manifest(job, attempt, *manifest),
+            Effect::Complete { checkpoint, prev, accounts } => {
+                tracing::debug!(job_id = %job, %checkpoint, "checkpoint completed");
+                self.command_all(job, None, &Command::CompleteCheckpoint { job, attempt, checkpoint, prev, accounts });
+            }
+            Effect::Abort { checkpoint, reason } => {
+                tracing::warn!(job_id = %job, %checkpoint, reason, "checkpoint aborted");
+                self.command_all(job, None, &Command::AbortCheckpoint { job, attempt, checkpoint });
+            }
+            Effect::CommitPositions(positions) => self.commit_positions(job, positions),
+            Effect::Discard { checkpoints, files } => {
+                let Some(store) = self.checkpoint_store(job) else { return };
+                self.beside.spawn(async move {
+                    if let Err(error) = store.discard(&checkpoints, &files).await {
+                        tracing::warn!(job_id = %job, %error, "old checkpoints were not removed");
+                    }
+                    Outcome::Done
+                });
+            }
+            Effect::Answer { number, result } => self.on_answer(job, number, result),
+        }
+    }
+
+    fn store_manifest(&mut self, job: JobId, attempt: AttemptNumber, manifest: Manifest) {
+        let checkpoint = manifest.checkpoint;
+        let store = self.checkpoint_store(job);
+        self.beside.spawn(async move {
+            let result = match store {
+                Some(store) => store.store(&manifest).await.map_err(|error| error.to_string()),
+                // Nothing is to outlive the jobmanager: that it is whole is enough.
+                None => Ok(()),
+            };
+            Outcome::ManifestStored { job, attempt, checkpoint, result }
+        });
+    }
+
+    fn commit_positions(&mut self, job: JobId, positions: Vec<Split>) {
+        let Some(record) = self.jobs.get(job) else { return };
+        let (connectors, pipeline) = (Arc::clone(&self.connectors), Arc::clone(&record.pipeline));
+        let timeout = self.options.connector_timeout;
+        self.beside.spawn(async move {
+            let committing = connectors.commit_positions(&pipeline.source, &positions);
+            match tokio::time::timeout(timeout, committing).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    let reason = crate::redaction::redact(cause_chain(&error).join(": "), &pipeline);
+                    tracing::debug!(job_id = %job, reason, "the source did not take the positions");
+                }
+                Err(_) => tracing::debug!(job_id = %job, "the source did not answer to the positions"),
+            }
+            Outcome::Done
+        });
+    }
+
+    /// Sends a command to every taskmanager that runs a task of the attempt, or one of this kind.
+    fn command_all(&mut self, job: JobId, kind: Option<StageKind>, command: &Command) {
+        let Some(record) = self.jobs.get(job) else { return };
+        let tasks = record.job.plan().tasks().iter().filter(|task| kind.is_none_or(|kind| task.kind == kind));
+        let taskmanagers: BTreeSet<TaskManagerId> = tasks.map(|task| task.slot.taskmanager.clone()).collect();
+        for taskmanager in taskmanagers {
+            self.command(&taskmanager, command.clone());
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What follows a failed attempt, and after which pause.
+//!
+//! The pause grows with every failure and shrinks back once an attempt has run well for a while (Flink:
+//! `restart-strategy.type: exponential-delay`). No randomness is read here: the jitter comes from a seed that is given.
+
+use std::time::Duration;
+
+/// What follows a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RestartStrategy {
+    /// The job fails with its first attempt.
+    Never,
+    /// The next attempt begins after a pause that grows from failure to failure.
+    ExponentialDelay(ExponentialDelay),
+}
+
+/// How the pauses between attempts grow. The names are those of Flink's settings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ExponentialDelay {
+    /// The first pause.
+    pub initial: Duration,
+    /// The longest pause, apart from the jitter.
+    pub max: Duration,
+    /// What each pause is multiplied by to become the next.
+    pub multiplier: u32,
+    /// By which part of itself a pause is made longer or shorter at random, so that jobs that failed together do not come
+    /// back together; from 0 to 1.
+    pub jitter: f64,
+    /// How long an attempt must have had every task running for the next pause to be the first one again.
+    pub reset_after: Duration,
+    /// How many failures in a row are restarted from; `None` for all of them.
+    pub attempts: Option<u32>,
+}
+
+impl Default for ExponentialDelay {
+    /// 100 ms, doubled up to 30 s, give or take a tenth; forgotten after a good minute; without end.
+    fn default() -> Self {
+        ExponentialDelay {
+            initial: Duration::from_millis(100),
+            max: Duration::from_secs(30),
+            multiplier: 2,
+            jitter: 0.1,
+            reset_after: Duration::from_secs(60),
+            attempts: None,
+        }
+    }
+}
+
+/// The failures in a row and the pause that each is worth.
+#[derive(Clone, Debug)]
+pub(super) struct Backoff {
+    strategy: RestartStrategy,
+    failures: u32,
+    random: u64,
+}
+
+impl Backoff {
+    /// No failure yet.
+    pub(super) fn new(strategy: RestartStrategy, seed: u64) -> Self {
+        Backoff { strategy, failures: 0, random: seed }
+    }
+
+    /// Whether a failure can be restarted from at all.
+    pub(super) fn restarts(&self) -> bool {
+        self.strategy != RestartStrategy::Never
+    }
+
+    /// An attempt failed that had every task running for `healthy`: the pause before the next one; `None` if there is none.
+    pub(super) fn on_failure(&mut self, healthy: Duration) -> Option<Duration> {
+        let RestartStrategy::ExponentialDelay(delay) = self.strategy else { return None };
+        if healthy >= delay.reset_after {
+            self.failures = 0;
+        }
+        if delay.attempts.is_some_and(|attempts| self.failures >= attempts) {
+            return None;
+        }
+        let factor = delay.multiplier.saturating_pow(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        let pause = delay.initial.saturating_mul(factor).min(delay.max);
+        let swing = delay.jitter.clamp(0.0, 1.0) * (2.0 * self.next_fraction() - 1.0);
+        Some(pause.mul_f64(1.0 + swing))
+    }
+
+    /// From 0 to below 1, by SplitMix64.
+    fn next_fraction(&mut self) -> f64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        #[allow(clippy::cast_precision_loss, reason = "32 bits fit a double")]
+        let fraction = (mixed >> 32) as f64 / f64::from(u32::MAX);
+        fraction
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEADY: ExponentialDelay = ExponentialDelay {
+        initial: Duration::from_millis(100),
+        max: Duration::from_secs(30),
+        multiplier: 2,
+        jitter: 0.0,
+        reset_after: Duration::from_secs(60),
+        attempts: None,
+    };
+
+    fn backoff(delay: ExponentialDelay) -> Backoff {
+        Backoff::new(RestartStrategy::ExponentialDelay(delay), 7)
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_begin_anew_after_a_good_minute() {
+        let mut backoff = backoff(STEADY);
+        let mut next = |healthy| backoff.on_failure(Duration::from_secs(healthy)).expect("it goes on").as_millis();
+        assert_eq!([next(0), next(59), next(0)], [100, 200, 400]);
+        for _ in 0..60 {
+            next(0);
+        }
+        assert_eq!([next(0), next(60), next(0)], [30_000, 100, 200]);
+    }
+
+    #[test]
+    fn jitter_swings_around_the_pause_and_comes_from_the_seed_alone() {
+        let delay = ExponentialDelay { jitter: 0.1, max: STEADY.initial, ..STEADY };
+        let pauses = || {
+            let mut backoff = backoff(delay);
+            (0..100).map(|_| backoff.on_failure(Duration::ZERO).expect("it goes on")).collect::<Vec<_>>()
+        };
+        let (first, second) = (pauses(), pauses());
+        assert_eq!(first, second);
+        let (low, high) = (Duration::from_millis(90), Duration::from_millis(110));
+        assert!(first.iter().all(|pause| (low..=high).contains(pause)));
+        assert!(first.iter().any(|pause| *pause < STEADY.initial) && first.iter().any(|pause| *pause > STEADY.initial));
+    }
+
+    #[test]
+    fn failures_in_a_row_are_counted_where_they_are_limited() {
+        let mut backoff = backoff(ExponentialDelay { attempts: Some(2), ..STEADY });
+        assert!(backoff.on_failure(Duration::ZERO).is_some() && backoff.on_failure(Duration::ZERO).is_some());
+        assert_eq!(backoff.on_failure(Duration::ZERO), None);
+        assert!(backoff.on_failure(STEADY.reset_after).is_some());
+        assert_eq!(Backoff::new(RestartStrategy::Never, 0).on_failure(Duration::ZERO), None);
+    }
+}
