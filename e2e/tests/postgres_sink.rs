@@ -106,8 +106,17 @@ async fn a_zombie_amidst_its_rows_is_fenced_and_they_never_show() -> Result<()> 
     let error = zombie.publish(two.clone(), numbers(10..40_010)).await.unwrap_err();
     assert!(matches!(error, PublishError::Fenced { token: Token(2) }), "{error}");
     assert_eq!(counts(&mut sql).await?, "10 10");
+    let asleep = next.epoch(1, two.epoch, 1);
     // What the zombie had sealed is published by its successor.
     next.publish(two, numbers(10..40_010)).await?;
+    assert_eq!(counts(&mut sql).await?, "40010 40010");
+    // One whose session nobody ended learns it from the function that moves the ledger, all its rows being sent.
+    sql.execute("UPDATE gapwise_ledger SET token = 3").await?;
+    let error = next.publish(asleep.clone(), numbers(0..1)).await.unwrap_err();
+    assert!(matches!(error, PublishError::Fenced { token: Token(3) }), "{error}");
+    sql.execute("UPDATE gapwise_ledger SET token = 2, nonce = 'f'").await?;
+    let error = next.publish(asleep, numbers(0..1)).await.unwrap_err();
+    assert!(matches!(error, PublishError::Fenced { token: Token(2) }), "{error}");
     assert_eq!(counts(&mut sql).await?, "40010 40010");
     Ok(())
 }

@@ -2,6 +2,8 @@
 //!
 //! `sql/gapwise_ledger.sql` has its statements, which an owner can also run by hand.
 
+use std::time::Duration;
+
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row};
 use stream_core::checkpoint::SealedEpoch;
@@ -31,6 +33,9 @@ const CREATION_LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(71660719900
 /// How long the ledger's row may be held by a publication before its session is ended, and how often that is tried.
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '2s'";
 const FENCE_TRIES: u32 = 5;
+
+/// How long all of it may take: a connection can be half open.
+const FENCE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Makes sure that the ledger is there and may be used; creates it if it is missing and that is allowed.
 pub(super) async fn ensure(connection: &mut PgConnection, settings: &Settings, table: &TableName) -> Result<(), Error> {
@@ -85,7 +90,11 @@ pub async fn fence(spec: &SinkSpec, claim: Claim) -> Result<Anchor, ConnectorErr
     let settings = Settings::from_spec(spec).map_err(Error::from)?;
     let table: TableName = spec.table.parse().map_err(Error::TableName)?;
     let mut connection = connect(&settings, "fence").await?;
-    let anchor = Fence { settings: &settings, table: &table, claim }.run(&mut connection).await;
+    let fence = Fence { settings: &settings, table: &table, claim };
+    let Ok(anchor) = tokio::time::timeout(FENCE_WITHIN, fence.run(&mut connection)).await else {
+        let source = DriverWords(format!("no answer within {} seconds", FENCE_WITHIN.as_secs()));
+        return Err(Error::Unreachable { address: settings.address(), source }.into());
+    };
     close(connection).await;
     Ok(anchor?)
 }
