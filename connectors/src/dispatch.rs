@@ -20,6 +20,10 @@ pub struct RealConnectors {
     runtime: Handle,
 }
 
+#[cfg_attr(
+    not(all(feature = "file", feature = "kafka", feature = "postgres")),
+    allow(unused, reason = "needed where every feature is on")
+)]
 impl RealConnectors {
     /// Connectors whose network work that must not run on a plain thread runs on `runtime`, which has to outlive them and
     /// all their readers and publishers.
@@ -39,6 +43,10 @@ impl RealConnectors {
     }
 }
 
+#[cfg_attr(
+    not(all(feature = "file", feature = "kafka", feature = "postgres")),
+    allow(unused, reason = "needed where every feature is on")
+)]
 impl Connectors for RealConnectors {
     fn discover<'a>(&'a self, source: &'a SourceSpec) -> PortFuture<'a, Vec<Split>> {
         Box::pin(async move {

@@ -48,7 +48,8 @@ pub(crate) fn standing(entry: Option<Entry>, grant: &Grant, epoch: &SealedEpoch)
     }
 }
 
-/// The token that a claim is granted: above all that the ledger and the stored checkpoints know; `None` if there is none left.
+/// For a ledger that cannot count by itself: the token that a claim is granted: above all that the ledger and the stored checkpoints know; `None` if there is none left.
+#[cfg(feature = "file")]
 pub(crate) fn next_token(in_ledger: Token, highest: Token) -> Option<Token> {
     let next = in_ledger.max(highest).0.checked_add(1)?;
     i32::try_from(next).is_ok().then_some(Token(next))
@@ -80,6 +81,7 @@ mod tests {
         assert_eq!(standing(None, &grant, &epoch), Standing::WentBack(CheckpointId::ROOT));
     }
 
+    #[cfg(feature = "file")]
     #[test]
     fn a_token_is_above_every_one_that_is_known_and_fits_31_bits() {
         assert_eq!(next_token(Token(3), Token(0)), Some(Token(4)));

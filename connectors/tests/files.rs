@@ -129,7 +129,9 @@ async fn an_epoch_is_in_the_file_once_whoever_publishes_it_and_however_often() {
     assert_eq!(first.publish(&one, &mut Chunks::of([rows()])).unwrap(), Published::Now);
     assert_eq!(first.publish(&one, &mut Chunks::of([rows()])).unwrap(), Published::Already);
     // Cut off amidst the next: its text is there, but does not count.
-    let cut_off = first.publish(&two, &mut Chunks::broken_after(rows())).unwrap_err();
+    let mut many = RowBatch::default();
+    (0..10_000).for_each(|_| many.append(&rows()));
+    let cut_off = first.publish(&two, &mut Chunks::broken_after(many)).unwrap_err();
     assert!(matches!(cut_off, PublishError::Rows(_)), "{cut_off}");
     let missing = first.publish(&two, &mut Chunks::default()).unwrap_err();
     assert!(missing.to_string().contains("sealed with 2 rows"), "{missing}");
@@ -151,6 +153,28 @@ async fn an_epoch_is_in_the_file_once_whoever_publishes_it_and_however_often() {
     assert_eq!(second.publish(&empty, &mut Chunks::default()).unwrap(), Published::Now);
     second.finish().unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 4);
+}
+
+#[tokio::test]
+async fn an_attempt_that_ended_while_it_gave_the_file_its_name_is_finished_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.csv");
+    let sink = sink(&format!("csv:{}", path.display()));
+    let connectors = RealConnectors::new(Handle::current());
+    let (mut publisher, anchor) = take_over(&connectors, &sink, 1).await;
+    publisher.publish(&epoch(anchor, 1, ROOT, 2), &mut Chunks::of([rows()])).unwrap();
+    let entries = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let ledger = entries.filter(|path| path.extension().is_some_and(|ending| ending == "ledger")).last().unwrap();
+    let kept = fs::read(&ledger).unwrap();
+    publisher.finish().unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    // The name was given, the ledger not yet removed.
+    fs::write(&ledger, kept).unwrap();
+    let (publisher, again) = take_over(&connectors, &sink, 1).await;
+    assert_eq!(again.last_epoch, CheckpointId::new(anchor.token, 1));
+    publisher.finish().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
 }
 
 #[tokio::test]

@@ -106,8 +106,17 @@ async fn a_zombie_amidst_its_rows_is_fenced_and_they_never_show() -> Result<()> 
     let error = zombie.publish(two.clone(), numbers(10..40_010)).await.unwrap_err();
     assert!(matches!(error, PublishError::Fenced { token: Token(2) }), "{error}");
     assert_eq!(counts(&mut sql).await?, "10 10");
+    let asleep = next.epoch(1, two.epoch, 1);
     // What the zombie had sealed is published by its successor.
     next.publish(two, numbers(10..40_010)).await?;
+    assert_eq!(counts(&mut sql).await?, "40010 40010");
+    // One whose session nobody ended learns it from the function that moves the ledger, all its rows being sent.
+    sql.execute("UPDATE gapwise_ledger SET token = 3").await?;
+    let error = next.publish(asleep.clone(), numbers(0..1)).await.unwrap_err();
+    assert!(matches!(error, PublishError::Fenced { token: Token(3) }), "{error}");
+    sql.execute("UPDATE gapwise_ledger SET token = 2, nonce = 'f'").await?;
+    let error = next.publish(asleep, numbers(0..1)).await.unwrap_err();
+    assert!(matches!(error, PublishError::Fenced { token: Token(2) }), "{error}");
     assert_eq!(counts(&mut sql).await?, "40010 40010");
     Ok(())
 }
@@ -170,7 +179,8 @@ async fn a_ledger_that_is_elsewhere_is_told_apart() -> Result<()> {
     let foreign = attempt.publish(attempt.epoch(5, ROOT, 1), numbers(1..2)).await.unwrap_err();
     assert!(matches!(foreign, PublishError::Final(_)) && foreign.to_string().contains("sessions"), "{foreign}");
     let two = attempt.epoch(2, one.epoch, 1);
-    // The rows are on their way when the server turns out to have been set back.
+    // A session that has every reason to believe it is its turn: the function finds out, all the rows being sent.
+    assert_eq!(attempt.publish(one.clone(), Chunks::default()).await?, Published::Already);
     sql.execute("UPDATE gapwise_ledger SET last_epoch = 0; DELETE FROM sessions").await?;
     let error = attempt.publish(two.clone(), numbers(1..2)).await.unwrap_err();
     let expected = one.epoch;

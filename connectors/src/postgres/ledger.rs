@@ -1,4 +1,4 @@
-//! The ledger beside the table: made where it is missing, taken over by a new attempt, read by one that publishes.
+//! The ledger beside the table: made where it is missing, read by an attempt that publishes, and moved on by it.
 //!
 //! `sql/gapwise_ledger.sql` has its statements, which an owner can also run by hand.
 
@@ -6,10 +6,8 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row};
 use stream_core::checkpoint::SealedEpoch;
 use stream_core::ids::{CheckpointId, JobId, Nonce, Token};
-use stream_core::pipeline::SinkSpec;
-use stream_runtime::connector::{Anchor, Claim, ConnectorError, Grant};
+use stream_runtime::connector::Grant;
 
-use super::connect::{close, connect};
 use super::error::{DriverWords, Error, sql_state};
 use super::settings::Settings;
 use super::table_name::{TableName, literal, quoted};
@@ -19,7 +17,7 @@ use crate::ledger::Entry;
 pub(super) const NOT_OUR_TURN: &str = "GW001";
 
 /// One committer publishes the whole of an epoch.
-const LANE: i32 = 0;
+pub(super) const LANE: i32 = 0;
 
 const DEFINITION: &str = include_str!("../../../sql/gapwise_ledger.sql");
 const PUBLISH_SIGNATURE: &str =
@@ -27,10 +25,6 @@ const PUBLISH_SIGNATURE: &str =
 
 /// Several jobs may create the ledger at once: one of them does, the others wait for it here.
 const CREATION_LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(7166071990011)";
-
-/// How long the ledger's row may be held by a publication before its session is ended, and how often that is tried.
-const LOCK_TIMEOUT: &str = "SET lock_timeout = '2s'";
-const FENCE_TRIES: u32 = 5;
 
 /// Makes sure that the ledger is there and may be used; creates it if it is missing and that is allowed.
 pub(super) async fn ensure(connection: &mut PgConnection, settings: &Settings, table: &TableName) -> Result<(), Error> {
@@ -72,91 +66,6 @@ async fn look(connection: &mut PgConnection, settings: &Settings, table: &TableN
         Ok(Found { is_there: row.try_get(0)?, may_use: row.try_get::<Option<bool>, _>(1)?.unwrap_or(false) })
     };
     read(row).map_err(failed(settings))
-}
-
-/// Takes the sink over; see [`fence_sink`](stream_runtime::connector::Connectors::fence_sink).
-///
-/// A publication that is under way is waited for, but not for long: its session is ended then, which rolls it back.
-/// Sessions of older attempts are ended in any case, since an unfinished `COPY` keeps vacuum from working.
-///
-/// # Errors
-/// As a user is to read them.
-pub async fn fence(spec: &SinkSpec, claim: Claim) -> Result<Anchor, ConnectorError> {
-    let settings = Settings::from_spec(spec).map_err(Error::from)?;
-    let table: TableName = spec.table.parse().map_err(Error::TableName)?;
-    let mut connection = connect(&settings, "fence").await?;
-    let anchor = Fence { settings: &settings, table: &table, claim }.run(&mut connection).await;
-    close(connection).await;
-    Ok(anchor?)
-}
-
-struct Fence<'a> {
-    settings: &'a Settings,
-    table: &'a TableName,
-    claim: Claim,
-}
-
-impl Fence<'_> {
-    async fn run(&self, connection: &mut PgConnection) -> Result<Anchor, Error> {
-        ensure(connection, self.settings, self.table).await?;
-        sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut *connection).await.map_err(failed(self.settings))?;
-        for _ in 0..FENCE_TRIES {
-            match self.bump(connection).await {
-                Ok(row) => {
-                    let anchor = self.anchor(&row)?;
-                    if let Err(error) = self.end_sessions(connection, i64::from(anchor.token.0)).await {
-                        tracing::warn!(table = %self.table, %error, "cannot end the sessions of older attempts");
-                    }
-                    return Ok(anchor);
-                }
-                Err(error) if sql_state(&error).as_deref() == Some("55P03") => {
-                    let ended = self.end_sessions(connection, i64::MAX).await.map_err(failed(self.settings))?;
-                    tracing::warn!(table = %self.table, ended, "an older attempt holds the ledger; ended its sessions");
-                }
-                Err(error) => return Err(failed(self.settings)(error)),
-            }
-        }
-        Err(Error::LedgerLocked { table: self.table.clone(), address: self.settings.address() })
-    }
-
-    /// One statement, so that two attempts at once get different tokens.
-    async fn bump(&self, connection: &mut PgConnection) -> Result<PgRow, sqlx::Error> {
-        let statement = format!(
-            "INSERT INTO {}.gapwise_ledger AS ledger (job_id, target, lane, token, nonce) VALUES ($1, $2, $3, $4 + 1, $5) \
-             ON CONFLICT (job_id, target, lane) \
-             DO UPDATE SET token = GREATEST(ledger.token, $4) + 1, nonce = EXCLUDED.nonce \
-             RETURNING token, last_epoch",
-            quoted(&self.table.schema)
-        );
-        let query = sqlx::query(AssertSqlSafe(statement)).bind(self.claim.job_id.to_string());
-        let query = query.bind(self.table.to_string()).bind(LANE).bind(i64::from(self.claim.highest_token.0));
-        query.bind(self.claim.nonce.to_string()).persistent(false).fetch_one(connection).await
-    }
-
-    fn anchor(&self, row: &PgRow) -> Result<Anchor, Error> {
-        let token: i64 = row.try_get(0).map_err(failed(self.settings))?;
-        let last_epoch: i64 = row.try_get(1).map_err(failed(self.settings))?;
-        let token = i32::try_from(token).ok().and_then(|token| u32::try_from(token).ok()).map(Token);
-        let last_epoch = u64::try_from(last_epoch).ok().map(CheckpointId);
-        match (token, last_epoch) {
-            (Some(token), Some(last_epoch)) => Ok(Anchor { token, last_epoch }),
-            _ => Err(foreign(self.table, "a token or an epoch that is out of range".to_owned())),
-        }
-    }
-
-    /// Ends the publishing sessions of this job whose tokens are below; how many there were.
-    async fn end_sessions(&self, connection: &mut PgConnection, below: i64) -> Result<i64, sqlx::Error> {
-        let query = sqlx::query_scalar(
-            "SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity \
-             WHERE usename = SESSION_USER AND pid <> pg_catalog.pg_backend_pid() \
-                   AND pg_catalog.starts_with(application_name, $1) \
-                   AND CASE WHEN pg_catalog.substr(application_name, pg_catalog.length($1) + 1) ~ '^[0-9]{1,10}$' \
-                       THEN pg_catalog.substr(application_name, pg_catalog.length($1) + 1)::pg_catalog.int8 < $2 \
-                       ELSE false END",
-        );
-        let prefix = format!("gapwise/{}", session_purpose(self.claim.job_id, ""));
-        query.bind(prefix).bind(below).persistent(false).fetch_one(connection).await
-    }
 }
 
 /// The purpose of a publisher's connection, by which a later attempt finds it: at most 51 bytes with what stands before.
@@ -228,7 +137,8 @@ pub(super) fn foreign(table: &TableName, found: String) -> Error {
     Error::LedgerForeign { table: table.clone(), found }
 }
 
-fn failed(settings: &Settings) -> impl Fn(sqlx::Error) -> Error + '_ {
+/// A statement of the ledger's failed.
+pub(super) fn failed(settings: &Settings) -> impl Fn(sqlx::Error) -> Error + '_ {
     |error| Error::Statement { address: settings.address(), source: DriverWords::from(error) }
 }
 

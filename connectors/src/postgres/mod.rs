@@ -9,6 +9,7 @@ mod client;
 mod connect;
 mod copy;
 mod error;
+mod fence;
 mod ledger;
 mod nul;
 mod publisher;
@@ -18,7 +19,7 @@ mod table_name;
 
 pub use client::{Client, ColumnHead, Table};
 pub use error::{DriverWords, Error};
-pub use ledger::fence;
+pub use fence::fence;
 pub use publisher::PostgresPublisher;
 pub use settings::{Settings, SettingsError, SslMode};
 pub use table::check;

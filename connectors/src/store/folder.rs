@@ -3,11 +3,13 @@
 //! An object is written under a hidden name, made durable, and then linked to its own name, which fails if that is taken:
 //! so it appears whole or not at all, and of several writers one wins.
 
+use std::collections::hash_map::RandomState;
 use std::fs::{self, File, OpenOptions};
+use std::hash::BuildHasher;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use stream_runtime::store::{ObjectStore, StoreError, StoreErrorKind, StoreFuture};
@@ -178,13 +180,15 @@ fn parent<'a>(root: &'a Path, path: &'a Path) -> &'a Path {
     path.parent().unwrap_or(root)
 }
 
-/// A name that no other writer uses, on this machine or another that shares the folder and has other process ids by
-/// chance only: `create_new` tells.
+/// A name that no other writer uses: of this process by the number, of another, on this machine or another, by chance.
+#[allow(clippy::disallowed_methods, reason = "what a temporary file is called changes no run")]
 fn unfinished_path(root: &Path) -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    static PROCESS: OnceLock<u64> = OnceLock::new();
+    // The seeds of a hash map are the one source of chance that the standard library has.
+    let process = PROCESS.get_or_init(|| RandomState::new().hash_one(std::process::id()));
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    root.join(UNFINISHED).join(format!("{}-{now}-{number}", std::process::id()))
+    root.join(UNFINISHED).join(format!("{process:016x}-{number}"))
 }
 
 fn failed(action: &str, path: &Path, error: &io::Error) -> StoreError {
