@@ -14,7 +14,7 @@ pub enum Choice {
     /// From the beginning: nothing was published, and there is no checkpoint.
     Fresh,
     /// From a checkpoint.
-    Restore(Restore),
+    Restore(Box<Restore>),
 }
 
 /// A checkpoint that an attempt may begin with.
@@ -82,7 +82,10 @@ pub fn choose(manifests: &[Manifest], last_epoch: CheckpointId) -> Result<Choice
     for manifest in newest_first {
         match epochs_behind(manifest, last_epoch) {
             Ok(publish) => {
-                return Ok(Choice::Restore(Restore { manifest: manifest.clone(), publish: publish.to_vec() }));
+                return Ok(Choice::Restore(Box::new(Restore {
+                    manifest: manifest.clone(),
+                    publish: publish.to_vec(),
+                })));
             }
             Err(misfit) => rejected.push((manifest.checkpoint, misfit)),
         }

@@ -194,3 +194,8 @@ pub enum Effect {
         result: Result<CheckpointId, String>,
     },
 }
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
