@@ -93,3 +93,36 @@ impl Stores for MemoryStore {
         Ok(Arc::new(self.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn objects_are_created_once_listed_in_order_and_deleted_at_leisure() {
+        let store = MemoryStore::default();
+        for name in ["a/2", "a/1", "ab/3", "b"] {
+            store.create(name, Bytes::from(name.to_owned())).await.unwrap();
+        }
+        assert_eq!(store.create("a/1", Bytes::new()).await.unwrap_err().kind, StoreErrorKind::Exists);
+        assert_eq!(store.read("a/1").await.unwrap(), "a/1", "the first stays");
+        assert_eq!(store.list("a/").await.unwrap(), ["a/1", "a/2"]);
+        assert_eq!((store.length("b").await.unwrap(), store.length("c").await.unwrap()), (Some(1), None));
+        store.delete("b").await.unwrap();
+        store.delete("b").await.unwrap();
+        assert_eq!(store.read("b").await.unwrap_err().kind, StoreErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_refuses_writes_can_still_be_read() {
+        let store = MemoryStore::default();
+        store.create("a", Bytes::new()).await.unwrap();
+        store.refuse_writes(true);
+        assert_eq!(store.create("b", Bytes::new()).await.unwrap_err().kind, StoreErrorKind::Unavailable);
+        assert_eq!(store.delete("a").await.unwrap_err().kind, StoreErrorKind::Unavailable);
+        assert_eq!(store.open("memory:").unwrap().list("").await.unwrap(), ["a"]);
+        store.refuse_writes(false);
+        store.create("b", Bytes::new()).await.unwrap();
+    }
+}

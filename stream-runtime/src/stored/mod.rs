@@ -14,7 +14,7 @@
 //! Tests: every damaged byte and every truncation is detected, and the files in `testdata/v1`, which an earlier build wrote,
 //! can still be read.
 
-mod frame;
+pub mod frame;
 pub mod names;
 mod state;
 #[cfg(test)]

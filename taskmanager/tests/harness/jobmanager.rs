@@ -89,8 +89,9 @@ impl JobManager {
 
     /// Ends it abruptly, with all connections.
     pub(crate) async fn kill(mut self) {
-        self.commands.lock().unwrap().clear();
+        // The listener first: who is cut off tries again at once, and must not find this one.
         self.serving.shutdown().await;
+        self.commands.lock().unwrap().clear();
     }
 
     /// Waits until what it was told meets a condition.
