@@ -11,6 +11,8 @@ JOBCTL := $(BIN)/jobctl
 EVENTS ?= demo/events.jsonl
 RATE ?= 1000
 NAME ?=
+MINUTES ?= 3
+SEED ?=
 # Crates without I/O are tested in the dev profile too, with overflow checks.
 PURE := -p stream-core -p web-event -p job-sessionize -p jobs
 
@@ -139,6 +141,10 @@ check: ## format, lints, docs, purity of stream-core, dependency rules
 test: build ## everything, fast suites first; starts and stops its own Kafka and Postgres
 	cargo test $(PURE)
 	cargo test --release --workspace $(CARGO_FEATURES)
+
+.PHONY: chaos
+chaos: build ## kill everything around a job again and again, then check every row (MINUTES=3 SEED=n)
+	@$(BIN)/chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: conformance
 conformance: ## Flink's answers (CONFORMANCE_DIR=dir for another folder of the same format)

@@ -1,7 +1,9 @@
 //! From the scheme of a URI to the connector that serves it.
 
 use stream_core::pipeline::{SinkSpec, SourceSpec, Split};
-use stream_runtime::connector::{ConnectorError, Connectors, PortFuture, SinkWriter, SourceReader};
+use stream_runtime::connector::{
+    Anchor, Claim, ConnectorError, Connectors, Grant, PortFuture, Publisher, SourceReader,
+};
 use tokio::runtime::Handle;
 
 #[cfg(feature = "file")]
@@ -18,9 +20,13 @@ pub struct RealConnectors {
     runtime: Handle,
 }
 
+#[cfg_attr(
+    not(all(feature = "file", feature = "kafka", feature = "postgres")),
+    allow(unused, reason = "needed where every feature is on")
+)]
 impl RealConnectors {
     /// Connectors whose network work that must not run on a plain thread runs on `runtime`, which has to outlive them and
-    /// all their readers and writers.
+    /// all their readers and publishers.
     pub fn new(runtime: Handle) -> Self {
         RealConnectors { runtime }
     }
@@ -37,6 +43,10 @@ impl RealConnectors {
     }
 }
 
+#[cfg_attr(
+    not(all(feature = "file", feature = "kafka", feature = "postgres")),
+    allow(unused, reason = "needed where every feature is on")
+)]
 impl Connectors for RealConnectors {
     fn discover<'a>(&'a self, source: &'a SourceSpec) -> PortFuture<'a, Vec<Split>> {
         Box::pin(async move {
@@ -88,19 +98,51 @@ impl Connectors for RealConnectors {
         })
     }
 
-    fn open_sink(&self, sink: &SinkSpec) -> Result<Box<dyn SinkWriter>, ConnectorError> {
+    fn fence_sink<'a>(&'a self, sink: &'a SinkSpec, claim: Claim) -> PortFuture<'a, Anchor> {
+        Box::pin(async move {
+            match SinkUri::parse(&sink.uri)? {
+                #[cfg(feature = "postgres")]
+                SinkUri::Postgres(_) => postgres::fence(sink, claim).await,
+                #[cfg(feature = "file")]
+                SinkUri::Csv(path) | SinkUri::JsonLines(path) => {
+                    let path = path.to_owned();
+                    self.blocking(move || Ok(file::fence(&path, claim)?)).await
+                }
+                #[cfg(feature = "file")]
+                SinkUri::Stdout => Ok(file::fence_without_ledger(claim)?),
+                #[allow(unreachable_patterns, reason = "reached where a feature is off")]
+                _ => Err(absent(&sink.uri)),
+            }
+        })
+    }
+
+    fn open_publisher(&self, sink: &SinkSpec, grant: Grant) -> Result<Box<dyn Publisher>, ConnectorError> {
         match SinkUri::parse(&sink.uri)? {
             #[cfg(feature = "postgres")]
-            SinkUri::Postgres(_) => Ok(Box::new(postgres::Writer::open(sink, self.runtime.clone())?)),
+            SinkUri::Postgres(_) => Ok(Box::new(postgres::PostgresPublisher::open(sink, grant, self.runtime.clone())?)),
             #[cfg(feature = "file")]
-            SinkUri::Csv(path) => Ok(file::create(path, file::Format::Csv, &sink.columns)?),
+            SinkUri::Csv(path) => Ok(file::open_publisher(path, file::Format::Csv, &sink.columns, grant)?),
             #[cfg(feature = "file")]
-            SinkUri::JsonLines(path) => Ok(file::create(path, file::Format::JsonLines, &sink.columns)?),
+            SinkUri::JsonLines(path) => Ok(file::open_publisher(path, file::Format::JsonLines, &sink.columns, grant)?),
             #[cfg(feature = "file")]
             SinkUri::Stdout => Ok(file::stdout(&sink.columns)),
             #[allow(unreachable_patterns, reason = "reached where a feature is off")]
             _ => Err(absent(&sink.uri)),
         }
+    }
+
+    fn commit_positions<'a>(&'a self, source: &'a SourceSpec, positions: &'a [Split]) -> PortFuture<'a, ()> {
+        Box::pin(async move {
+            match SourceUri::parse(&source.uri)? {
+                #[cfg(feature = "kafka")]
+                SourceUri::Kafka(_) => {
+                    let (source, positions) = (source.clone(), positions.to_vec());
+                    self.blocking(move || kafka::commit(&source, &positions)).await
+                }
+                #[allow(unreachable_patterns, reason = "unreachable where the feature is off")]
+                _ => Ok(()),
+            }
+        })
     }
 }
 

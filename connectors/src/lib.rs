@@ -1,8 +1,8 @@
 //! The real sources and sinks: one module and one cargo feature for each outside system.
 //!
 //! [`RealConnectors`] is what the processes are given as their [`Connectors`]; it looks at the scheme of a URI and hands
-//! over to [`kafka`], [`postgres`] or [`mod@file`]. Only this crate names a client library. What a job does with the records,
-//! and when rows are flushed, is decided elsewhere.
+//! over to [`kafka`], [`postgres`] or [`mod@file`]. [`RealStores`] likewise opens where checkpoints are kept. Only this crate
+//! names a client library. What a job does with the records, and when an epoch is published, is decided elsewhere.
 //!
 //! Tests: beside the code and in `tests/` for everything that needs no server, in `e2e/tests` against real ones.
 
@@ -11,10 +11,16 @@ mod dispatch;
 pub mod file;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(any(feature = "file", feature = "postgres"))]
+mod ledger;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(any(feature = "file", feature = "postgres"))]
+mod rows;
+pub mod store;
 pub mod uri;
 
 pub use dispatch::RealConnectors;
+pub use store::RealStores;
 #[cfg(doc)]
 use stream_runtime::connector::Connectors;

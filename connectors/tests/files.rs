@@ -1,18 +1,24 @@
 //! Files as sources and sinks, through the ports that the processes use.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
 use connectors::RealConnectors;
+use stream_core::checkpoint::{Accounts, SealedEpoch};
+use stream_core::ids::{CheckpointId, JobId, Nonce, Token};
 use stream_core::operator::Record;
 use stream_core::pipeline::{SinkSpec, SourceSpec, StartPosition};
 use stream_core::row::{Column, ColumnType, RowBatch};
 use stream_core::time::EventTime;
-use stream_runtime::connector::{ConnectorError, ConnectorErrorKind, Connectors, SourceVisitor};
+use stream_runtime::connector::{
+    Anchor, Claim, ConnectorError, ConnectorErrorKind, Connectors, Grant, PublishError, Published, Publisher,
+    RowChunks, SourceVisitor,
+};
+use stream_runtime::store::{StoreError, StoreErrorKind};
 use tokio::runtime::Handle;
 
 #[tokio::test]
@@ -78,16 +84,15 @@ async fn rows_are_written_whole_or_not_at_all() {
     let connectors = RealConnectors::new(Handle::current());
     connectors.check_sink(&sink).await.unwrap();
 
-    let mut abandoned = connectors.open_sink(&sink).unwrap();
-    abandoned.write(&rows()).unwrap();
-    abandoned.flush().unwrap();
+    let (mut abandoned, anchor) = take_over(&connectors, &sink, 1).await;
+    abandoned.publish(&epoch(anchor, 1, ROOT, 2), &mut Chunks::of([rows()])).unwrap();
     drop(abandoned);
     assert_eq!(fs::read_to_string(&path).unwrap(), "the result of yesterday\n");
+    assert_eq!(visible(dir.path()), ["out.csv"], "what is not finished is hidden");
 
-    let mut writer = connectors.open_sink(&sink).unwrap();
-    writer.write(&rows()).unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), "the result of yesterday\n", "not before it is finished");
-    writer.finish().unwrap();
+    let (publisher, again) = take_over(&connectors, &sink, 1).await;
+    assert_eq!(again.last_epoch, CheckpointId::new(anchor.token, 1), "the next attempt goes on from there");
+    publisher.finish().unwrap();
     let expected =
         "event_hour,ip,host,num_hits\n2025-01-14 17:01:12.232,,\"a,\"\"b\"\"\",2\n1969-12-31 23:59:59.999,\"\",x,1\n";
     assert_eq!(fs::read_to_string(&path).unwrap(), expected);
@@ -99,9 +104,9 @@ async fn json_lines_carry_the_same_rows() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.jsonl");
     let connectors = RealConnectors::new(Handle::current());
-    let mut writer = connectors.open_sink(&sink(&format!("jsonl:{}", path.display()))).unwrap();
-    writer.write(&rows()).unwrap();
-    writer.finish().unwrap();
+    let (mut publisher, anchor) = take_over(&connectors, &sink(&format!("jsonl:{}", path.display())), 1).await;
+    publisher.publish(&epoch(anchor, 1, ROOT, 2), &mut Chunks::of([rows()])).unwrap();
+    publisher.finish().unwrap();
     let text = fs::read_to_string(&path).unwrap();
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let expected = [
@@ -109,6 +114,133 @@ async fn json_lines_carry_the_same_rows() {
         serde_json::json!({"event_hour": "1969-12-31 23:59:59.999", "ip": "", "host": "x", "num_hits": 1}),
     ];
     assert_eq!(lines, expected);
+}
+
+#[tokio::test]
+async fn an_epoch_is_in_the_file_once_whoever_publishes_it_and_however_often() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.jsonl");
+    let sink = sink(&format!("jsonl:{}", path.display()));
+    let connectors = RealConnectors::new(Handle::current());
+
+    let (mut first, anchor) = take_over(&connectors, &sink, 1).await;
+    let one = epoch(anchor, 1, ROOT, 2);
+    let two = epoch(anchor, 2, one.epoch, 2);
+    assert_eq!(first.publish(&one, &mut Chunks::of([rows()])).unwrap(), Published::Now);
+    assert_eq!(first.publish(&one, &mut Chunks::of([rows()])).unwrap(), Published::Already);
+    // Cut off amidst the next: its text is there, but does not count.
+    let mut many = RowBatch::default();
+    (0..10_000).for_each(|_| many.append(&rows()));
+    let cut_off = first.publish(&two, &mut Chunks::broken_after(many)).unwrap_err();
+    assert!(matches!(cut_off, PublishError::Rows(_)), "{cut_off}");
+    let missing = first.publish(&two, &mut Chunks::default()).unwrap_err();
+    assert!(missing.to_string().contains("sealed with 2 rows"), "{missing}");
+
+    let (mut second, anchor) = take_over(&connectors, &sink, 1).await;
+    assert_eq!(anchor.last_epoch, one.epoch);
+    let zombie = first.publish(&two, &mut Chunks::of([rows()])).unwrap_err();
+    assert!(matches!(zombie, PublishError::Fenced { token } if token == anchor.token), "{zombie}");
+    assert!(first.finish().is_err(), "nor may it give the file its name");
+
+    let foreign = second.publish(&epoch(anchor, 3, ROOT, 2), &mut Chunks::of([rows()])).unwrap_err();
+    assert!(matches!(foreign, PublishError::Final(_)), "{foreign}");
+    let gap = epoch(anchor, 9, CheckpointId::new(anchor.token, 8), 2);
+    let gap = second.publish(&gap, &mut Chunks::of([rows()])).unwrap_err();
+    assert!(matches!(gap, PublishError::WentBack { last_epoch, .. } if last_epoch == one.epoch), "{gap}");
+
+    assert_eq!(second.publish(&two, &mut Chunks::of([rows()])).unwrap(), Published::Now);
+    let empty = epoch(anchor, 1, two.epoch, 0);
+    assert_eq!(second.publish(&empty, &mut Chunks::default()).unwrap(), Published::Now);
+    second.finish().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 4);
+}
+
+#[tokio::test]
+async fn an_attempt_that_ended_while_it_gave_the_file_its_name_is_finished_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.csv");
+    let sink = sink(&format!("csv:{}", path.display()));
+    let connectors = RealConnectors::new(Handle::current());
+    let (mut publisher, anchor) = take_over(&connectors, &sink, 1).await;
+    publisher.publish(&epoch(anchor, 1, ROOT, 2), &mut Chunks::of([rows()])).unwrap();
+    let entries = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let ledger = entries.filter(|path| path.extension().is_some_and(|ending| ending == "ledger")).last().unwrap();
+    let kept = fs::read(&ledger).unwrap();
+    publisher.finish().unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    // The name was given, the ledger not yet removed.
+    fs::write(&ledger, kept).unwrap();
+    let (publisher, again) = take_over(&connectors, &sink, 1).await;
+    assert_eq!(again.last_epoch, CheckpointId::new(anchor.token, 1));
+    publisher.finish().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+}
+
+#[tokio::test]
+async fn a_token_is_above_every_stored_one_even_if_the_ledger_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = sink(&format!("csv:{}", dir.path().join("out.csv").display()));
+    let connectors = RealConnectors::new(Handle::current());
+    let claim = Claim { job_id: JobId(1), highest_token: Token(41), nonce: Nonce(1) };
+    assert_eq!(connectors.fence_sink(&sink, claim).await.unwrap().token, Token(42));
+    assert_eq!(connectors.fence_sink(&sink, claim).await.unwrap().token, Token(43));
+}
+
+#[tokio::test]
+async fn what_is_no_regular_file_is_written_as_it_is() {
+    let connectors = RealConnectors::new(Handle::current());
+    let sink = sink("csv:/dev/null");
+    let (mut publisher, anchor) = take_over(&connectors, &sink, 1).await;
+    publisher.publish(&epoch(anchor, 1, ROOT, 2), &mut Chunks::of([rows()])).unwrap();
+    publisher.finish().unwrap();
+    assert!(!Path::new("/dev/.null.ledger").exists());
+}
+
+const ROOT: CheckpointId = CheckpointId::ROOT;
+
+/// A new attempt of a job, as the jobmanager and the committer begin it.
+async fn take_over(connectors: &RealConnectors, sink: &SinkSpec, job: u128) -> (Box<dyn Publisher>, Anchor) {
+    let (job_id, nonce) = (JobId(job), Nonce(7));
+    let anchor = connectors.fence_sink(sink, Claim { job_id, highest_token: Token(0), nonce }).await.unwrap();
+    let publisher = connectors.open_publisher(sink, Grant { job_id, token: anchor.token, nonce }).unwrap();
+    (publisher, anchor)
+}
+
+fn epoch(anchor: Anchor, sequence: u32, prev: CheckpointId, rows: u64) -> SealedEpoch {
+    let epoch = CheckpointId::new(anchor.token, sequence);
+    SealedEpoch { epoch, prev, files: Vec::new(), rows, accounts: Accounts::default() }
+}
+
+/// Rows as the committer gives them, and perhaps an error behind them.
+#[derive(Default)]
+struct Chunks {
+    chunks: VecDeque<RowBatch>,
+    is_broken: bool,
+}
+
+impl Chunks {
+    fn of(chunks: impl IntoIterator<Item = RowBatch>) -> Self {
+        Chunks { chunks: chunks.into_iter().collect(), is_broken: false }
+    }
+
+    fn broken_after(chunk: RowBatch) -> Self {
+        Chunks { is_broken: true, ..Chunks::of([chunk]) }
+    }
+}
+
+impl RowChunks for Chunks {
+    fn next_chunk(&mut self) -> Result<Option<RowBatch>, StoreError> {
+        match self.chunks.pop_front() {
+            None if self.is_broken => Err(StoreError::new(StoreErrorKind::Unavailable, "the store is away")),
+            next => Ok(next),
+        }
+    }
+}
+
+fn visible(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| !name.starts_with('.')).collect()
 }
 
 /// What a reader told.

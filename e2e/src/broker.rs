@@ -17,7 +17,28 @@ pub enum Broker {
     Devbroker(Devbroker),
 }
 
+/// Which broker a test wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// The real thing where the machine has Java, else the small one.
+    #[default]
+    Best,
+    /// The small one: it is back at once.
+    Devbroker,
+}
+
 impl Broker {
+    /// Starts the broker of one's choice.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start_as(choice: Choice, dir: &Path) -> Result<Broker> {
+        match choice {
+            Choice::Best => Broker::start(dir),
+            Choice::Devbroker => Ok(Broker::Devbroker(Devbroker::start(&programs::path("devbroker")?, dir)?)),
+        }
+    }
+
     /// Starts Apache Kafka, or the development broker with a word that says why.
     ///
     /// # Errors
@@ -27,7 +48,7 @@ impl Broker {
             Ok(()) => Ok(Broker::Apache(ApacheKafka::start(dir, &apache_kafka::Options::default())?)),
             Err(missing) => {
                 eprintln!("SKIPPED: Apache Kafka ({missing}); this test runs against devbroker instead");
-                Ok(Broker::Devbroker(Devbroker::start(&programs::path("devbroker")?, dir)?))
+                Broker::start_as(Choice::Devbroker, dir)
             }
         }
     }

@@ -1,6 +1,7 @@
 //! A whole cluster for one test: broker, Postgres, jobmanager, taskmanagers, each a process of its own.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -8,22 +9,39 @@ use connectors::postgres::Client;
 use localcluster::deadline::Deadline;
 use localcluster::ports;
 use localcluster::postgres::Postgres;
-use localcluster::process::{Launch, OwnedChild};
+use localcluster::process::Launch;
 use tempfile::TempDir;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Choice};
+use crate::member::Member;
 use crate::programs::{self, Said};
 
 /// Generous: tests run on machines that are busy with other tests.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
+/// The folder of a cluster with checkpoints, in the cluster's own.
+const CHECKPOINTS: &str = "checkpoints";
+
+/// How a cluster is made up.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Taskmanager processes.
+    pub taskmanagers: u32,
+    /// Slots of each.
+    pub slots: u32,
+    /// Whether the jobmanager has a checkpoint folder, so that jobs survive.
+    pub has_checkpoints: bool,
+    /// Its broker.
+    pub broker: Choice,
+}
+
 /// The processes of a cluster; stopped in reverse order when dropped.
 #[derive(Debug)]
 pub struct Cluster {
-    /// Taskmanagers by their number; a test may kill one.
-    pub taskmanagers: Vec<OwnedChild>,
-    /// The jobmanager.
-    pub jobmanager: OwnedChild,
+    /// Taskmanagers; a test may kill one.
+    pub taskmanagers: Vec<Member>,
+    /// The jobmanager; a test may kill it.
+    pub jobmanager: Member,
     /// Where its clients connect.
     pub rpc_address: String,
     /// The database.
@@ -34,24 +52,35 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts everything and waits until every taskmanager has registered.
+    /// Starts everything and waits until every taskmanager has registered. Nothing is checkpointed.
     ///
     /// # Errors
     /// If anything does not start; the message carries the end of its log.
     pub fn start(taskmanagers: u32, slots: u32) -> Result<Cluster> {
+        Cluster::start_with(Shape { taskmanagers, slots, has_checkpoints: false, broker: Choice::Best })
+    }
+
+    /// As [`Cluster::start`], in the shape one likes.
+    ///
+    /// # Errors
+    /// If anything does not start; the message carries the end of its log.
+    pub fn start_with(shape: Shape) -> Result<Cluster> {
         let dir = readable_dir()?;
-        let broker = Broker::start(dir.path())?;
+        let broker = Broker::start_as(shape.broker, dir.path())?;
         let postgres = Postgres::start(dir.path())?;
         let rpc_address = format!("127.0.0.1:{}", ports::free()?);
-        let jobmanager = Launch::new(programs::path("jobmanager")?, dir.path().join("jobmanager.log"))
+        let mut jobmanager = Launch::new(programs::path("jobmanager")?, dir.path().join("jobmanager.log"))
             .args(["--rpc-address", &rpc_address]);
-        let jobmanager = OwnedChild::start(&jobmanager)?;
-        let mut cluster = Cluster { taskmanagers: Vec::new(), jobmanager, rpc_address, postgres, broker, dir };
-        for number in 1..=taskmanagers {
-            let child = OwnedChild::start(&cluster.taskmanager(number, slots)?)?;
-            cluster.taskmanagers.push(child);
+        if shape.has_checkpoints {
+            jobmanager = jobmanager.args(["--checkpoint-dir".into(), dir.path().join(CHECKPOINTS)]);
         }
-        cluster.wait_for_taskmanagers(taskmanagers as usize)?;
+        let jobmanager = Member::start(jobmanager)?;
+        let mut cluster = Cluster { taskmanagers: Vec::new(), jobmanager, rpc_address, postgres, broker, dir };
+        for number in 1..=shape.taskmanagers {
+            let taskmanager = Member::start(cluster.taskmanager(number, shape.slots)?)?;
+            cluster.taskmanagers.push(taskmanager);
+        }
+        cluster.wait_for_taskmanagers(shape.taskmanagers as usize)?;
         Ok(cluster)
     }
 
@@ -68,6 +97,14 @@ impl Cluster {
     /// # Errors
     /// If it cannot be started.
     pub fn jobctl_with(&self, args: &[&str], env: &[(&str, &str)]) -> Result<Said> {
+        Ok(self.jobctl_command(args, env)?.output()?.into())
+    }
+
+    /// `jobctl` as [`Cluster::jobctl_with`] runs it, for whoever does not want to wait.
+    ///
+    /// # Errors
+    /// If it is not built.
+    pub fn jobctl_command(&self, args: &[&str], env: &[(&str, &str)]) -> Result<Command> {
         let (kafka, postgres) = (self.broker.bootstrap_servers(), self.postgres.url());
         let mut all = vec![
             ("GAPWISE_JOBMANAGER_RPC_ADDRESS", self.rpc_address.as_str()),
@@ -75,7 +112,7 @@ impl Cluster {
             ("POSTGRES_URL", &postgres),
         ];
         all.extend_from_slice(env);
-        programs::run("jobctl", args, &all)
+        programs::command("jobctl", args, &all)
     }
 
     /// Makes a topic and produces the lines of a file into it, line i to partition i mod `partitions`.
@@ -95,6 +132,27 @@ impl Cluster {
     /// If it cannot be reached.
     pub async fn sql(&self) -> Result<Client> {
         Ok(Client::connect(&self.postgres.url().parse()?).await?)
+    }
+
+    /// Makes a database of this name; its URL. What one test leaves behind is not in another's way.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub async fn create_database(&self, name: &str) -> Result<String> {
+        self.sql().await?.execute(&format!("CREATE DATABASE {name}")).await?;
+        let url = self.postgres.url();
+        let (server, _) = url.rsplit_once('/').context("a URL ends in a database")?;
+        Ok(format!("{server}/{name}"))
+    }
+
+    /// Where checkpoints are kept, if the cluster has them.
+    pub fn checkpoint_dir(&self) -> PathBuf {
+        self.dir.path().join(CHECKPOINTS)
+    }
+
+    /// Leaves the folder with logs and checkpoints behind, for whoever looks into a failure.
+    pub fn keep_dir(&mut self) {
+        self.dir.disable_cleanup(true);
     }
 
     /// The log of a process: `jobmanager`, `taskmanager-1`, ….

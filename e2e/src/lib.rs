@@ -2,7 +2,16 @@
 //!
 //! The tests start the built programs of this workspace (`target/release`), as users do; `make test` builds them first.
 
+pub mod audit;
 pub mod broker;
 pub mod cluster;
 pub mod expected;
+pub mod feed;
+pub mod job;
+pub mod member;
+pub mod oracle;
 pub mod programs;
+pub mod proxy;
+pub mod random;
+pub mod recovery_time;
+pub mod traffic;

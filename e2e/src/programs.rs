@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
-/// A program of this workspace, in the folder that this test was built into.
+/// A program of this workspace, in the folder that this test or program was built into.
 ///
 /// # Errors
 /// If it is not built.
 pub fn path(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
-    let folder = own.ancestors().nth(2).expect("cargo puts a test two folders deep");
+    let beside = own.parent().context("a program lies in a folder")?;
+    // Cargo puts tests into `deps`, one folder below the programs.
+    let folder = if beside.ends_with("deps") { beside.parent().unwrap_or(beside) } else { beside };
     let program = folder.join(name);
     ensure!(program.exists(), "`{}` is not built: run `make build`", program.display());
     Ok(program)
@@ -55,11 +57,20 @@ impl Said {
 /// # Errors
 /// If it is not built or cannot be started.
 pub fn run(name: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Said> {
+    Ok(command(name, args, env)?.output()?.into())
+}
+
+/// A program as [`run`] runs it, for whoever does not want to wait.
+///
+/// # Errors
+/// If it is not built.
+pub fn command(name: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Command> {
     let mut command = Command::new(path(name)?);
     for (variable, _) in std::env::vars().filter(|(name, _)| is_ours(name)) {
         command.env_remove(variable);
     }
-    Ok(command.args(args).envs(env.iter().copied()).output()?.into())
+    command.args(args).envs(env.iter().copied());
+    Ok(command)
 }
 
 fn is_ours(variable: &str) -> bool {

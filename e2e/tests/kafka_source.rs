@@ -15,6 +15,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
+use stream_core::ids::SplitId;
 use stream_core::operator::Record;
 use stream_core::pipeline::{SourceSpec, Split, StartPosition};
 use stream_core::time::EventTime;
@@ -70,6 +71,10 @@ async fn reading_begins_where_it_is_asked_to_and_ends_at_what_was_the_end(kafka:
     kafka.commit("starts", 1, 7, "g")?;
     assert_eq!(starts(StartPosition::Committed, "g").await?, all([0, 7, 0]));
     assert_eq!(starts(StartPosition::Committed, "another").await?, all([0, 0, 0]));
+    let position = |partition: i32, start| Split { id: SplitId(format!("starts/{partition}")), start, end: Some(10) };
+    let source = kafka.source("starts", StartPosition::Earliest, true, "g");
+    connectors().commit_positions(&source, &[position(0, 4), position(2, 9)]).await?;
+    assert_eq!(starts(StartPosition::Committed, "g").await?, all([4, 7, 9]), "only those that were told");
     let unbounded = connectors().discover(&kafka.source("starts", StartPosition::Earliest, false, "g")).await?;
     assert!(unbounded.iter().all(|split| split.end.is_none()));
     Ok(())

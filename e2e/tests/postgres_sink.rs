@@ -1,23 +1,34 @@
-//! The Postgres sink against a real server: what is in the table after what was written, refused or cut off.
+//! The Postgres sink against a real server: what is in the table and in the ledger after what was published, refused, cut
+//! off or fenced.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use connectors::RealConnectors;
 use connectors::postgres::Client;
 use e2e::cluster::readable_dir;
 use localcluster::postgres::Postgres;
+use stream_core::checkpoint::{Accounts, SealedEpoch};
+use stream_core::ids::{CheckpointId, JobId, Nonce, Token};
 use stream_core::pipeline::SinkSpec;
 use stream_core::row::{Column, ColumnType, RowBatch};
 use stream_core::secret::Secret;
 use stream_core::time::EventTime;
-use stream_runtime::connector::{ConnectorError, ConnectorErrorKind, Connectors, SinkWriter};
+use stream_runtime::connector::{
+    Anchor, Claim, ConnectorErrorKind, Connectors, Grant, PublishError, Published, Publisher, RowChunks,
+};
+use stream_runtime::store::StoreError;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
+const JOB: JobId = JobId(0xabc);
+const ROOT: CheckpointId = CheckpointId::ROOT;
+
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_arrive_as_they_are_and_only_when_flushed() -> Result<()> {
+async fn rows_arrive_as_they_are_together_with_the_ledger() -> Result<()> {
     let (server, mut sql) = start().await?;
     let sink = sink(&server, "public.sessions");
     connectors().check_sink(&sink).await?;
@@ -29,11 +40,10 @@ async fn rows_arrive_as_they_are_and_only_when_flushed() -> Result<()> {
         .bigint(i64::MAX);
     rows.row(4).timestamp(EventTime(-1)).text(None).text(Some("")).bigint(-1);
     rows.row(4).timestamp(EventTime(0)).text(Some("nul\0nul")).text(Some("\u{1f600}")).bigint(0);
-    let mut writer = connectors().open_sink(&sink)?;
-    writer = with(writer, move |writer| writer.write(&rows)).await?;
-    assert_eq!((text(&mut sql, "SELECT count(*) FROM sessions").await?, writer.rows_written()), ("0".to_owned(), 0));
-    writer = with(writer, |writer| writer.flush()).await?;
-    assert_eq!(writer.rows_written(), 3);
+    let attempt = Attempt::begin(&sink, 1).await?;
+    let accounts = Accounts { read: 10, bad: 1, late: 2, in_sessions: 4, open: 3 };
+    let epoch = SealedEpoch { accounts, ..attempt.epoch(1, ROOT, 3) };
+    assert_eq!(attempt.publish(epoch, Chunks::of([rows])).await?, Published::Now);
     let found = sql.query_text("SELECT *, ip IS NULL FROM sessions ORDER BY event_hour").await?.rows;
     let found: Vec<Vec<&str>> =
         found.iter().map(|row| row.iter().map(|field| field.as_deref().unwrap_or("NULL")).collect()).collect();
@@ -45,44 +55,179 @@ async fn rows_arrive_as_they_are_and_only_when_flushed() -> Result<()> {
             vec!["2025-01-14 17:01:12.232", "1.2.3.4", "a\tb\\\n\"ä", "9223372036854775807", "f"],
         ]
     );
-    tokio::task::spawn_blocking(move || writer.finish()).await??;
+    let ledger = "SELECT concat_ws(' ', job_id, target, lane, token, last_epoch - (1::int8 << 32), prev_epoch, rows_total, \
+                  events_read, events_in_sessions, late, bad, open_events, published_at IS NOT NULL) FROM gapwise_ledger";
+    let expected = format!("{JOB} \"public\".\"sessions\" 0 1 1 0 3 10 4 2 1 3 t");
+    assert_eq!(text(&mut sql, ledger).await?, expected);
+    attempt.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_is_published_once_however_often_it_is_sent() -> Result<()> {
+    let (server, mut sql) = start().await?;
+    let sink = sink(&server, "sessions");
+    connectors().check_sink(&sink).await?;
+    let attempt = Attempt::begin(&sink, 1).await?;
+    let one = attempt.epoch(1, ROOT, 1000);
+    assert_eq!(attempt.publish(one.clone(), numbers(0..1000)).await?, Published::Now);
+    assert_eq!(attempt.publish(one.clone(), numbers(0..1000)).await?, Published::Already);
+    // As the committer of the same attempt does that has lost its connection.
+    let same = attempt.reopened()?;
+    assert_eq!(same.publish(one.clone(), numbers(0..1000)).await?, Published::Already);
+    let empty = attempt.epoch(2, one.epoch, 0);
+    assert_eq!(same.publish(empty.clone(), Chunks::default()).await?, Published::Now);
+    assert_eq!(same.publish(attempt.epoch(3, empty.epoch, 1), numbers(1000..1001)).await?, Published::Now);
+    assert_eq!(counts(&mut sql).await?, "1001 1001");
+    let moved = "SELECT concat_ws(' ', last_epoch - prev_epoch, rows_total) FROM gapwise_ledger";
+    assert_eq!(text(&mut sql, moved).await?, "1 1001", "an epoch without rows moves the ledger too");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flush_survives_a_lost_connection_and_a_restart_of_the_server() -> Result<()> {
+async fn a_zombie_amidst_its_rows_is_fenced_and_they_never_show() -> Result<()> {
+    let (server, mut sql) = start().await?;
+    let sink = sink(&server, "sessions");
+    connectors().check_sink(&sink).await?;
+    let zombie = Attempt::begin(&sink, 1).await?;
+    let one = zombie.epoch(1, ROOT, 10);
+    zombie.publish(one.clone(), numbers(0..10)).await?;
+    let two = zombie.epoch(2, one.epoch, 40_000);
+    let next = Arc::new(Mutex::new(None));
+    let chunks = {
+        let (sink, next) = (sink.clone(), Arc::clone(&next));
+        numbers(10..40_010).before_last(async move {
+            *next.lock().unwrap() = Some(Attempt::begin(&sink, 2).await.unwrap());
+        })
+    };
+    let error = zombie.publish(two.clone(), chunks).await.unwrap_err();
+    assert!(matches!(error, PublishError::Passing(_) | PublishError::Fenced { .. }), "{error}");
+    let next: Attempt = next.lock().unwrap().take().unwrap();
+    assert_eq!((next.anchor.last_epoch, next.anchor.token), (one.epoch, Token(2)));
+    let error = zombie.publish(two.clone(), numbers(10..40_010)).await.unwrap_err();
+    assert!(matches!(error, PublishError::Fenced { token: Token(2) }), "{error}");
+    assert_eq!(counts(&mut sql).await?, "10 10");
+    let asleep = next.epoch(1, two.epoch, 1);
+    // What the zombie had sealed is published by its successor.
+    next.publish(two, numbers(10..40_010)).await?;
+    assert_eq!(counts(&mut sql).await?, "40010 40010");
+    // One whose session nobody ended learns it from the function that moves the ledger, all its rows being sent.
+    sql.execute("UPDATE gapwise_ledger SET token = 3").await?;
+    let error = next.publish(asleep.clone(), numbers(0..1)).await.unwrap_err();
+    assert!(matches!(error, PublishError::Fenced { token: Token(3) }), "{error}");
+    sql.execute("UPDATE gapwise_ledger SET token = 2, nonce = 'f'").await?;
+    let error = next.publish(asleep, numbers(0..1)).await.unwrap_err();
+    assert!(matches!(error, PublishError::Fenced { token: Token(2) }), "{error}");
+    assert_eq!(counts(&mut sql).await?, "40010 40010");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_holds_the_ledger_is_ended_by_the_next_attempt() -> Result<()> {
+    let (server, mut sql) = start().await?;
+    let sink = sink(&server, "sessions");
+    connectors().check_sink(&sink).await?;
+    Attempt::begin(&sink, 1).await?;
+    // A process that was stopped between its last message and the commit.
+    let mut stopped = client(&server).await?;
+    let hold = format!("SET application_name = 'gapwise/{JOB}/1'; BEGIN; UPDATE gapwise_ledger SET last_epoch = 99");
+    stopped.execute(&hold).await?;
+    let next = Attempt::begin(&sink, 2).await?;
+    assert_eq!(next.anchor, Anchor { token: Token(2), last_epoch: ROOT });
+    assert!(stopped.execute("COMMIT").await.is_err(), "its session is gone");
+    assert_eq!(text(&mut sql, "SELECT last_epoch FROM gapwise_ledger").await?, "0");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_connection_and_a_restart_of_the_server_are_found_out_by_the_ledger() -> Result<()> {
     let (mut server, mut sql) = start().await?;
     let sink = sink(&server, "sessions");
     connectors().check_sink(&sink).await?;
-    let mut writer = with(connectors().open_sink(&sink)?, |writer| write_and_flush(writer, 0..1000)).await?;
-    let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'gapwise/sink'";
-    assert_eq!(text(&mut sql, ended).await?, "1");
-    writer = with(writer, |writer| write_and_flush(writer, 1000..2000)).await?;
+    let attempt = Attempt::begin(&sink, 1).await?;
+    let one = attempt.epoch(1, ROOT, 40_000);
+    let mut killer = client(&server).await?;
+    let chunks = numbers(0..40_000).before_last(async move {
+        let ended = format!(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'gapwise/{JOB}/1'"
+        );
+        assert_eq!(text(&mut killer, &ended).await.unwrap(), "1");
+    });
+    let error = attempt.publish(one.clone(), chunks).await.unwrap_err();
+    assert!(matches!(error, PublishError::Passing(_)), "{error}");
+    assert_eq!(counts(&mut sql).await?, "0 0");
+    assert_eq!(attempt.publish(one.clone(), numbers(0..40_000)).await?, Published::Now);
     tokio::task::block_in_place(|| {
         server.postgres.kill();
         server.postgres.restart()
     })?;
-    writer = with(writer, |writer| write_and_flush(writer, 2000..3000)).await?;
-    assert_eq!(writer.rows_written(), 3000);
-    let mut sql = client(&server).await?;
-    let counts = text(&mut sql, "SELECT count(*) || ' ' || count(DISTINCT num_hits) FROM sessions").await?;
-    assert_eq!(counts, "3000 3000", "none lost and none twice");
+    let two = attempt.epoch(2, one.epoch, 1000);
+    let error = attempt.publish(two.clone(), numbers(40_000..41_000)).await.unwrap_err();
+    assert!(matches!(error, PublishError::Passing(_)), "{error}");
+    assert_eq!(attempt.publish(two, numbers(40_000..41_000)).await?, Published::Now);
+    assert_eq!(counts(&mut client(&server).await?).await?, "41000 41000", "none lost and none twice");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_beyond_the_buffer_are_copied_unasked() -> Result<()> {
+async fn a_ledger_that_is_elsewhere_is_told_apart() -> Result<()> {
     let (server, mut sql) = start().await?;
     let sink = sink(&server, "sessions");
     connectors().check_sink(&sink).await?;
-    let long = "x".repeat(1000);
-    let mut rows = RowBatch::default();
-    for number in 0..10_000 {
-        rows.row(4).timestamp(EventTime(number)).text(Some(&long)).text(None).bigint(number);
-    }
-    let writer = with(connectors().open_sink(&sink)?, move |writer| writer.write(&rows)).await?;
-    assert_eq!(writer.rows_written(), 10_000);
-    assert_eq!(text(&mut sql, "SELECT count(*) FROM sessions").await?, "10000");
+    let attempt = Attempt::begin(&sink, 1).await?;
+    let one = attempt.epoch(1, ROOT, 1);
+    attempt.publish(one.clone(), numbers(0..1)).await?;
+    let foreign = attempt.publish(attempt.epoch(5, ROOT, 1), numbers(1..2)).await.unwrap_err();
+    assert!(matches!(foreign, PublishError::Final(_)) && foreign.to_string().contains("sessions"), "{foreign}");
+    let two = attempt.epoch(2, one.epoch, 1);
+    // A session that has every reason to believe it is its turn: the function finds out, all the rows being sent.
+    assert_eq!(attempt.publish(one.clone(), Chunks::default()).await?, Published::Already);
+    sql.execute("UPDATE gapwise_ledger SET last_epoch = 0; DELETE FROM sessions").await?;
+    let error = attempt.publish(two.clone(), numbers(1..2)).await.unwrap_err();
+    let expected = one.epoch;
+    assert!(
+        matches!(error, PublishError::WentBack { last_epoch: ROOT, expected: found } if found == expected),
+        "{error}"
+    );
+    sql.execute("DELETE FROM gapwise_ledger").await?;
+    let error = attempt.publish(two, numbers(1..2)).await.unwrap_err();
+    assert!(matches!(error, PublishError::WentBack { last_epoch: ROOT, .. }), "{error}");
+    assert_eq!(counts(&mut sql).await?, "0 0");
+    // A server that forgot everything must not hand out a token that stored checkpoints carry.
+    let anchor =
+        connectors().fence_sink(&sink, Claim { job_id: JOB, highest_token: Token(7), nonce: Nonce(9) }).await?;
+    assert_eq!(anchor, Anchor { token: Token(8), last_epoch: ROOT });
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_needs_no_more_than_its_grants_once_the_ledger_is_there() -> Result<()> {
+    let (server, mut sql) = start().await?;
+    sql.execute(
+        "CREATE SCHEMA web; CREATE ROLE writer LOGIN PASSWORD 'writer'; GRANT USAGE ON SCHEMA web TO writer; \
+         CREATE TABLE web.sessions (event_hour timestamp(3), ip varchar, host varchar, num_hits bigint); \
+         GRANT INSERT ON web.sessions TO writer",
+    )
+    .await?;
+    let sink = as_user(sink(&server, "web.sessions"), "writer", "writer");
+    let error = connectors().check_sink(&sink).await.unwrap_err();
+    assert!(error.kind == ConnectorErrorKind::Denied && error.message.contains("sql/gapwise_ledger.sql"), "{error}");
+    sql.execute(&include_str!("../../sql/gapwise_ledger.sql").replace("public.", "web.")).await?;
+    let error = connectors().check_sink(&sink).await.unwrap_err();
+    assert!(error.kind == ConnectorErrorKind::Denied && error.message.contains("use web.gapwise_ledger"), "{error}");
+    sql.execute(
+        "GRANT SELECT, INSERT, UPDATE ON web.gapwise_ledger TO writer; \
+         REVOKE ALL ON FUNCTION web.gapwise_publish FROM PUBLIC; GRANT EXECUTE ON FUNCTION web.gapwise_publish TO writer",
+    )
+    .await?;
+    connectors().check_sink(&sink).await?;
+    Attempt::begin(&sink, 1).await?;
+    let attempt = Attempt::begin(&sink, 2).await?;
+    attempt.publish(attempt.epoch(1, ROOT, 5), numbers(0..5)).await?;
+    assert_eq!(text(&mut sql, "SELECT count(*) FROM web.sessions").await?, "5");
+    sql.execute("REVOKE INSERT ON web.sessions FROM writer").await?;
+    let two = attempt.epoch(2, attempt.epoch(1, ROOT, 5).epoch, 1);
+    let error = attempt.publish(two, numbers(5..6)).await.unwrap_err();
+    assert!(matches!(error, PublishError::Final(_)) && error.to_string().contains("writer"), "{error}");
     Ok(())
 }
 
@@ -97,7 +242,9 @@ async fn a_table_may_differ_where_rows_still_fit() -> Result<()> {
     .await?;
     let sink = sink(&server, "\"Web\".\"My Sessions\"");
     connectors().check_sink(&sink).await?;
-    with(connectors().open_sink(&sink)?, |writer| write_and_flush(writer, 7..8)).await?;
+    let attempt = Attempt::begin(&sink, 1).await?;
+    attempt.publish(attempt.epoch(1, ROOT, 1), numbers(7..8)).await?;
+    assert_eq!(text(&mut sql, "SELECT count(*) FROM \"Web\".gapwise_ledger").await?, "1", "beside the table");
     assert_eq!(text(&mut sql, "SELECT id || host || num_hits FROM \"Web\".\"My Sessions\"").await?, "1host7");
     Ok(())
 }
@@ -150,11 +297,19 @@ async fn rows_that_the_table_no_longer_takes_are_an_error_and_leave_nothing() ->
     let sink = sink(&server, "sessions");
     connectors().check_sink(&sink).await?;
     sql.execute("ALTER TABLE sessions ADD CHECK (num_hits < 10)").await?;
-    let writer = connectors().open_sink(&sink)?;
-    let Err(error) = with(writer, |writer| write_and_flush(writer, 0..11)).await else { panic!("a row is too large") };
+    let attempt = Attempt::begin(&sink, 1).await?;
+    let one = attempt.epoch(1, ROOT, 11);
+    let PublishError::Final(error) = attempt.publish(one.clone(), numbers(0..11)).await.unwrap_err() else {
+        panic!("trying again does not help")
+    };
     assert!(error.message.contains("sessions"), "{error}");
     assert!(error.cause.is_some_and(|cause| cause.to_string().contains("check constraint")));
-    assert_eq!(text(&mut sql, "SELECT count(*) FROM sessions").await?, "0");
+    let fewer = attempt.publish(one.clone(), numbers(0..9)).await.unwrap_err();
+    assert!(matches!(fewer, PublishError::Rows(_)), "{fewer}");
+    assert_eq!(counts(&mut sql).await?, "0 0");
+    sql.execute("DROP TABLE sessions").await?;
+    let error = attempt.publish(one, numbers(0..11)).await.unwrap_err();
+    assert!(matches!(error, PublishError::Final(_)) && error.to_string().contains("is gone"), "{error}");
     Ok(())
 }
 
@@ -202,22 +357,96 @@ fn as_user(mut sink: SinkSpec, user: &str, password: &str) -> SinkSpec {
     sink
 }
 
-/// Works with a writer where the processes do: on a thread that may block.
-async fn with(
-    mut writer: Box<dyn SinkWriter>,
-    work: impl FnOnce(&mut dyn SinkWriter) -> Result<(), ConnectorError> + Send + 'static,
-) -> Result<Box<dyn SinkWriter>, ConnectorError> {
-    tokio::task::spawn_blocking(move || work(writer.as_mut()).map(|()| writer)).await.unwrap()
+/// An attempt of the job that has taken the sink over, with its publisher.
+struct Attempt {
+    sink: SinkSpec,
+    grant: Grant,
+    anchor: Anchor,
+    publisher: Arc<Mutex<Option<Box<dyn Publisher>>>>,
 }
 
-/// A row for each number, in `num_hits`.
-fn write_and_flush(writer: &mut dyn SinkWriter, numbers: std::ops::Range<i64>) -> Result<(), ConnectorError> {
-    let mut rows = RowBatch::default();
-    for number in numbers {
-        rows.row(4).timestamp(EventTime(number)).text(Some("ip")).text(Some("host")).bigint(number);
+impl Attempt {
+    async fn begin(sink: &SinkSpec, nonce: u128) -> Result<Attempt> {
+        let nonce = Nonce(nonce);
+        let anchor = connectors().fence_sink(sink, Claim { job_id: JOB, highest_token: Token(0), nonce }).await?;
+        Attempt::open(sink, anchor, Grant { job_id: JOB, token: anchor.token, nonce })
     }
-    writer.write(&rows)?;
-    writer.flush()
+
+    fn open(sink: &SinkSpec, anchor: Anchor, grant: Grant) -> Result<Attempt> {
+        let publisher = connectors().open_publisher(sink, grant)?;
+        Ok(Attempt { sink: sink.clone(), grant, anchor, publisher: Arc::new(Mutex::new(Some(publisher))) })
+    }
+
+    /// The same attempt with a publisher that remembers nothing.
+    fn reopened(&self) -> Result<Attempt> {
+        Attempt::open(&self.sink, self.anchor, self.grant)
+    }
+
+    fn epoch(&self, sequence: u32, prev: CheckpointId, rows: u64) -> SealedEpoch {
+        let epoch = CheckpointId::new(self.anchor.token, sequence);
+        SealedEpoch { epoch, prev, files: Vec::new(), rows, accounts: Accounts::default() }
+    }
+
+    /// Publishes where the processes do: on a thread that may block.
+    async fn publish(&self, epoch: SealedEpoch, mut rows: Chunks) -> Result<Published, PublishError> {
+        let publisher = Arc::clone(&self.publisher);
+        let work = move || publisher.lock().unwrap().as_mut().unwrap().publish(&epoch, &mut rows);
+        tokio::task::spawn_blocking(work).await.unwrap()
+    }
+
+    async fn finish(self) -> Result<()> {
+        let publisher = self.publisher.lock().unwrap().take().unwrap();
+        Ok(tokio::task::spawn_blocking(move || publisher.finish()).await??)
+    }
+}
+
+type Step = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Rows as the committer gives them, and what happens before the last piece is given.
+#[derive(Default)]
+struct Chunks {
+    chunks: VecDeque<RowBatch>,
+    before_last: Option<Step>,
+}
+
+impl Chunks {
+    fn of(chunks: impl IntoIterator<Item = RowBatch>) -> Self {
+        Chunks { chunks: chunks.into_iter().collect(), before_last: None }
+    }
+
+    fn before_last(mut self, step: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.before_last = Some(Box::pin(step));
+        self
+    }
+}
+
+impl RowChunks for Chunks {
+    fn next_chunk(&mut self) -> Result<Option<RowBatch>, StoreError> {
+        if self.chunks.len() == 1
+            && let Some(step) = self.before_last.take()
+        {
+            // Reading stored rows blocks like this too.
+            Handle::current().block_on(step);
+        }
+        Ok(self.chunks.pop_front())
+    }
+}
+
+/// A row for each number, in `num_hits`, in several pieces.
+fn numbers(numbers: Range<i64>) -> Chunks {
+    let numbers: Vec<i64> = numbers.collect();
+    Chunks::of(numbers.chunks(7000).map(|numbers| {
+        let mut rows = RowBatch::default();
+        for &number in numbers {
+            rows.row(4).timestamp(EventTime(number)).text(Some("ip")).text(Some("host")).bigint(number);
+        }
+        rows
+    }))
+}
+
+/// Rows, and different rows.
+async fn counts(sql: &mut Client) -> Result<String> {
+    text(sql, "SELECT count(*) || ' ' || count(DISTINCT num_hits) FROM sessions").await
 }
 
 /// The one field of a query.

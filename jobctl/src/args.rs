@@ -32,7 +32,8 @@ Examples:
   jobctl submit sessionize --gap 5m --parallelism 2
   jobctl list
   jobctl describe sessionize
-  jobctl cancel sessionize";
+  jobctl stop sessionize --drain
+  jobctl submit sessionize --from-savepoint file:///var/lib/gapwise/savepoints/…";
 
 fn after_help() -> String {
     format!("{EXAMPLES}\n\n{}", exit::HELP)
@@ -59,9 +60,23 @@ pub(crate) enum Command {
     /// Shows a job: its subtasks with their key groups and counters, its partitions, and why it failed
     #[command(after_help = "Examples:\n  jobctl describe sessionize\n  jobctl describe 4f1c09ab")]
     Describe(JobName),
-    /// Stops a job
+    /// Stops a job at once; what is published stays, what is not is dropped
     #[command(after_help = "Example:\n  jobctl cancel sessionize")]
     Cancel(JobName),
+    /// Takes a savepoint and ends the job with everything published
+    #[command(after_help = "Examples:\n  jobctl stop sessionize\n  jobctl stop sessionize --drain")]
+    Stop(Stop),
+    /// Takes a savepoint, which is yours and is never removed, while the job runs on
+    #[command(
+        after_help = "Examples:\n  jobctl savepoint sessionize\n  jobctl savepoint sessionize file:///backup/before-upgrade"
+    )]
+    Savepoint(Savepoint),
+    /// Lists a job's checkpoints and savepoints, the latest first
+    #[command(after_help = "Example:\n  jobctl checkpoints sessionize")]
+    Checkpoints(JobName),
+    /// Goes on with another parallelism, from a checkpoint taken now
+    #[command(after_help = "Example:\n  jobctl rescale sessionize --parallelism 4")]
+    Rescale(Rescale),
     /// Lists the taskmanagers and their slots
     #[command(after_help = "Example:\n  jobctl taskmanagers --output json")]
     Taskmanagers,
@@ -91,6 +106,39 @@ pub(crate) struct JobName {
     /// A job's name, its id, or the beginning of its id
     #[arg(value_name = "JOB")]
     pub(crate) job: String,
+}
+
+/// `stop`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Stop {
+    #[command(flatten)]
+    pub(crate) job: JobName,
+    /// Ends event time first, so that every open session is closed and published
+    #[arg(long)]
+    pub(crate) drain: bool,
+    /// Where the savepoint goes [default: beside the checkpoints]
+    #[arg(long, value_name = "URI")]
+    pub(crate) savepoint: Option<String>,
+}
+
+/// `savepoint`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Savepoint {
+    #[command(flatten)]
+    pub(crate) job: JobName,
+    /// Where it goes: a folder that every process reaches [default: beside the checkpoints]
+    #[arg(value_name = "URI")]
+    pub(crate) target: Option<String>,
+}
+
+/// `rescale`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Rescale {
+    #[command(flatten)]
+    pub(crate) job: JobName,
+    /// Subtasks of source and window from now on
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) parallelism: String,
 }
 
 /// The jobs that can be submitted.
@@ -138,6 +186,12 @@ pub(crate) struct SubmitSessionize {
     /// Waits until the job has ended, and ends as it did
     #[arg(long)]
     pub(crate) wait: bool,
+    /// The savepoint to begin with; the job keeps the id that it had
+    #[arg(long, value_name = "URI")]
+    pub(crate) from_savepoint: Option<String>,
+    /// Begins with that savepoint even if rows after it are published: they will be there twice
+    #[arg(long, requires = "from_savepoint")]
+    pub(crate) accept_duplicates: bool,
 }
 
 /// `run sessionize`.
@@ -169,6 +223,10 @@ pub(crate) struct Sessionize {
     /// [env: GAPWISE_MAX_PARALLELISM]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) max_parallelism: Option<String>,
+    /// Time between two checkpoints, after each of which its sessions are published [default: 10s; with `run` 1s]
+    /// [env: GAPWISE_CHECKPOINT_INTERVAL]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) checkpoint_interval: Option<String>,
     /// The job's name [default: the job's type] [env: GAPWISE_NAME]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,

@@ -17,8 +17,19 @@ use crate::failure::Failure;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a submission may take: the jobmanager reaches source and sink, each with a timeout of its own below this.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a checkpoint may take that somebody waits for: a full one of a large state, over a slow network.
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// How long connecting may take: shorter than the cluster's own, since a person waits.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A savepoint to begin with.
+#[derive(Clone, Debug)]
+pub(crate) struct FromSavepoint {
+    /// Its folder.
+    pub(crate) folder: String,
+    /// Whether rows that are published after it may be published again.
+    pub(crate) accept_duplicates: bool,
+}
 
 /// A connected client.
 pub(crate) struct Client {
@@ -48,8 +59,18 @@ impl Client {
     }
 
     /// Submits a job and returns its id.
-    pub(crate) async fn submit(&mut self, name: &str, pipeline: &Pipeline) -> Result<String, Failure> {
-        let message = v1::SubmitJobRequest { name: name.to_owned(), pipeline: Some(pipeline.into()) };
+    pub(crate) async fn submit(
+        &mut self,
+        name: &str,
+        pipeline: &Pipeline,
+        savepoint: Option<&FromSavepoint>,
+    ) -> Result<String, Failure> {
+        let message = v1::SubmitJobRequest {
+            name: name.to_owned(),
+            pipeline: Some(pipeline.into()),
+            from_savepoint: savepoint.map(|from| from.folder.clone()).unwrap_or_default(),
+            accept_duplicates: savepoint.is_some_and(|from| from.accept_duplicates),
+        };
         let answer = self.inner.submit_job(within(SUBMIT_TIMEOUT, message)).await;
         Ok(self.answer(answer)?.job_id)
     }
@@ -69,6 +90,33 @@ impl Client {
     pub(crate) async fn cancel(&mut self, job: &str) -> Result<(), Failure> {
         let message = v1::CancelJobRequest { job: job.to_owned() };
         let answer = self.inner.cancel_job(within(ANSWER_TIMEOUT, message)).await;
+        self.answer(answer).map(drop)
+    }
+
+    pub(crate) async fn checkpoints(&mut self, job: &str) -> Result<Vec<v1::CheckpointSummary>, Failure> {
+        let message = v1::ListCheckpointsRequest { job: job.to_owned() };
+        let answer = self.inner.list_checkpoints(within(ANSWER_TIMEOUT, message)).await;
+        Ok(self.answer(answer)?.checkpoints)
+    }
+
+    /// Returns once the savepoint is complete.
+    pub(crate) async fn savepoint(&mut self, job: &str, target: &str) -> Result<v1::TriggerSavepointResponse, Failure> {
+        let message = v1::TriggerSavepointRequest { job: job.to_owned(), target: target.to_owned() };
+        let answer = self.inner.trigger_savepoint(within(CHECKPOINT_TIMEOUT, message)).await;
+        self.answer(answer)
+    }
+
+    /// Returns once the job has ended.
+    pub(crate) async fn stop(&mut self, job: &str, drain: bool, target: &str) -> Result<v1::StopJobResponse, Failure> {
+        let message = v1::StopJobRequest { job: job.to_owned(), drain, target: target.to_owned() };
+        let answer = self.inner.stop_job(within(CHECKPOINT_TIMEOUT, message)).await;
+        self.answer(answer)
+    }
+
+    /// Returns once the next attempt is planned.
+    pub(crate) async fn rescale(&mut self, job: &str, parallelism: u32) -> Result<(), Failure> {
+        let message = v1::RescaleJobRequest { job: job.to_owned(), parallelism };
+        let answer = self.inner.rescale_job(within(CHECKPOINT_TIMEOUT, message)).await;
         self.answer(answer).map(drop)
     }
 

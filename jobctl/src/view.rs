@@ -5,6 +5,7 @@
 
 use proto::v1;
 use serde::Serialize;
+use stream_core::ids::CheckpointId;
 
 /// `jobctl list`.
 #[derive(Clone, Debug, Serialize)]
@@ -27,6 +28,15 @@ pub(crate) struct JobDetails {
     #[serde(flatten)]
     pub(crate) job: Job,
     pub(crate) attempt: u32,
+    /// How often it was restarted after a failure.
+    pub(crate) restarts: u32,
+    /// Why the last attempt failed, outermost first, also while the job runs again.
+    pub(crate) last_failure: Vec<String>,
+    /// What a restarting job waits for.
+    pub(crate) waiting_for: Option<String>,
+    pub(crate) last_checkpoint: Option<Checkpoint>,
+    /// The epoch that the sink shows.
+    pub(crate) published_epoch: Option<String>,
     pub(crate) max_parallelism: u32,
     pub(crate) source: String,
     pub(crate) sink: String,
@@ -54,6 +64,8 @@ pub(crate) struct Subtask {
     pub(crate) late: u64,
     pub(crate) open_windows: u64,
     pub(crate) open_events: u64,
+    pub(crate) fired_events: u64,
+    pub(crate) unpublished_bytes: u64,
     pub(crate) watermark_ms: Option<i64>,
     pub(crate) busy_ms: u64,
     pub(crate) idle_ms: u64,
@@ -109,6 +121,45 @@ pub(crate) struct Cluster {
     pub(crate) pid: u32,
 }
 
+/// A row of `jobctl checkpoints`, and the last one in `jobctl describe`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Checkpoint {
+    /// Token and sequence number: `3.17`.
+    pub(crate) id: String,
+    /// `pending`, `completed` or `aborted`.
+    pub(crate) state: &'static str,
+    pub(crate) is_savepoint: bool,
+    pub(crate) is_published: bool,
+    pub(crate) triggered_ms: i64,
+    pub(crate) ended_ms: Option<i64>,
+    /// Written for it, and held by it altogether.
+    pub(crate) written_bytes: u64,
+    pub(crate) total_bytes: u64,
+    /// The longest that a task stood still for it, and the longest wait for a barrier.
+    pub(crate) pause_us: u64,
+    pub(crate) alignment_us: u64,
+    /// Why it was aborted.
+    pub(crate) reason: Option<String>,
+    pub(crate) accounts: Option<Accounts>,
+}
+
+/// What was read up to a checkpoint, and what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Accounts {
+    pub(crate) read: u64,
+    pub(crate) bad: u64,
+    pub(crate) late: u64,
+    pub(crate) in_sessions: u64,
+    pub(crate) open: u64,
+}
+
+/// `jobctl savepoint` and `jobctl stop`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SavepointTaken {
+    pub(crate) checkpoint: String,
+    pub(crate) folder: String,
+}
+
 /// `jobctl submit`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Submitted {
@@ -137,6 +188,11 @@ impl From<v1::JobDetails> for JobDetails {
         JobDetails {
             job: details.summary.unwrap_or_default().into(),
             attempt: details.attempt,
+            restarts: details.restarts,
+            last_failure: details.last_failure,
+            waiting_for: (!details.waiting_for.is_empty()).then_some(details.waiting_for),
+            last_checkpoint: details.last_checkpoint.map(Into::into),
+            published_epoch: (details.published_epoch > 0).then(|| checkpoint_id(details.published_epoch)),
             max_parallelism: details.max_parallelism,
             source: details.source_uri,
             sink: details.sink_uri,
@@ -168,6 +224,8 @@ impl From<v1::TaskDetails> for Subtask {
             late: counters.late,
             open_windows: counters.open_windows,
             open_events: counters.open_events,
+            fired_events: counters.fired_events,
+            unpublished_bytes: counters.unpublished_bytes,
             watermark_ms: counters.watermark_ms,
             busy_ms: counters.busy_ms,
             idle_ms: counters.idle_ms,
@@ -225,6 +283,47 @@ impl Cluster {
     }
 }
 
+impl From<v1::CheckpointSummary> for Checkpoint {
+    fn from(summary: v1::CheckpointSummary) -> Self {
+        Checkpoint {
+            id: checkpoint_id(summary.checkpoint_id),
+            state: match summary.state() {
+                v1::CheckpointState::Unspecified => "unknown",
+                v1::CheckpointState::Pending => "pending",
+                v1::CheckpointState::Completed => "completed",
+                v1::CheckpointState::Aborted => "aborted",
+            },
+            is_savepoint: summary.is_savepoint,
+            is_published: summary.is_published,
+            triggered_ms: summary.triggered_ms,
+            ended_ms: summary.ended_ms,
+            written_bytes: summary.written_bytes,
+            total_bytes: summary.total_bytes,
+            pause_us: summary.pause_us,
+            alignment_us: summary.alignment_us,
+            reason: (!summary.reason.is_empty()).then_some(summary.reason),
+            accounts: summary.accounts.map(Into::into),
+        }
+    }
+}
+
+impl From<v1::Accounts> for Accounts {
+    fn from(accounts: v1::Accounts) -> Self {
+        let v1::Accounts { read, bad, late, in_sessions, open } = accounts;
+        Accounts { read, bad, late, in_sessions, open }
+    }
+}
+
+impl SavepointTaken {
+    pub(crate) fn new(checkpoint: u64, folder: String) -> Self {
+        SavepointTaken { checkpoint: checkpoint_id(checkpoint), folder }
+    }
+}
+
+fn checkpoint_id(id: u64) -> String {
+    CheckpointId(id).to_string()
+}
+
 /// A job's state as a word.
 pub(crate) fn job_state(state: v1::JobState) -> &'static str {
     match state {
@@ -236,6 +335,7 @@ pub(crate) fn job_state(state: v1::JobState) -> &'static str {
         v1::JobState::Canceling => "canceling",
         v1::JobState::Canceled => "canceled",
         v1::JobState::Finished => "finished",
+        v1::JobState::Restarting => "restarting",
     }
 }
 

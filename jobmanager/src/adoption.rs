@@ -243,12 +243,8 @@ impl Service {
                 ..start.as_ref().clone()
             },
         };
-        let pending = going_on.pending.clone();
         self.begin_coordination(job, &going_on, manifests, LastSequence(last));
         self.resume_sources(job);
-        for epoch in pending.iter().filter(|epoch| epoch.epoch.token() == start.token) {
-            self.complete_again(job, epoch);
-        }
         self.store_job(job, Then::Nothing);
         self.notice_running(job);
         self.jobs.publish(job);

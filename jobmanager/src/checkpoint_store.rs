@@ -7,7 +7,7 @@ use bytes::Bytes;
 use stream_core::checkpoint::{FileRef, Manifest};
 use stream_core::ids::{CheckpointId, JobId, Token};
 use stream_runtime::store::{ObjectStore, StoreError, StoreErrorKind};
-use stream_runtime::stored::{self, Kind, names};
+use stream_runtime::stored::{self, names};
 
 /// The checkpoint store, seen by one job.
 #[derive(Clone)]
@@ -95,14 +95,25 @@ impl CheckpointStore {
             self.store.delete(&names::manifest(self.job, checkpoint)).await?;
         }
         for file in files {
-            self.store.delete(file).await?;
+            self.store.delete(&names::in_job(self.job, file)).await?;
         }
         Ok(())
     }
 
-    /// The store itself.
-    pub(crate) fn objects(&self) -> &dyn ObjectStore {
-        self.store.as_ref()
+    /// Reads a file that a manifest names.
+    ///
+    /// # Errors
+    /// If it is not there, or the store does not answer.
+    pub(crate) async fn read_file(&self, file: &FileRef) -> Result<Bytes, StoreError> {
+        self.store.read(&names::in_job(self.job, &file.name)).await
+    }
+
+    /// Writes a file that a manifest names, unless it is there.
+    ///
+    /// # Errors
+    /// If it is not written, or other bytes are there.
+    pub(crate) async fn write_file(&self, file: &FileRef, bytes: Bytes) -> Result<(), StoreError> {
+        create_once(self.store.as_ref(), &names::in_job(self.job, &file.name), bytes).await
     }
 
     async fn ids(&self) -> Result<Vec<CheckpointId>, StoreError> {
@@ -123,7 +134,7 @@ impl CheckpointStore {
             if seen.contains(file) {
                 continue;
             }
-            if self.store.length(&file.name).await? != Some(file.bytes) {
+            if self.store.length(&names::in_job(self.job, &file.name)).await? != Some(file.bytes) {
                 return Ok(Some(file.name.clone()));
             }
             seen.insert(file.clone());
@@ -134,7 +145,7 @@ impl CheckpointStore {
 
 /// A manifest as a file.
 pub(crate) fn encode(manifest: &Manifest) -> Bytes {
-    stored::encode_json(Kind::Manifest, manifest).into()
+    stored::encode_manifest(manifest).into()
 }
 
 /// Reads a manifest.
@@ -142,7 +153,7 @@ pub(crate) fn encode(manifest: &Manifest) -> Bytes {
 /// # Errors
 /// If the bytes are anything else.
 pub(crate) fn decode(name: &str, bytes: &[u8]) -> Result<Manifest, StoreError> {
-    Ok(stored::decode_json(name, Kind::Manifest, bytes)?)
+    stored::decode_manifest(name, bytes)
 }
 
 /// Creates an object; one that is there with the same bytes is as good.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use stream_core::checkpoint::{self, CheckpointState, Coordinator, Effect, Event, Manifest, SealedEpoch};
+use stream_core::checkpoint::{self, CheckpointState, Coordinator, Effect, Event, Manifest};
 use stream_core::ids::{AttemptNumber, JobId, SubtaskId, TaskManagerId};
 use stream_core::job::{JobState, TaskState};
 use stream_core::pipeline::{Split, StageKind};
@@ -115,12 +115,6 @@ impl Service {
     pub(crate) fn resume_sources(&mut self, job: JobId) {
         let Some(attempt) = self.coordinations.get(&job).map(|coordination| coordination.attempt) else { return };
         self.command_all(job, Some(StageKind::Source), &Command::PauseSources { job, attempt, is_paused: false });
-    }
-
-    /// Nobody knows whether the tasks of an adopted attempt heard that this epoch is to be published.
-    pub(crate) fn complete_again(&mut self, job: JobId, epoch: &SealedEpoch) {
-        let &SealedEpoch { epoch: checkpoint, prev, accounts, .. } = epoch;
-        self.carry_out_checkpoint(job, Effect::Complete { checkpoint, prev, accounts });
     }
 
     /// Tells the coordinator as soon as every task runs.

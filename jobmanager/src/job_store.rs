@@ -20,7 +20,7 @@ use stream_core::pipeline::{Pipeline, Split};
 use stream_core::plan::Plan;
 use stream_core::time::Timestamp;
 use stream_runtime::store::{ObjectStore, StoreError, StoreErrorKind};
-use stream_runtime::stored::{Kind, decode_json, encode_json};
+use stream_runtime::stored::{decode_job, encode_job};
 use tokio::sync::Mutex;
 
 use crate::checkpoint_store::create_once;
@@ -134,7 +134,7 @@ impl JobStore {
             return Ok(());
         }
         let name = format!("{}{:08x}-{sequence:08x}", folder(job.id), self.leader);
-        create_once(self.store.as_ref(), &name, encode_json(Kind::Job, job).into()).await?;
+        create_once(self.store.as_ref(), &name, encode_job(job).into()).await?;
         written.insert(job.id, sequence);
         let leader = highest_leader(self.store.as_ref()).await?;
         if leader > self.leader {
@@ -157,7 +157,7 @@ impl JobStore {
         }
         let mut jobs = Vec::new();
         for name in newest.into_values() {
-            let job: StoredJob = decode_json(&name, Kind::Job, &self.store.read(&name).await?)?;
+            let job: StoredJob = decode_job(&name, &self.store.read(&name).await?)?;
             if job.has_ended {
                 self.remove_older(job.id, &name).await?;
                 self.store.delete(&name).await?;
@@ -246,7 +246,7 @@ mod tests {
         // It died between the word and the deed.
         let ended = StoredJob { has_ended: true, ..job(8, "toy") };
         let name = "jobs/00000000000000000000000000000008/00000001-00000003";
-        memory.overwrite(name, encode_json(Kind::Job, &ended));
+        memory.create(name, encode_job(&ended).into()).await.expect("written");
         let (_, jobs) = take_over(&memory).await;
         assert!(jobs.is_empty() && memory.names() == ["leader/00000002"]);
     }

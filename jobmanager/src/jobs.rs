@@ -196,11 +196,11 @@ impl JobRecord {
     }
 
     /// A task failed: if with a file of the checkpoint that it began with, that one is not used again. What the store says of
-    /// a file that it cannot reach now begins otherwise.
+    /// a file that it cannot reach now is worded otherwise (`StoredError::in_file`).
     pub(crate) fn note_damage(&mut self, causes: &[String]) {
         let Some(manifest) = self.start.as_ref().and_then(|start| start.restored.as_ref()) else { return };
         let is_blamed = |file: &&checkpoint::FileRef| {
-            let blame = format!("stored file `{}`", file.name);
+            let blame = format!("{}` cannot be used", file.name);
             causes.iter().any(|cause| cause.contains(&blame))
         };
         let blamed: Vec<String> = manifest.file_refs().filter(is_blamed).map(|file| file.name.clone()).collect();

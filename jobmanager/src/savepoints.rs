@@ -224,7 +224,7 @@ async fn copy_out(
     let copied = async {
         let savepoint = stores.open(&folder)?;
         for file in manifest.file_refs() {
-            let bytes = store.objects().read(&file.name).await?;
+            let bytes = store.read_file(file).await?;
             create_once(savepoint.as_ref(), &file.name, bytes).await?;
         }
         // Last: a folder with a manifest is whole.
@@ -255,7 +255,7 @@ pub(crate) async fn copy_in(
 ) -> Result<(), StoreError> {
     for file in manifest.file_refs() {
         let bytes: Bytes = savepoint.read(&file.name).await?;
-        create_once(store.objects(), &file.name, bytes).await?;
+        store.write_file(file, bytes).await?;
     }
     store.store(manifest).await
 }

@@ -22,165 +22,130 @@ pub struct Barrier {
     pub is_last: bool,
 }
 
-/// The alignment of one subtask's inputs.
-#[derive(Clone, Debug)]
+/// The barriers of one subtask's inputs, brought together. A source has no inputs and needs none of this.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alignment {
+    /// The checkpoint that is being aligned.
+    current: Option<Barrier>,
+    /// The newest checkpoint that was completed or given up here; its barriers, and older ones, change nothing.
+    newest_ended: Option<CheckpointId>,
     inputs: Vec<Input>,
-    pending: Option<Barrier>,
-    /// Barriers up to this checkpoint are over: aligned, or given up for a newer one.
-    past: CheckpointId,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Input {
-    is_held: bool,
-    has_ended: bool,
-}
-
-/// What a barrier means for the subtask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    /// The current barrier is yet to come.
+    Open,
+    /// It has come; what lies behind it waits.
+    Held,
+    /// Nothing comes any more: it counts as having every barrier.
+    Ended,
+}
+
+/// What follows from a barrier, or from the end of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Aligned {
-    /// It is of a checkpoint that is over, or came before: nothing changes.
+    /// Nothing changes.
     Ignore,
-    /// Hold this input back until the barrier has come on the others.
+    /// Hold this input back.
     Hold,
-    /// It belongs to a newer checkpoint than the one that was being aligned, which is given up: let every input go on, then
-    /// hold this one back.
-    ReleaseAndHold,
-    /// It has come on every input: the state is what lies before the cut. Take the snapshot, send the barrier on, let every
-    /// input go on.
+    /// Every input has the barrier: snapshot, forward it, then release all inputs.
     Complete(Barrier),
+    /// A newer barrier overtook one that was abandoned: release `release`, and hold this input back.
+    Overtake {
+        /// What is given up.
+        given_up: CheckpointId,
+        /// The inputs that were held for it, in ascending order, without this one.
+        release: Vec<usize>,
+    },
 }
 
 impl Alignment {
-    /// Of a subtask with this many inputs, at least one.
+    /// The alignment of a subtask with this many inputs.
     pub fn new(inputs: usize) -> Self {
-        Alignment { inputs: vec![Input::default(); inputs], pending: None, past: CheckpointId::ROOT }
+        Alignment { current: None, newest_ended: None, inputs: vec![Input::Open; inputs] }
     }
 
-    /// A barrier came on an input, which is not held back.
+    /// Takes in the barrier that `input` brought.
+    ///
+    /// # Panics
+    /// If there is no such input.
     pub fn on_barrier(&mut self, input: usize, barrier: Barrier) -> Aligned {
-        if barrier.checkpoint <= self.past || self.inputs[input].is_held {
+        if self.newest_ended.is_some_and(|ended| barrier.checkpoint <= ended) || self.inputs[input] == Input::Ended {
             return Aligned::Ignore;
         }
-        let gives_up = match self.pending {
-            Some(pending) if barrier.checkpoint < pending.checkpoint => return Aligned::Ignore,
-            Some(pending) if barrier.checkpoint > pending.checkpoint => {
-                self.past = pending.checkpoint;
-                self.release();
-                true
-            }
-            Some(_) | None => false,
+        let overtaken = match self.current {
+            Some(current) if barrier.checkpoint < current.checkpoint => return Aligned::Ignore,
+            Some(current) if barrier.checkpoint == current.checkpoint => None,
+            Some(current) => Some((current.checkpoint, self.give_up(current.checkpoint))),
+            None => None,
         };
-        self.pending = Some(barrier);
-        self.inputs[input].is_held = true;
-        match self.complete() {
-            Some(barrier) => Aligned::Complete(barrier),
-            None if gives_up => Aligned::ReleaseAndHold,
-            None => Aligned::Hold,
+        if self.inputs[input] == Input::Held {
+            return Aligned::Ignore;
+        }
+        self.current = Some(barrier);
+        self.inputs[input] = Input::Held;
+        match (self.completed(), overtaken) {
+            (Some(barrier), _) => Aligned::Complete(barrier),
+            (None, None) => Aligned::Hold,
+            (None, Some((given_up, mut release))) => {
+                release.retain(|&held| held != input);
+                Aligned::Overtake { given_up, release }
+            }
         }
     }
 
-    /// An input has ended: it has no barrier to wait for. The barrier that is complete by that, if one is.
-    pub fn on_end(&mut self, input: usize) -> Option<Barrier> {
-        self.inputs[input].has_ended = true;
-        self.complete()
+    /// Takes in that nothing more comes from `input`.
+    ///
+    /// # Panics
+    /// If there is no such input.
+    pub fn on_end(&mut self, input: usize) -> Aligned {
+        self.inputs[input] = Input::Ended;
+        self.completed().map_or(Aligned::Ignore, Aligned::Complete)
     }
 
-    fn complete(&mut self) -> Option<Barrier> {
-        let barrier = self.pending?;
-        self.inputs.iter().all(|input| input.is_held || input.has_ended).then(|| {
-            self.past = barrier.checkpoint;
-            self.release();
-            barrier
-        })
+    /// Gives a checkpoint up, so that barriers of it that are still on their way change nothing; the inputs to be released.
+    pub fn give_up(&mut self, checkpoint: CheckpointId) -> Vec<usize> {
+        self.newest_ended = self.newest_ended.max(Some(checkpoint));
+        if self.current.is_none_or(|current| current.checkpoint > checkpoint) {
+            return Vec::new();
+        }
+        self.current = None;
+        self.release_held()
     }
 
-    fn release(&mut self) {
-        self.pending = None;
-        self.inputs.iter_mut().for_each(|input| input.is_held = false);
+    /// Whether an input is to be held back now.
+    ///
+    /// # Panics
+    /// If there is no such input.
+    pub fn is_held(&self, input: usize) -> bool {
+        self.inputs[input] == Input::Held
+    }
+
+    /// The checkpoint that is being aligned.
+    pub fn current(&self) -> Option<Barrier> {
+        self.current
+    }
+
+    fn completed(&mut self) -> Option<Barrier> {
+        let barrier = self.current?;
+        if self.inputs.contains(&Input::Open) {
+            return None;
+        }
+        self.current = None;
+        self.newest_ended = Some(barrier.checkpoint);
+        self.release_held();
+        Some(barrier)
+    }
+
+    fn release_held(&mut self) -> Vec<usize> {
+        let held: Vec<_> = (0..self.inputs.len()).filter(|&input| self.is_held(input)).collect();
+        for &input in &held {
+            self.inputs[input] = Input::Open;
+        }
+        held
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn barrier(checkpoint: u64) -> Barrier {
-        Barrier {
-            checkpoint: CheckpointId(checkpoint),
-            prev: CheckpointId::ROOT,
-            triggered: Timestamp(0),
-            is_full: false,
-            is_last: false,
-        }
-    }
-
-    #[test]
-    fn snapshot_is_due_when_the_barrier_has_come_on_every_input() {
-        let mut alignment = Alignment::new(3);
-        assert_eq!(alignment.on_barrier(1, barrier(1)), Aligned::Hold);
-        assert_eq!(alignment.on_barrier(1, barrier(1)), Aligned::Ignore, "it came before");
-        assert_eq!(alignment.on_barrier(0, barrier(1)), Aligned::Hold);
-        assert_eq!(alignment.on_barrier(2, barrier(1)), Aligned::Complete(barrier(1)));
-        assert_eq!(alignment.on_barrier(2, barrier(1)), Aligned::Ignore, "it is over");
-        assert_eq!(Alignment::new(1).on_barrier(0, barrier(1)), Aligned::Complete(barrier(1)));
-    }
-
-    #[test]
-    fn newer_barrier_gives_the_older_alignment_up() {
-        let mut alignment = Alignment::new(2);
-        assert_eq!(alignment.on_barrier(0, barrier(5)), Aligned::Hold);
-        assert_eq!(alignment.on_barrier(1, barrier(6)), Aligned::ReleaseAndHold);
-        assert_eq!(alignment.on_barrier(0, barrier(5)), Aligned::Ignore);
-        assert_eq!(alignment.on_barrier(0, barrier(6)), Aligned::Complete(barrier(6)));
-    }
-
-    #[test]
-    fn ended_input_is_not_waited_for() {
-        let mut alignment = Alignment::new(2);
-        assert_eq!(alignment.on_barrier(0, barrier(1)), Aligned::Hold);
-        assert_eq!(alignment.on_end(1), Some(barrier(1)));
-        assert_eq!(alignment.on_end(1), None);
-        assert_eq!(alignment.on_barrier(0, barrier(2)), Aligned::Complete(barrier(2)));
-    }
-
-    proptest! {
-        /// Each input brings some of the barriers, in order, and is not read while it is held back.
-        #[test]
-        fn barriers_complete_in_order_each_with_all_inputs(
-            brought in prop::collection::vec(prop::collection::btree_set(1_u64..8, 0..8), 1..4),
-            turns in prop::collection::vec(any::<prop::sample::Index>(), 100),
-        ) {
-            let inputs = brought.len();
-            let mut queues: Vec<Vec<u64>> = brought.iter().map(|set| set.iter().rev().copied().collect()).collect();
-            let mut seen = vec![0; inputs];
-            let mut is_held = vec![false; inputs];
-            let mut alignment = Alignment::new(inputs);
-            let mut completed = 0;
-            for turn in turns {
-                let input = turn.index(inputs);
-                if is_held[input] { continue; }
-                let Some(id) = queues[input].pop() else { continue };
-                seen[input] = id;
-                match alignment.on_barrier(input, barrier(id)) {
-                    Aligned::Ignore => {}
-                    Aligned::Hold => is_held[input] = true,
-                    Aligned::ReleaseAndHold => {
-                        is_held.fill(false);
-                        is_held[input] = true;
-                    }
-                    Aligned::Complete(barrier) => {
-                        prop_assert!(barrier.checkpoint.0 > completed);
-                        completed = barrier.checkpoint.0;
-                        prop_assert!(seen.iter().all(|&id| id == completed), "{seen:?} at {completed}");
-                        is_held.fill(false);
-                    }
-                }
-            }
-            prop_assert!(!is_held.iter().all(|&held| held), "held back for ever");
-        }
-    }
-}
+mod tests;

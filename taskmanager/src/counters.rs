@@ -22,6 +22,8 @@ pub(crate) struct Counters {
     late: AtomicU64,
     open_windows: AtomicU64,
     open_events: AtomicU64,
+    fired_events: AtomicU64,
+    unpublished_bytes: AtomicU64,
     watermark: AtomicI64,
     busy_ns: AtomicU64,
     idle_ns: AtomicU64,
@@ -36,7 +38,7 @@ pub(crate) struct Snapshot {
     pub(crate) records_in: u64,
     /// Their bytes.
     pub(crate) bytes_in: u64,
-    /// Source: events sent. Operator: rows fired. Sink: rows written.
+    /// Source: events sent. Operator: rows fired. Sink: rows published.
     pub(crate) records_out: u64,
     /// Their bytes.
     pub(crate) bytes_out: u64,
@@ -44,6 +46,8 @@ pub(crate) struct Snapshot {
     pub(crate) bad: u64,
     /// What the operator tells of itself.
     pub(crate) operator: OperatorCounters,
+    /// Sink: bytes of rows that are not published yet.
+    pub(crate) unpublished_bytes: u64,
     /// The subtask's watermark, from the first on.
     pub(crate) watermark: Option<Watermark>,
     /// Time at work.
@@ -84,6 +88,8 @@ impl Default for Counters {
             late: AtomicU64::default(),
             open_windows: AtomicU64::default(),
             open_events: AtomicU64::default(),
+            fired_events: AtomicU64::default(),
+            unpublished_bytes: AtomicU64::default(),
             watermark: AtomicI64::new(Watermark::NONE.0),
             busy_ns: AtomicU64::default(),
             idle_ns: AtomicU64::default(),
@@ -121,6 +127,12 @@ impl Counters {
         self.late.store(operator.late, Relaxed);
         self.open_windows.store(operator.open, Relaxed);
         self.open_events.store(operator.open_events, Relaxed);
+        self.fired_events.store(operator.fired_events, Relaxed);
+    }
+
+    /// Sets how many bytes of rows are not published.
+    pub(crate) fn set_unpublished_bytes(&self, bytes: u64) {
+        self.unpublished_bytes.store(bytes, Relaxed);
     }
 
     /// Sets the subtask's watermark.
@@ -162,7 +174,9 @@ impl Counters {
                 late: self.late.load(Relaxed),
                 open: self.open_windows.load(Relaxed),
                 open_events: self.open_events.load(Relaxed),
+                fired_events: self.fired_events.load(Relaxed),
             },
+            unpublished_bytes: self.unpublished_bytes.load(Relaxed),
             watermark: (watermark > Watermark::NONE).then_some(watermark),
             busy: Duration::from_nanos(self.busy_ns.load(Relaxed)),
             idle: Duration::from_nanos(self.idle_ns.load(Relaxed)),

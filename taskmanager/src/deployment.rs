@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use stream_core::ids::{AttemptNumber, JobId, StageIndex, SubtaskId, SubtaskIndex, TaskManagerId};
+use stream_core::checkpoint::{OperatorSnapshot, SealedEpoch, SplitSnapshot};
+use stream_core::ids::{
+    AttemptNumber, CheckpointId, JobId, Nonce, StageIndex, SubtaskId, SubtaskIndex, TaskManagerId, Token,
+};
 use stream_core::key_group::KeyGroupRange;
 use stream_core::pipeline::{Pipeline, PipelineError, Split, StageKind};
 
@@ -19,6 +22,27 @@ pub(crate) struct Deployment {
     pub(crate) tasks: BTreeMap<SubtaskId, TaskDeployment>,
     /// Where every subtask of the attempt runs.
     pub(crate) locations: BTreeMap<SubtaskId, Location>,
+    /// The attempt's right to publish.
+    pub(crate) token: Token,
+    /// The same.
+    pub(crate) nonce: Nonce,
+    /// The checkpoint store's URI; empty without one: then nothing is snapshotted.
+    pub(crate) checkpoint_store: String,
+    /// What the attempt begins with; nothing for one without a checkpoint.
+    pub(crate) restore: Restore,
+    /// The epoch that the sink published last.
+    pub(crate) last_epoch: CheckpointId,
+}
+
+/// The checkpoint that an attempt begins with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Restore {
+    /// Every split that was known.
+    pub(crate) splits: Vec<SplitSnapshot>,
+    /// The state of every operator subtask.
+    pub(crate) operators: Vec<OperatorSnapshot>,
+    /// The epochs that are to be published first, oldest first.
+    pub(crate) pending: Vec<SealedEpoch>,
 }
 
 /// One subtask to be run here.
@@ -84,6 +108,21 @@ impl Deployment {
     pub(crate) fn name(&self, subtask: SubtaskId) -> String {
         let stage = self.pipeline.stages.get(subtask.stage.0 as usize);
         format!("{}[{}]", stage.map_or("?", |stage| &stage.name), subtask.index)
+    }
+
+    /// The splits of a source subtask, as far as they were read.
+    pub(crate) fn splits(&self, subtask: SubtaskId) -> Vec<SplitSnapshot> {
+        let as_restored = |split: &Split| {
+            let mut restored = self.restore.splits.iter().filter(|restored| restored.split.id == split.id);
+            let unread = || SplitSnapshot { split: split.clone(), watermark: None, is_finished: false };
+            restored.next().cloned().unwrap_or_else(unread)
+        };
+        self.tasks[&subtask].splits.iter().map(as_restored).collect()
+    }
+
+    /// The state that the subtasks of a stage had.
+    pub(crate) fn states(&self, stage: StageIndex) -> Vec<OperatorSnapshot> {
+        self.restore.operators.iter().filter(|state| state.subtask.stage == stage).cloned().collect()
     }
 
     /// What runs in a subtask's stage.

@@ -19,7 +19,7 @@ use tonic::{Code, Streaming};
 
 use crate::exchange::grpc::PeerSaid;
 use crate::options::Options;
-use crate::report::{LinkEvent, Report};
+use crate::report::{LinkEvent, Report, RunningTask};
 
 /// Reports that wait to be sent: a burst of state changes of every task of a large taskmanager. One that is full means
 /// that the jobmanager takes nothing any more.
@@ -29,8 +29,7 @@ const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const MAX_RETRY: Duration = Duration::from_secs(2);
 
-/// Joins the jobmanager, for ever again, whenever `is_free` says that no task of an earlier connection is left. Logs
-/// each change once. Returns when it is refused for good, nobody listens any more, or a connection ends after `shutdown`:
+/// Joins the jobmanager, for ever again, each time with the tasks that run then, by `running`. Logs each change once. Returns when it is refused for good, nobody listens any more, or a connection ends after `shutdown`:
 /// where the whole cluster stops, the jobmanager may be the faster.
 ///
 /// # Cancel safety
@@ -39,17 +38,16 @@ pub(crate) async fn keep_joined(
     options: Options,
     endpoint: Endpoint,
     events: mpsc::Sender<LinkEvent>,
-    mut is_free: watch::Receiver<bool>,
+    running: watch::Receiver<Vec<RunningTask>>,
     shutdown: CancellationToken,
 ) {
-    while let Ok(joined) = join_patiently(&options, &endpoint, &events, &mut is_free).await {
+    while let Ok(joined) = join_patiently(&options, &endpoint, &events, &running).await {
         tracing::info!(jobmanager = %options.jobmanager, id = %options.id, slots = options.slots, "registered");
         let Ok(reason) = relay(joined, &events).await else { return };
         if events.is_closed() || shutdown.is_cancelled() {
             return;
         }
-        tracing::warn!(jobmanager = %options.jobmanager, reason, "lost the jobmanager: canceling its tasks, then joining again");
-        if events.send(LinkEvent::Lost).await.is_err() {
+        if events.send(LinkEvent::Lost(reason)).await.is_err() {
             return;
         }
     }
@@ -60,21 +58,17 @@ async fn join_patiently(
     options: &Options,
     endpoint: &Endpoint,
     events: &mpsc::Sender<LinkEvent>,
-    is_free: &mut watch::Receiver<bool>,
+    running: &watch::Receiver<Vec<RunningTask>>,
 ) -> Result<Joined, NobodyListens> {
     let mut backoff = Backoff::new(FIRST_RETRY, MAX_RETRY);
     let mut was_told = false;
     loop {
-        let attempt = async {
-            is_free.wait_for(|&is_free| is_free).await.is_ok().then_some(())?;
-            Some(join(options, endpoint).await)
-        };
         let attempt = tokio::select! {
             biased;
-            () = events.closed() => None,
-            attempt = attempt => attempt,
+            () = events.closed() => return Err(NobodyListens),
+            attempt = join(options, endpoint, running) => attempt,
         };
-        match attempt.ok_or(NobodyListens)? {
+        match attempt {
             Ok(joined) => return Ok(joined),
             Err(JoinError::Refused(reason)) => {
                 // Whether it is taken or not, this is the last thing to be said.
@@ -112,21 +106,29 @@ enum JoinError {
 /// The service is gone, or has heard all it needs.
 struct NobodyListens;
 
-async fn join(options: &Options, endpoint: &Endpoint) -> Result<Joined, JoinError> {
+async fn join(
+    options: &Options,
+    endpoint: &Endpoint,
+    running: &watch::Receiver<Vec<RunningTask>>,
+) -> Result<Joined, JoinError> {
     let timed_out = |_| JoinError::Unreachable(PeerSaid::new("it did not answer in time"));
-    tokio::time::timeout(limits::CONNECT_TIMEOUT + REGISTER_TIMEOUT, register(options, endpoint))
+    tokio::time::timeout(limits::CONNECT_TIMEOUT + REGISTER_TIMEOUT, register(options, endpoint, running))
         .await
         .map_err(timed_out)?
         .map_err(JoinError::from)
 }
 
-async fn register(options: &Options, endpoint: &Endpoint) -> Result<Joined, tonic::Status> {
+async fn register(
+    options: &Options,
+    endpoint: &Endpoint,
+    running: &watch::Receiver<Vec<RunningTask>>,
+) -> Result<Joined, tonic::Status> {
     let channel = endpoint.connect().await.map_err(|error| tonic::Status::from_error(error.into()))?;
     let mut client = ClusterClient::new(channel)
         .max_encoding_message_size(limits::CONTROL_MESSAGE_BYTES)
         .max_decoding_message_size(limits::CONTROL_MESSAGE_BYTES);
     let (reports, queued) = mpsc::channel(REPORTS);
-    let registration = tokio_stream::once(convert::registration(options));
+    let registration = tokio_stream::once(convert::registration(options, &running.borrow()));
     let messages = registration.chain(ReceiverStream::new(queued).map(convert::report));
     let mut commands = client.join(messages).await?.into_inner();
     let answer = commands.message().await?.and_then(|message| message.message);

@@ -4,9 +4,13 @@
 //! the other taskmanagers. A deployment becomes an `attempt`: a `subtask` on a plain thread for each task, joined by the
 //! channels of the `exchange`. tokio serves the network and control only; the two meet at queues bounded in bytes.
 //!
-//! It knows jobs only through `stream_core::pipeline::JobDefinition`, and sources and sinks only through
-//! `stream_runtime::connector::Connectors`. Not here yet: checkpoints (barriers are carried, nothing acts on them), and
-//! going on without a jobmanager (tasks are canceled when it is lost).
+//! Exactly once rests on what each kind of subtask does with a barrier: a source tells its positions, an operator copies its
+//! state while it goes on, the committer seals the rows that came before it and publishes them once the checkpoint is
+//! complete. What they store, `snapshotting` writes in the background. Which checkpoint is triggered, complete or aborted
+//! is the jobmanager's business; without one the tasks go on, and take no checkpoints.
+//!
+//! It knows jobs only through `stream_core::pipeline::JobDefinition`, sources and sinks only through
+//! `stream_runtime::connector::Connectors`, and checkpoint stores only through `stream_runtime::store::Stores`.
 //!
 //! Tested beside the code, where subtasks are stepped without threads, and in `tests/`, where taskmanagers run jobs over
 //! real connections.
@@ -21,6 +25,7 @@ mod refusal;
 mod report;
 mod service;
 mod slot;
+mod snapshotting;
 mod subtask;
 
 pub use options::{Options, default_id};

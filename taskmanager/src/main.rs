@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
 use stream_core::ids::TaskManagerId;
 use stream_runtime::clock::SystemClock;
 use stream_runtime::connector::cause_chain;
-use stream_runtime::{logging, shutdown};
+use stream_runtime::{duration, logging, shutdown};
 use taskmanager::Options;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,11 @@ struct Args {
     #[arg(long, value_name = "BYTES", default_value_t = Options::DEFAULT_CHANNEL_BYTES,
           env = "GAPWISE_TASKMANAGER_CHANNEL_BYTES", value_parser = channel_bytes)]
     channel_bytes: usize,
+
+    /// How long tasks go on when the jobmanager is lost. A jobmanager that comes back in time takes them over.
+    #[arg(long, value_name = "DURATION", default_value = "5m", env = "GAPWISE_TASKMANAGER_ORPHAN_TIMEOUT",
+          value_parser = duration::parse)]
+    orphan_timeout: Duration,
 }
 
 fn main() -> ExitCode {
@@ -79,6 +85,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let bound = listener.local_addr().context("the listener has no address")?;
     let mut options = Options::new(args.jobmanager, args.slots, advertised(args.advertise.as_deref(), bound)?);
     options.channel_bytes = args.channel_bytes;
+    options.orphan_timeout = args.orphan_timeout;
     if let Some(id) = args.id {
         options.id = TaskManagerId(id);
     }
@@ -86,8 +93,9 @@ async fn serve(args: Args) -> anyhow::Result<()> {
 
     let shutdown = CancellationToken::new();
     let connectors = Arc::new(connectors::RealConnectors::new(tokio::runtime::Handle::current()));
+    let stores = Arc::new(connectors::RealStores);
     let clock = Arc::new(SystemClock::new());
-    let serving = taskmanager::start(options, jobs::registry(), connectors, clock, listener, shutdown.clone());
+    let serving = taskmanager::start(options, jobs::registry(), connectors, stores, clock, listener, shutdown.clone());
     tokio::select! {
         served = serving => Ok(served?),
         Err(error) = shutdown::cancel_on_signal(shutdown) => Err(error).context("cannot listen for signals"),

@@ -19,6 +19,9 @@ pub struct Options {
     pub channel_bytes: usize,
     /// How long an event may wait at its source for others to travel with.
     pub linger: Duration,
+    /// How long tasks go on without a jobmanager. After it they are canceled: what they do is likely done by others by then,
+    /// and what they sealed cannot be published without one.
+    pub orphan_timeout: Duration,
     /// How long canceled tasks may take to end before shutting down is given up.
     pub shutdown_timeout: Duration,
 }
@@ -28,6 +31,8 @@ impl Options {
     pub const DEFAULT_CHANNEL_BYTES: usize = 1 << 20;
     /// [`Options::linger`] unless set: too short to be noticed, long enough that live traffic travels in batches.
     pub const DEFAULT_LINGER: Duration = Duration::from_millis(5);
+    /// [`Options::orphan_timeout`] unless set: longer than a jobmanager takes to be started again by hand.
+    pub const DEFAULT_ORPHAN_TIMEOUT: Duration = Duration::from_secs(300);
     /// [`Options::shutdown_timeout`] unless set.
     pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -40,6 +45,7 @@ impl Options {
             advertised_exchange: advertised_exchange.into(),
             channel_bytes: Self::DEFAULT_CHANNEL_BYTES,
             linger: Self::DEFAULT_LINGER,
+            orphan_timeout: Self::DEFAULT_ORPHAN_TIMEOUT,
             shutdown_timeout: Self::DEFAULT_SHUTDOWN_TIMEOUT,
         }
     }

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use stream_core::ids::{AttemptNumber, JobId, SubtaskId};
+use stream_core::barrier::Barrier;
+use stream_core::checkpoint::Accounts;
+use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SubtaskId};
 use stream_core::job::TaskState;
 use stream_core::pipeline::Split;
 
 use crate::counters::Snapshot;
 use crate::deployment::Deployment;
+use crate::slot::Holder;
+use crate::subtask::event::Acknowledgement;
 
 /// A subtask of one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,12 +37,26 @@ pub(crate) enum Command {
         causes: Vec<String>,
     },
     /// Stop all tasks of an attempt.
-    Cancel {
-        /// The job.
-        job_id: JobId,
-        /// Its try.
-        attempt: AttemptNumber,
+    Cancel(Holder),
+    /// Send this barrier from every source.
+    Trigger(Holder, Barrier),
+    /// A checkpoint is complete: publish its epoch.
+    Complete {
+        /// Whose.
+        holder: Holder,
+        /// Which.
+        checkpoint: CheckpointId,
+        /// The epoch before it.
+        prev: CheckpointId,
+        /// The accounts at its cut.
+        accounts: Accounts,
     },
+    /// Nobody waits for a checkpoint any more.
+    Abort(Holder, CheckpointId),
+    /// Stop reading, or go on.
+    Pause(Holder, bool),
+    /// End event time and read no more.
+    Drain(Holder),
     /// Read these splits, too.
     AssignSplits {
         /// The source.
@@ -62,6 +80,31 @@ pub(crate) enum Report {
         /// Its last counters, where it has ended.
         counters: Option<Snapshot>,
     },
+    /// A task's part of a checkpoint is stored.
+    Acknowledged {
+        /// Whose.
+        task: TaskRef,
+        /// What it holds and cost.
+        acknowledgement: Acknowledgement,
+    },
+    /// A task's part of a checkpoint could not be stored.
+    Declined {
+        /// Whose.
+        task: TaskRef,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Why.
+        reason: String,
+    },
+    /// An epoch is visible in the sink.
+    Published {
+        /// Who published it.
+        task: TaskRef,
+        /// Which.
+        epoch: CheckpointId,
+    },
+    /// A source is at the end of its input.
+    Drained(TaskRef),
     /// A sign of life.
     Heartbeat {
         /// The counters of all tasks.
@@ -69,6 +112,19 @@ pub(crate) enum Report {
         /// Resident memory of this process.
         rss_bytes: u64,
     },
+}
+
+/// A task that runs, as a jobmanager learns of it that did not deploy it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RunningTask {
+    /// Which.
+    pub(crate) task: TaskRef,
+    /// Its slot.
+    pub(crate) slot: u32,
+    /// Its state.
+    pub(crate) state: TaskState,
+    /// The highest checkpoint of which its attempt has heard here.
+    pub(crate) last_checkpoint: CheckpointId,
 }
 
 /// What becomes of the connection to the jobmanager.
@@ -84,7 +140,7 @@ pub(crate) enum LinkEvent {
     /// The jobmanager wants something.
     Command(Command),
     /// The connection is gone; another is being made.
-    Lost,
+    Lost(String),
     /// The jobmanager does not want this taskmanager, and trying again would not help.
     Refused(String),
 }

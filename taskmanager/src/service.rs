@@ -1,19 +1,23 @@
 //! The loop that owns this taskmanager's slots and attempts.
 //!
-//! It learns of everything as a message: from the jobmanager, from its tasks, from the user who stops it. In this step
-//! a lost jobmanager ends what it had deployed; the tasks are canceled before this taskmanager registers again, so that
-//! the slots which it offers are free.
+//! It learns of everything as a message: from the jobmanager, from its tasks, from the user who stops it. A lost jobmanager
+//! ends nothing: the tasks go on, and the next one learns of them when this taskmanager registers, to adopt or to cancel
+//! them. Only if there is none for long, they are canceled.
+
+mod commands;
+mod link;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use proto::limits;
-use stream_core::ids::{AttemptNumber, JobId};
+use stream_core::ids::{AttemptNumber, CheckpointId, JobId};
 use stream_core::job::TaskState;
 use stream_runtime::clock::Clock;
-use stream_runtime::connector::{Connectors, cause_chain};
+use stream_runtime::connector::Connectors;
 use stream_runtime::jobs::Jobs;
+use stream_runtime::store::Stores;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -21,16 +25,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Endpoint;
 
-use crate::attempt::{Attempt, Change, Environment, TaskEvent};
-use crate::deployment::Deployment;
+use crate::attempt::{Attempt, Environment};
 use crate::exchange::directory::{DEPLOY_WAIT, Directory};
 use crate::exchange::grpc::downstream;
 use crate::exchange::grpc::upstream::Peers;
 use crate::grpc;
 use crate::options::Options;
-use crate::refusal::Refusal;
-use crate::report::{Command, LinkEvent, Report, TaskRef};
+use crate::report::{LinkEvent, Report, RunningTask, TaskRef};
+use crate::service::link::Link;
 use crate::slot::{Holder, Slots};
+use crate::snapshotting::Snapshotting;
+use crate::subtask::event::{Change, TaskEvent};
+use crate::subtask::mail::Letter;
 use crate::subtask::thread::Outcome;
 
 /// Events of tasks that wait for the service: two of each task at once are rare, and a thread that waits here has
@@ -82,6 +88,7 @@ pub async fn start(
     options: Options,
     jobs: Jobs,
     connectors: Arc<dyn Connectors>,
+    stores: Arc<dyn Stores>,
     clock: Arc<dyn Clock>,
     exchange_listener: TcpListener,
     shutdown: CancellationToken,
@@ -91,9 +98,11 @@ pub async fn start(
     let directory = Arc::new(Directory::new(DEPLOY_WAIT));
     let (task_sender, task_events) = mpsc::channel(TASK_EVENTS);
     let (link_sender, link_events) = mpsc::channel(LINK_EVENTS);
-    let (is_free, free_receiver) = watch::channel(true);
+    let (running, running_receiver) = watch::channel(Vec::new());
+    let uploads = TaskTracker::new();
     let environment = Environment {
         connectors,
+        snapshotting: Snapshotting::new(stores, tokio::runtime::Handle::current(), uploads.clone()),
         clock,
         directory: Arc::clone(&directory),
         peers: Arc::new(Peers::default()),
@@ -110,7 +119,7 @@ pub async fn start(
         options.clone(),
         limits::endpoint(endpoint),
         link_sender,
-        free_receiver,
+        running_receiver,
         shutdown.clone(),
     ));
 
@@ -122,18 +131,20 @@ pub async fn start(
         environment,
         slots,
         attempts: BTreeMap::new(),
-        reports: None,
-        is_free,
+        link: Link::default(),
+        running,
         task_events,
         link_events,
     };
     let result = service.run(&mut exchange, shutdown).await;
     exchange_stop.cancel();
     streams.close();
+    uploads.close();
     let all_stopped = async {
         // The last reports leave before the connection does.
         link.join_next().await;
         streams.wait().await;
+        uploads.wait().await;
         exchange.join_next().await;
     };
     // What is still open then waits for another process; dropping it here ends it.
@@ -147,10 +158,9 @@ struct Service {
     environment: Environment,
     slots: Slots,
     attempts: BTreeMap<(JobId, AttemptNumber), Attempt>,
-    /// Where reports go, while there is a jobmanager.
-    reports: Option<mpsc::Sender<Report>>,
-    /// Tells the connection whether no task is left, so that it may register.
-    is_free: watch::Sender<bool>,
+    link: Link,
+    /// Tells the connection which tasks run, for the next registration.
+    running: watch::Sender<Vec<RunningTask>>,
     task_events: mpsc::Receiver<TaskEvent>,
     link_events: mpsc::Receiver<LinkEvent>,
 }
@@ -162,17 +172,18 @@ impl Service {
     async fn run(mut self, exchange: &mut ExchangeTask, shutdown: CancellationToken) -> Result<(), Error> {
         let mut heartbeat = every(FIRST_HEARTBEAT_INTERVAL);
         let result = loop {
+            let orphaned_until = self.link.orphaned_until();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break Ok(()),
                 Some(event) = self.task_events.recv() => self.on_task_event(event),
                 Some(event) = self.link_events.recv() => match event {
                     LinkEvent::Joined { reports, heartbeat_interval } => {
-                        self.reports = Some(reports);
+                        self.on_joined(reports);
                         heartbeat = every(heartbeat_interval);
                     }
                     LinkEvent::Command(command) => self.on_command(command),
-                    LinkEvent::Lost => self.on_lost_jobmanager(),
+                    LinkEvent::Lost(reason) => self.on_lost_jobmanager(&reason),
                     LinkEvent::Refused(reason) => {
                         break Err(Error::Refused { address: self.options.jobmanager.clone(), reason });
                     }
@@ -180,83 +191,13 @@ impl Service {
                 Some(ended) = exchange.join_next() => {
                     break ended.expect("the exchange neither panics nor is aborted").map_err(Error::Exchange);
                 }
+                () = sleep_until(orphaned_until), if orphaned_until.is_some() => self.end_orphanage(),
                 _ = heartbeat.tick() => self.send_heartbeat(),
             }
+            self.running.send_replace(self.attempts.values().flat_map(Attempt::running).collect());
         };
         let stopped = self.stop().await;
         result.and(stopped)
-    }
-
-    fn on_command(&mut self, command: Command) {
-        match command {
-            Command::Deploy(deployment) => self.deploy(*deployment),
-            Command::Undeployable { tasks, causes } => {
-                for task in tasks {
-                    self.report_failure(task, causes.clone());
-                }
-            }
-            Command::Cancel { job_id, attempt } => {
-                tracing::info!(%job_id, %attempt, "canceling");
-                if let Some(attempt) = self.attempts.get_mut(&(job_id, attempt)) {
-                    attempt.cancel();
-                }
-            }
-            Command::AssignSplits { task, splits } => {
-                if let Some(attempt) = self.attempts.get(&(task.job_id, task.attempt)) {
-                    attempt.assign_splits(task.subtask, splits);
-                }
-            }
-        }
-    }
-
-    fn deploy(&mut self, deployment: Deployment) {
-        let (job_id, attempt) = (deployment.job_id, deployment.attempt);
-        if self.attempts.contains_key(&(job_id, attempt)) {
-            // Refusing would report tasks as failed that run.
-            return tracing::warn!(%job_id, %attempt, "passed over a deployment of what runs already");
-        }
-        let task_refs = deployment.tasks.keys().map(|&subtask| TaskRef { job_id, attempt, subtask });
-        let task_refs: Vec<TaskRef> = task_refs.collect();
-        let names = deployment.tasks.keys().map(|&subtask| deployment.name(subtask)).collect::<Vec<_>>().join(" ");
-        match self.try_deploy(deployment) {
-            Ok(()) => {
-                tracing::info!(%job_id, %attempt, tasks = names, "deployed");
-                for task in task_refs {
-                    self.report_state(task, TaskState::Initializing);
-                }
-            }
-            Err(refusal) => {
-                let causes = cause_chain(&refusal);
-                tracing::warn!(%job_id, %attempt, tasks = names, reason = causes.join(": "), "refused a deployment");
-                for task in task_refs {
-                    self.report_failure(task, causes.clone());
-                }
-            }
-        }
-    }
-
-    fn try_deploy(&mut self, deployment: Deployment) -> Result<(), Refusal> {
-        deployment.check()?;
-        let name = &deployment.pipeline.job;
-        let definition = self
-            .jobs
-            .find(name)
-            .ok_or_else(|| Refusal::UnknownJob { job: name.clone(), known: self.jobs.names().join("`, `") })?;
-        let holder = Holder { job_id: deployment.job_id, attempt: deployment.attempt };
-        let slots: Vec<u32> = deployment.tasks.values().map(|task| task.slot).collect();
-        self.slots.take(&slots, holder)?;
-        match Attempt::start(deployment, definition, &self.environment) {
-            Ok(attempt) => {
-                self.attempts.insert((holder.job_id, holder.attempt), attempt);
-                self.is_free.send_replace(false);
-                Ok(())
-            }
-            Err(error) => {
-                self.environment.directory.remove(holder.job_id, holder.attempt);
-                self.slots.release(holder);
-                Err(Refusal::Thread(error))
-            }
-        }
     }
 
     fn on_task_event(&mut self, event: TaskEvent) {
@@ -271,6 +212,14 @@ impl Service {
         let task = TaskRef { job_id: holder.job_id, attempt: holder.attempt, subtask };
         let (state, causes) = match change {
             Change::Running => return self.report_state(task, TaskState::Running),
+            Change::Acknowledged(acknowledgement) => {
+                return self.report(Report::Acknowledged { task, acknowledgement });
+            }
+            Change::Declined { checkpoint, reason } => {
+                return self.report(Report::Declined { task, checkpoint, reason });
+            }
+            Change::Published(epoch) => return self.report(Report::Published { task, epoch }),
+            Change::Drained => return self.report(Report::Drained(task)),
             Change::Ended(Outcome::Finished) => (TaskState::Finished, Vec::new()),
             Change::Ended(Outcome::Canceled) => (TaskState::Canceled, Vec::new()),
             Change::Ended(Outcome::Failed(causes)) => {
@@ -289,13 +238,37 @@ impl Service {
         }
         self.environment.directory.remove(holder.job_id, holder.attempt);
         self.slots.release(holder);
-        self.is_free.send_replace(self.attempts.is_empty());
         tracing::info!(job_id = %holder.job_id, attempt = %holder.attempt, "all tasks have ended");
     }
 
-    fn on_lost_jobmanager(&mut self) {
-        self.reports = None;
-        self.cancel_all();
+    /// A jobmanager is there: it is told what happened without one, and how things are.
+    fn on_joined(&mut self, reports: mpsc::Sender<Report>) {
+        self.link.on_joined(reports);
+        self.attempts.values().for_each(|attempt| attempt.write_to_all(|| Letter::Orphaned(false)));
+        let attempts = self.attempts.values();
+        let state = |running: RunningTask| state_change(running.task, running.state);
+        let states: Vec<Report> = attempts.clone().flat_map(Attempt::running).map(state).collect();
+        let drained = attempts.clone().flat_map(Attempt::drained).map(Report::Drained);
+        let published = attempts.filter_map(Attempt::last_published);
+        let published = published.map(|(task, epoch): (TaskRef, CheckpointId)| Report::Published { task, epoch });
+        let reports: Vec<Report> = states.into_iter().chain(drained).chain(published).collect();
+        reports.into_iter().for_each(|report| self.report(report));
+    }
+
+    fn on_lost_jobmanager(&mut self, reason: &str) {
+        let (jobmanager, tasks) = (&self.options.jobmanager, self.running.borrow().len());
+        tracing::warn!(%jobmanager, reason, tasks, "lost the jobmanager: its tasks go on, joining again");
+        self.link.on_lost(tokio::time::Instant::now() + self.options.orphan_timeout);
+        self.attempts.values().for_each(|attempt| attempt.write_to_all(|| Letter::Orphaned(true)));
+    }
+
+    fn end_orphanage(&mut self) {
+        self.link.end_orphanage();
+        if !self.attempts.is_empty() {
+            let waited = self.options.orphan_timeout;
+            tracing::warn!(jobmanager = %self.options.jobmanager, ?waited, "no jobmanager came back: canceling its tasks");
+            self.cancel_all();
+        }
     }
 
     fn cancel_all(&mut self) {
@@ -327,25 +300,32 @@ impl Service {
         let heartbeat =
             Report::Heartbeat { tasks: tasks.collect(), rss_bytes: stream_runtime::memory::resident_bytes() };
         // One that finds no room is not missed: the next is never far.
-        if let Some(reports) = &self.reports {
-            let _ = reports.try_send(heartbeat);
-        }
+        self.link.send_if_there_is_room(heartbeat);
     }
 
     fn report_state(&mut self, task: TaskRef, state: TaskState) {
-        self.report(Report::StateChange { task, state, causes: Vec::new(), counters: None });
+        self.report(state_change(task, state));
     }
 
     fn report_failure(&mut self, task: TaskRef, causes: Vec<String>) {
         self.report(Report::StateChange { task, state: TaskState::Failed, causes, counters: None });
     }
 
-    /// A state change must not be lost: a jobmanager that does not take it counts as lost itself.
     fn report(&mut self, report: Report) {
-        let is_taken = self.reports.as_ref().is_none_or(|reports| reports.try_send(report).is_ok());
-        if !is_taken {
-            self.on_lost_jobmanager();
+        if !self.link.send(report) {
+            self.on_lost_jobmanager("it takes no reports");
         }
+    }
+}
+
+/// A state that needs no further words.
+fn state_change(task: TaskRef, state: TaskState) -> Report {
+    Report::StateChange { task, state, causes: Vec::new(), counters: None }
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline).await;
     }
 }
 

@@ -29,6 +29,7 @@ async fn fixture() -> Fixture {
         job_id: JOB.to_string(),
         attempt: 3,
         pipeline: Some((&pipeline("count", 2, false)).into()),
+        nonce: proto::nonce_bytes(stream_core::ids::Nonce(3)),
         ..v1::Deploy::default()
     };
     // Nobody listens where the test claims to: the real taskmanager's own streams are not what is tested.

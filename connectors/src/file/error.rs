@@ -62,6 +62,38 @@ pub enum Error {
     /// Whoever reads our output stopped reading.
     #[error("nobody reads standard output any more; the rest of the rows was not written")]
     OutputClosed,
+    /// Another process writes to it, for longer than publishing takes.
+    #[error("another process of the job holds `{}`; end it", .path.display())]
+    Held {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another attempt writes the file now.
+    #[error("another attempt of the job has taken `{}` over", .path.display())]
+    TakenOver {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The hidden file of the text so far is shorter than its ledger says.
+    #[error("published rows of `{}` are gone from the hidden file beside it; start a new job", .path.display())]
+    TextLost {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What the ledger says is not what was written.
+    #[error("the ledger `{}` cannot be used: {reason}; remove it and start a new job", .path.display())]
+    LedgerDamaged {
+        /// The ledger.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Two thousand million attempts.
+    #[error("no fencing token is left for `{}`; start a new job", .path.display())]
+    NoTokenLeft {
+        /// The file.
+        path: PathBuf,
+    },
     /// Anything else the operating system says.
     #[error("cannot {action} `{}`", .path.display())]
     Io {
@@ -103,9 +135,15 @@ impl Error {
                 ConnectorErrorKind::NotFound
             }
             Error::Denied { .. } => ConnectorErrorKind::Denied,
-            Error::LineTooLong { .. } | Error::Damaged { .. } | Error::OutputClosed | Error::Io { .. } => {
-                ConnectorErrorKind::Failed
-            }
+            Error::LineTooLong { .. }
+            | Error::Damaged { .. }
+            | Error::OutputClosed
+            | Error::Held { .. }
+            | Error::TakenOver { .. }
+            | Error::TextLost { .. }
+            | Error::LedgerDamaged { .. }
+            | Error::NoTokenLeft { .. }
+            | Error::Io { .. } => ConnectorErrorKind::Failed,
         }
     }
 }
@@ -124,6 +162,11 @@ impl From<Error> for ConnectorError {
             | Error::IsFolder(_)
             | Error::Denied { .. }
             | Error::LineTooLong { .. }
+            | Error::Held { .. }
+            | Error::TakenOver { .. }
+            | Error::TextLost { .. }
+            | Error::LedgerDamaged { .. }
+            | Error::NoTokenLeft { .. }
             | Error::OutputClosed => ConnectorError::new(kind, message),
         }
     }

@@ -1,24 +1,30 @@
 //! JSON-lines files and standard input as a source; CSV files, JSON-lines files and standard output as sinks.
 //!
 //! A file is one split, read from its beginning to its end; where to start (`--from`) is Kafka's notion and has no meaning
-//! here. A sink's file has its final name only once it is whole.
+//! here. A sink's file has its final name only once it is whole; until then its text and its ledger are hidden files beside it.
 //!
 //! Not here: what a line means. Tests: beside the code, and `tests/files.rs` through the ports.
 
 mod csv;
+mod direct;
 mod error;
 mod input;
 mod json_lines;
+mod ledger;
 mod lines;
 mod pipe;
+mod place;
+mod publisher;
 mod reader;
 mod row_text;
-mod sink;
 mod splits;
-mod whole_file;
+mod text;
 
+pub use direct::stdout;
 pub use error::Error;
+pub use ledger::{fence, fence_without_ledger};
+pub use place::check_writable;
+pub use publisher::open_publisher;
 pub use reader::Reader;
-pub use sink::{Format, create, stdout};
 pub use splits::{splits, stdin_split};
-pub use whole_file::check_writable;
+pub use text::Format;

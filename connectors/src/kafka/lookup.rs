@@ -1,4 +1,5 @@
-//! Questions to a cluster, answered or given up within a few seconds: partitions, ends, times, committed offsets.
+//! Questions to a cluster, answered or given up within a few seconds: partitions, ends, times, committed offsets; and
+//! offsets to be committed.
 //!
 //! All of it blocks.
 
@@ -6,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use stream_core::time::EventTime;
@@ -28,7 +29,7 @@ const NEWS_AT_ONCE: u32 = 32;
 /// The offsets of some partitions.
 pub type Offsets = BTreeMap<i32, u64>;
 
-/// A client that only asks.
+/// A client that reads no records.
 pub struct Lookup {
     consumer: BaseConsumer<Connection>,
     brokers: String,
@@ -107,6 +108,22 @@ impl Lookup {
         let asked = list(topic, partitions, Offset::Invalid)?;
         let answer = self.ask(topic, |within| self.consumer.committed_offsets(asked.clone(), within))?;
         Ok(known_offsets(&answer))
+    }
+
+    /// Commits offsets for the group, which tools show its lag by.
+    ///
+    /// # Errors
+    /// As [`Lookup::partitions`].
+    pub fn commit(&self, topic: &str, offsets: &Offsets) -> Result<(), Error> {
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for (&partition, &offset) in offsets {
+            let offset = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
+            list.add_partition_offset(topic, partition, offset).map_err(Error::client("name a partition", topic))?;
+        }
+        // A commit has no limit of its own; this question has, and leaves the group's coordinator found.
+        let partitions: Vec<i32> = offsets.keys().copied().collect();
+        self.committed(topic, &partitions)?;
+        self.ask(topic, |_| self.consumer.commit(&list, CommitMode::Sync))
     }
 
     /// Asks until there is an answer, or none is to be expected.

@@ -14,7 +14,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long a goodbye may take; the server notices a connection that is gone anyway.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
-/// Connects, as `gapwise/…` in the server's list of who is connected.
+/// Connects, as `gapwise/…` in the server's list of who is connected. The server keeps 63 bytes of that.
 pub(super) async fn connect(settings: &Settings, purpose: &str) -> Result<PgConnection, Error> {
     let options = options(settings, purpose);
     match tokio::time::timeout(CONNECT_WITHIN, options.connect()).await {

@@ -88,25 +88,58 @@ pub enum Error {
         /// Every difference, found and expected.
         differences: String,
     },
-    /// The connection broke after `COMMIT` was sent. In this step nothing in the database says what became of it; the
-    /// ledger that does comes with checkpoints.
+    /// The ledger is missing and may not be created, or may not be used.
     #[error(
-        "the connection broke while {rows} rows were committed to {table}: they may be there or not; look, then submit the job again"
+        "user `{user}` may not {action} {schema}.gapwise_ledger and its function gapwise_publish; \
+         run sql/gapwise_ledger.sql as the owner of the schema, with its grants"
     )]
-    OutcomeUnknown {
-        /// How many.
-        rows: u64,
-        /// Where to.
+    Ledger {
+        /// Who asked.
+        user: String,
+        /// What was tried.
+        action: &'static str,
+        /// Where the ledger is to be.
+        schema: String,
+    },
+    /// The ledger's row stays locked.
+    #[error(
+        "the ledger of {table} is held by another session at `{address}`, which could not be ended; \
+         look for it in pg_stat_activity and pg_locks"
+    )]
+    LedgerLocked {
+        /// Whose.
         table: TableName,
-        /// In the driver's words.
-        source: DriverWords,
+        /// Host and port.
+        address: String,
+    },
+    /// The ledger's row holds what no attempt writes.
+    #[error("the ledger of {table} says {found}; somebody else has changed it: restore its row, or start a new job")]
+    LedgerForeign {
+        /// Whose.
+        table: TableName,
+        /// What it says.
+        found: String,
+    },
+    /// The table is gone.
+    #[error("table {table} is gone; create it again and resume the job from its last checkpoint, or start a new job")]
+    TableGone {
+        /// Which.
+        table: TableName,
     },
     /// The server does not take the rows.
-    #[error("Postgres does not take the rows for {table}")]
+    #[error("Postgres does not take the rows for {table}; change the table so that it does, then resume the job")]
     Rejected {
         /// Where to.
         table: TableName,
         /// In the server's words.
+        source: DriverWords,
+    },
+    /// The connection broke, or the server is busy with something else.
+    #[error("publishing to {table} was cut off; it is tried again")]
+    Broken {
+        /// Where to.
+        table: TableName,
+        /// In the server's or the driver's words.
         source: DriverWords,
     },
     /// A statement failed.
@@ -144,8 +177,9 @@ pub(super) fn is_passing(error: &sqlx::Error) -> bool {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) => true,
         sqlx::Error::Database(_) => sql_state(error).is_some_and(|state| {
             // Connection exceptions, lack of resources, an operator's intervention (shutdown, cancel), a rollback to
-            // resolve a conflict, a lock that was not free.
-            ["08", "53", "57", "40"].iter().any(|class| state.starts_with(class)) || state == "55P03"
+            // resolve a conflict, a lock that was not free, a session that was idle for too long.
+            ["08", "53", "57", "40"].iter().any(|class| state.starts_with(class))
+                || matches!(state.as_str(), "55P03" | "25P03")
         }),
         _ => false,
     }
@@ -155,13 +189,14 @@ impl Error {
     fn kind(&self) -> ConnectorErrorKind {
         match self {
             Error::Settings(_) | Error::TableName(_) => ConnectorErrorKind::Invalid,
-            Error::Unreachable { .. } | Error::Tls { .. } => ConnectorErrorKind::Unreachable,
-            Error::Refused { .. } | Error::NotPermitted { .. } => ConnectorErrorKind::Denied,
-            Error::NoDatabase { .. } | Error::NoSchema { .. } => ConnectorErrorKind::NotFound,
+            Error::Unreachable { .. } | Error::Tls { .. } | Error::Broken { .. } => ConnectorErrorKind::Unreachable,
+            Error::Refused { .. } | Error::NotPermitted { .. } | Error::Ledger { .. } => ConnectorErrorKind::Denied,
+            Error::NoDatabase { .. } | Error::NoSchema { .. } | Error::TableGone { .. } => ConnectorErrorKind::NotFound,
             Error::NotATable { .. } | Error::Mismatch { .. } => ConnectorErrorKind::Mismatch,
-            Error::OutcomeUnknown { .. } | Error::Rejected { .. } | Error::Statement { .. } => {
-                ConnectorErrorKind::Failed
-            }
+            Error::LedgerLocked { .. }
+            | Error::LedgerForeign { .. }
+            | Error::Rejected { .. }
+            | Error::Statement { .. } => ConnectorErrorKind::Failed,
         }
     }
 }
@@ -173,7 +208,7 @@ impl From<Error> for ConnectorError {
             Error::Unreachable { source, .. }
             | Error::Tls { source, .. }
             | Error::Refused { source, .. }
-            | Error::OutcomeUnknown { source, .. }
+            | Error::Broken { source, .. }
             | Error::Rejected { source, .. }
             | Error::Statement { source, .. } => ConnectorError::caused_by(kind, message, source),
             Error::Settings(_)
@@ -182,6 +217,10 @@ impl From<Error> for ConnectorError {
             | Error::NoSchema { .. }
             | Error::NotPermitted { .. }
             | Error::NotATable { .. }
+            | Error::Ledger { .. }
+            | Error::LedgerLocked { .. }
+            | Error::LedgerForeign { .. }
+            | Error::TableGone { .. }
             | Error::Mismatch { .. } => ConnectorError::new(kind, message),
         }
     }

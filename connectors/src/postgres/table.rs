@@ -8,6 +8,7 @@ use stream_runtime::connector::ConnectorError;
 
 use super::connect::{close, connect};
 use super::error::{DriverWords, Error, sql_state};
+use super::ledger;
 use super::settings::Settings;
 use super::table_name::{TableName, quoted};
 
@@ -15,7 +16,7 @@ use super::table_name::{TableName, quoted};
 const LOOKS: usize = 3;
 
 /// Reaches the database, creates the table if it is missing, and checks that its columns fit and may be written. A table
-/// may have the columns in another order, and more of them if those can be left out.
+/// may have the columns in another order, and more of them if those can be left out. Likewise the ledger beside it.
 ///
 /// # Errors
 /// As a user is to read them: the server cannot be reached or refuses the user, or the table does not fit.
@@ -23,7 +24,10 @@ pub async fn check(spec: &SinkSpec) -> Result<(), ConnectorError> {
     let settings = Settings::from_spec(spec).map_err(Error::from)?;
     let table: TableName = spec.table.parse().map_err(Error::TableName)?;
     let mut connection = connect(&settings, "check").await?;
-    let result = Check { settings: &settings, table: &table, columns: &spec.columns }.run(&mut connection).await;
+    let mut result = Check { settings: &settings, table: &table, columns: &spec.columns }.run(&mut connection).await;
+    if result.is_ok() {
+        result = ledger::ensure(&mut connection, &settings, &table).await;
+    }
     close(connection).await;
     Ok(result?)
 }

@@ -52,6 +52,12 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// A text as it stands in a statement, whatever characters it has and however the server reads backslashes.
+pub(super) fn literal(text: &str) -> String {
+    let escapes = if text.contains('\\') { "E" } else { "" };
+    format!("{escapes}'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
 /// The name at the beginning of `text`, and what follows it.
 fn identifier(text: &str) -> Option<(String, &str)> {
     let (name, rest) = match text.strip_prefix('"') {
@@ -97,6 +103,13 @@ mod tests {
             ("web.\"a\"\"b.c\"", "\"web\".\"a\"\"b.c\""),
         ] {
             assert_eq!(text.parse::<TableName>().map(|name| name.to_string()), Ok(expected.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_literal_ends_where_its_text_does() {
+        for (text, expected) in [("a", "'a'"), ("it's", "'it''s'"), (r"a\'", r"E'a\\'''")] {
+            assert_eq!(literal(text), expected);
         }
     }
 

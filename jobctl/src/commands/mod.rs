@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod checkpoints;
 mod completions;
 mod inspect;
 mod outcome;
@@ -14,7 +15,7 @@ use stream_core::time::Timestamp;
 use stream_runtime::clock::{Clock as _, SystemClock};
 
 use crate::args::{Args, Command, RunJob, SubmitJob};
-use crate::client::Client;
+use crate::client::{Client, FromSavepoint};
 use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -84,7 +85,11 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
     match command {
         Command::Submit { job: SubmitJob::Sessionize(args) } => {
             let request = request::sessionize(&args.sessionize, &context.environment, Place::Cluster)?;
-            block_on(submit::submit(context, request, args.wait))
+            let savepoint = args
+                .from_savepoint
+                .clone()
+                .map(|folder| FromSavepoint { folder, accept_duplicates: args.accept_duplicates });
+            block_on(submit::submit(context, request, savepoint, args.wait))
         }
         Command::Run { job: RunJob::Sessionize(args) } => {
             let request = request::sessionize(&args.sessionize, &context.environment, Place::Here)?;
@@ -96,6 +101,13 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::List => block_on(inspect::list(context)),
         Command::Describe(job) => block_on(inspect::describe(context, &job.job)),
         Command::Cancel(job) => block_on(inspect::cancel(context, &job.job)),
+        Command::Stop(stop) => block_on(checkpoints::stop(context, &stop)),
+        Command::Savepoint(savepoint) => block_on(checkpoints::savepoint(context, &savepoint)),
+        Command::Checkpoints(job) => block_on(checkpoints::list(context, &job.job)),
+        Command::Rescale(rescale) => {
+            let parallelism = request::new_parallelism(&rescale.parallelism)?;
+            block_on(checkpoints::rescale(context, &rescale.job.job, parallelism))
+        }
         Command::Taskmanagers => block_on(inspect::taskmanagers(context)),
         Command::Cluster => block_on(inspect::cluster(context)),
         Command::Completions { shell } => completions::print(shell),

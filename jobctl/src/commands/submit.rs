@@ -8,6 +8,7 @@ use stream_runtime::clock::Clock as _;
 use super::outcome::{self, Accounts};
 use super::progress::Progress;
 use super::{Context, Output};
+use crate::client::FromSavepoint;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::request::JobRequest;
@@ -16,11 +17,16 @@ use crate::view::Submitted;
 /// How often a person who waits sees something new.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
-pub(super) async fn submit(context: &Context, request: JobRequest, wait: bool) -> Result<Exit, Failure> {
+pub(super) async fn submit(
+    context: &Context,
+    request: JobRequest,
+    savepoint: Option<FromSavepoint>,
+    wait: bool,
+) -> Result<Exit, Failure> {
     let JobRequest { name, pipeline } = request;
     let mut client = context.connect().await?;
     let started = context.clock.monotonic();
-    let job_id = client.submit(&name, &pipeline).await?;
+    let job_id = client.submit(&name, &pipeline, savepoint.as_ref()).await?;
     context.show(&Submitted { job_id: job_id.clone() }, |_| said(&name, &job_id, &pipeline))?;
     if !wait {
         return Ok(Exit::Done);

@@ -3,7 +3,7 @@
 use stream_core::time::Timestamp;
 
 use super::Side::{Left, Right};
-use super::{NONE, fields, or_none, span, table, time, watermark};
+use super::{NONE, checkpoint, fields, or_none, span, table, time, watermark};
 use crate::terminal::harmless;
 use crate::view::{Job, JobDetails, Split, Subtask};
 
@@ -50,16 +50,19 @@ pub(crate) fn details(details: &JobDetails, now: Timestamp) -> String {
     let ran = span(job.submitted_ms, job.ended_ms.unwrap_or(now.0));
     let mut text = fields([
         ("Job", format!("{} {}", job.id, job.name)),
-        ("State", format!("{}, for {ran}, attempt {}", job.state, details.attempt)),
+        ("State", format!("{}{}, for {ran}, attempt {}", job.state, waiting(details), details.attempt)),
         ("Submitted", format!("{} UTC", time(job.submitted_ms))),
         ("Source", details.source.clone()),
         ("Sink", details.sink.clone()),
         ("Options", details.options.to_string()),
         ("Parallelism", format!("{} of {} key groups", job.parallelism, details.max_parallelism)),
     ]);
-    if let Some((first, causes)) = job.causes.split_first() {
-        text += &format!("Failed       {}\n", harmless(first));
-        text.extend(causes.iter().map(|cause| format!("             because {}\n", harmless(cause))));
+    if let Some(checkpoint) = &details.last_checkpoint {
+        text += &format!("Checkpoint   {}\n", checkpoint::last(checkpoint));
+    }
+    text += &failure("Failed", &job.causes);
+    if job.causes.is_empty() {
+        text += &failure(&format!("Restarts {}", details.restarts), &details.last_failure);
     }
     if !details.subtasks.is_empty() {
         text += "\n";
@@ -69,6 +72,19 @@ pub(crate) fn details(details: &JobDetails, now: Timestamp) -> String {
         text += "\n";
         text += &splits(&details.splits);
     }
+    text
+}
+
+/// What a restarting job waits for.
+fn waiting(details: &JobDetails) -> String {
+    details.waiting_for.as_ref().map(|what| format!(" (waits for {})", harmless(what))).unwrap_or_default()
+}
+
+/// Nothing where there are no causes.
+fn failure(title: &str, causes: &[String]) -> String {
+    let Some((first, causes)) = causes.split_first() else { return String::new() };
+    let mut text = format!("{title:<11}  {}\n", harmless(first));
+    text.extend(causes.iter().map(|cause| format!("             because {}\n", harmless(cause))));
     text
 }
 

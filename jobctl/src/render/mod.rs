@@ -1,5 +1,6 @@
 //! Answers as text: aligned columns with a header, and nothing around them.
 
+mod checkpoint;
 mod cluster;
 mod job;
 
@@ -12,6 +13,7 @@ use stream_runtime::duration;
 
 use crate::terminal::harmless;
 
+pub(crate) use checkpoint::checkpoints;
 pub(crate) use cluster::{cluster, taskmanagers};
 pub(crate) use job::{details, jobs};
 

@@ -36,6 +36,8 @@ fn sample_subtask(stage: &str, index: u32) -> view::Subtask {
         late: 0,
         open_windows: 0,
         open_events: 0,
+        fired_events: 0,
+        unpublished_bytes: 0,
         watermark_ms: None,
         busy_ms: 1,
         idle_ms: 2,
@@ -49,6 +51,11 @@ fn sample_details() -> view::JobDetails {
     view::JobDetails {
         job: sample_job(),
         attempt: 1,
+        restarts: 0,
+        last_failure: Vec::new(),
+        waiting_for: None,
+        last_checkpoint: None,
+        published_epoch: None,
         max_parallelism: 128,
         source: "kafka://127.0.0.1:9092/t".to_owned(),
         sink: "postgres://127.0.0.1:5432/postgres".to_owned(),
@@ -197,4 +204,68 @@ Slots         3 free of 4
 Jobs          1 running
 "
     );
+}
+
+fn sample_checkpoint() -> view::Checkpoint {
+    let accounts = view::Accounts { read: 1000, bad: 1, late: 2, in_sessions: 900, open: 97 };
+    view::Checkpoint {
+        id: "3.17".to_owned(),
+        state: "completed",
+        is_savepoint: false,
+        is_published: true,
+        triggered_ms: 1_736_874_072_232,
+        ended_ms: Some(1_736_874_072_282),
+        written_bytes: 1 << 20,
+        total_bytes: 5 << 20,
+        pause_us: 740,
+        alignment_us: 10,
+        reason: None,
+        accounts: Some(accounts),
+    }
+}
+
+#[test]
+fn checkpoints_are_aligned_and_an_aborted_one_says_why() {
+    let aborted = view::Checkpoint {
+        id: "3.18".to_owned(),
+        state: "aborted",
+        is_published: false,
+        ended_ms: None,
+        pause_us: 2100,
+        reason: Some("the disk is full".to_owned()),
+        accounts: None,
+        ..sample_checkpoint()
+    };
+    assert_eq!(
+        checkpoints(&[aborted, sample_checkpoint()]),
+        "\
+CHECKPOINT  KIND        STATE      TRIGGERED                TOOK  PAUSE  WRITTEN MIB  TOTAL MIB  READ  OPEN  WHY
+3.18        checkpoint  aborted    2025-01-14 17:01:12.232     -    2ms          1.0        5.0     -     -  the disk is full
+3.17        checkpoint  published  2025-01-14 17:01:12.232  50ms  740us          1.0        5.0  1000    97  -
+"
+    );
+    assert_eq!(checkpoints(&[]), "no checkpoint yet\n");
+}
+
+#[test]
+fn job_that_runs_again_shows_what_it_failed_with() {
+    let details = view::JobDetails {
+        job: view::Job { state: "restarting", ..sample_job() },
+        restarts: 3,
+        last_failure: vec!["lost taskmanager `tm-1`".to_owned(), "it closed the connection".to_owned()],
+        waiting_for: Some("2 free slots".to_owned()),
+        last_checkpoint: Some(sample_checkpoint()),
+        subtasks: Vec::new(),
+        splits: Vec::new(),
+        ..sample_details()
+    };
+    let shown = super::details(&details, NOW);
+    let lines = [
+        "State        restarting (waits for 2 free slots), for 27s, attempt 1\n",
+        "Checkpoint   3.17 published at 2025-01-14 17:01:12.232 UTC in 50ms\n",
+        "Restarts 3   lost taskmanager `tm-1`\n             because it closed the connection\n",
+    ];
+    for line in lines {
+        assert!(shown.contains(line), "{line}\n{shown}");
+    }
 }

@@ -21,6 +21,11 @@ use crate::environment::Environment;
 use crate::failure::Failure;
 pub(crate) use given::Given;
 
+/// The shortest interval between two checkpoints that makes sense: each is a commit in the sink.
+const MIN_CHECKPOINT_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a job in this process cuts an epoch: nothing is stored, so that a person may see results soon.
+const INTERVAL_HERE: Duration = Duration::from_secs(1);
+
 /// A job as it is handed to a jobmanager.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct JobRequest {
@@ -66,9 +71,36 @@ pub(crate) fn sessionize(args: &Sessionize, environment: &Environment, place: Pl
     let source = source::spec(args, environment, place, source::Watermarks { watermark_delay, idle_timeout })?;
     let sink = sink::spec(args, environment, place)?;
     let name = given("--name", &args.name).map_or(String::new(), |name| name.text);
-    let pipeline = pipeline::pipeline(options, parallelism, max_parallelism, source, sink);
+    let mut pipeline = pipeline::pipeline(options, parallelism, max_parallelism, source, sink);
+    pipeline.checkpoints.interval = match given("--checkpoint-interval", &args.checkpoint_interval) {
+        Some(given) => checkpoint_interval(&given)?,
+        None if place == Place::Here => INTERVAL_HERE,
+        None => pipeline.checkpoints.interval,
+    };
     pipeline.check().map_err(|error| Failure::usage(error.to_string()))?;
     Ok(JobRequest { name, pipeline })
+}
+
+fn checkpoint_interval(given: &Given) -> Result<Duration, Failure> {
+    let interval = given.duration()?;
+    if interval < MIN_CHECKPOINT_INTERVAL {
+        return Err(given.not("a checkpoint interval", "choose at least `100ms`"));
+    }
+    Ok(interval)
+}
+
+/// The parallelism of `jobctl rescale`, of which only the job knows the maximum.
+///
+/// # Errors
+/// If it is no number, or 0.
+pub(crate) fn new_parallelism(text: &str) -> Result<NonZeroU32, Failure> {
+    let given = Given { text: text.to_owned(), name: "--parallelism".to_owned() };
+    let max = u64::from(MaxParallelism::LIMIT);
+    let number = given.number("a number of subtasks", max)?;
+    u32::try_from(number)
+        .ok()
+        .and_then(NonZeroU32::new)
+        .ok_or_else(|| given.not("a number of subtasks", &format!("choose from 1 to {max}")))
 }
 
 fn parallelism(given: &Given, max_parallelism: MaxParallelism) -> Result<NonZeroU32, Failure> {

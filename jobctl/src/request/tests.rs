@@ -225,3 +225,14 @@ fn a_wrong_variable_is_called_by_its_name() {
     let expected = "GAPWISE_GAP: `5min` is not a duration: write for instance `5m`, `90s`, `1h30m` or `250ms`";
     assert_eq!(refused, Err(expected.to_owned()));
 }
+
+#[test]
+fn checkpoint_interval_is_the_clusters_or_a_second_here_and_not_below_a_tenth_of_one() {
+    let interval = |pipeline: Pipeline| pipeline.checkpoints.interval.as_millis();
+    assert_eq!(submit("", &[]).map(interval), Ok(10_000));
+    assert_eq!(run("--source file:a").map(interval), Ok(1000));
+    assert_eq!(submit("--checkpoint-interval 200ms", &[]).map(interval), Ok(200));
+    assert_eq!(submit("", &[("GAPWISE_CHECKPOINT_INTERVAL", "1m")]).map(interval), Ok(60_000));
+    let refusal = "--checkpoint-interval: `99ms` is not a checkpoint interval: choose at least `100ms`";
+    assert_eq!(submit("--checkpoint-interval 99ms", &[]).map(interval), Err(refusal.to_owned()));
+}

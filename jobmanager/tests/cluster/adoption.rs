@@ -51,12 +51,12 @@ async fn job_is_stored_before_its_submission_is_answered_and_forgotten_with_its_
 #[tokio::test]
 async fn job_that_cannot_be_stored_is_refused() {
     let mut cluster = Cluster::start(1).await;
-    cluster.stores.at(STORE).set_full(true);
+    cluster.stores.at(STORE).refuse_writes(true);
     let (code, message) = refusal(cluster.jobmanager.submit(&patient(1)).await);
     assert_eq!(code, Code::Unavailable);
-    assert!(message.contains("the store is full"), "{message}");
+    assert!(message.contains("refuses to write"), "{message}");
     assert_eq!(cluster.jobmanager.cluster().await.free_slots, 1);
-    cluster.stores.at(STORE).set_full(false);
+    cluster.stores.at(STORE).refuse_writes(false);
     cluster.jobmanager.submit(&patient(1)).await.unwrap();
 }
 

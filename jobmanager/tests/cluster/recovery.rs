@@ -6,9 +6,12 @@ use std::time::Duration;
 use proto::v1;
 use proto::v1::JobState;
 use proto::v1::job_manager_message::Message as Command;
+use stream_core::checkpoint::FileRef;
 use stream_core::ids::{CheckpointId, Token};
 use stream_core::pipeline::{CheckpointSpec, Pipeline};
 use stream_runtime::connector::ConnectorErrorKind;
+use stream_runtime::store::ObjectStore;
+use stream_runtime::stored as stored_files;
 
 use crate::connectors::FakeConnectors;
 use crate::jobmanager::{Jobmanager, pipeline, stored};
@@ -105,14 +108,14 @@ async fn checkpoint_whose_manifest_cannot_be_stored_is_given_up_and_the_job_goes
     let mut cluster = Cluster::start(1).await;
     let (_, deploy) = cluster.running(&eager(1)).await;
     let store = cluster.stores.at(crate::stores::STORE);
-    store.set_full(true);
+    store.refuse_writes(true);
     let barrier = cluster.taskmanager.next_trigger().await;
     cluster.taskmanager.acknowledge(&deploy, barrier.checkpoint_id).await;
     match cluster.taskmanager.next_command().await {
         Some(Command::AbortCheckpoint(abort)) => assert_eq!(abort.checkpoint_id, barrier.checkpoint_id),
         other => panic!("an abort was expected: {other:?}"),
     }
-    store.set_full(false);
+    store.refuse_writes(false);
     let complete = cluster.taskmanager.checkpoint(&deploy).await;
     // The next one takes in what the aborted one had sealed.
     assert_eq!((complete.checkpoint_id, complete.prev), (barrier.checkpoint_id + 1, 0));
@@ -165,14 +168,16 @@ async fn failed_attempt_is_followed_by_one_that_begins_with_the_last_checkpoint(
 async fn checkpoint_with_a_damaged_file_is_left_out_and_the_file_named() {
     let mut cluster = Cluster::start(1).await;
     let (id, deploy) = cluster.running(&patient(1)).await;
-    let file = format!("{id}/state/00000001-00000001-1-0");
-    cluster.stores.at(crate::stores::STORE).overwrite(&file, vec![0; 9]);
-    cluster.taskmanager.state_file = Some(v1::FileRef { name: file.clone(), bytes: 9, checksum: 1 });
+    let file = FileRef { name: "state/00000001-00000001/1-0".to_owned(), bytes: 9, checksum: 1 };
+    let name = format!("{id}/{}", file.name);
+    cluster.stores.at(crate::stores::STORE).create(&name, vec![0; 9].into()).await.unwrap();
+    cluster.taskmanager.state_file = Some((&file).into());
     cluster.savepoint(&id, &deploy).await;
     cluster.taskmanager.fail(&deploy).await;
     let next = cluster.taskmanager.next_deploy().await;
     assert_eq!(next.restore.as_ref().unwrap().operators[0].files.len(), 1);
-    let cause = format!("stored file `{file}` is damaged: its checksum is wrong");
+    // As the task says that reads it.
+    let cause = stored_files::verify(&file, &[0; 9]).expect_err("another checksum").to_string();
     cluster.taskmanager.fail_with(&next, &cause).await;
     // Nothing was published: the job begins anew.
     let last = cluster.taskmanager.next_deploy().await;
@@ -181,7 +186,7 @@ async fn checkpoint_with_a_damaged_file_is_left_out_and_the_file_named() {
     cluster.connectors.set_last_epoch(CheckpointId::new(Token(1), 1));
     cluster.taskmanager.fail(&last).await;
     let failed = cluster.jobmanager.wait_for(&id, JobState::Failed).await.summary.unwrap();
-    assert!(failed.causes.iter().any(|cause| cause.contains(&file)), "{:?}", failed.causes);
+    assert!(failed.causes.iter().any(|cause| cause.contains(&file.name)), "{:?}", failed.causes);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use stream_core::checkpoint::Manifest;
 use stream_core::ids::{CheckpointId, JobId};
 use stream_runtime::store::MemoryStore;
 use stream_runtime::store::{ObjectStore, StoreError, StoreFuture, Stores};
-use stream_runtime::stored::{self, Kind, names};
+use stream_runtime::stored::{self, names};
 
 /// What was done, in order, by stores and connectors alike.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +43,7 @@ impl FakeStores {
     pub(crate) async fn manifest(&self, job: &str, checkpoint: CheckpointId) -> Manifest {
         let name = names::manifest(job.parse::<JobId>().unwrap(), checkpoint);
         let bytes = self.at(STORE).read(&name).await.unwrap();
-        stored::decode_json(&name, Kind::Manifest, &bytes).unwrap()
+        stored::decode_manifest(&name, &bytes).unwrap()
     }
 }
 

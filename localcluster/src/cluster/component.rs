@@ -125,7 +125,9 @@ impl Plan {
             }
             Plan::Jobmanager => {
                 let address = settings.jobmanager_address();
-                let launch = ours(settings, "jobmanager", &log)?.args(["--rpc-address", &address]);
+                let launch = ours(settings, "jobmanager", &log)?
+                    .args(["--rpc-address", &address, "--checkpoint-dir"])
+                    .args([state.data("checkpoints")]);
                 component("jobmanager", launch, Ready::Port(settings.jobmanager_port))
             }
             Plan::Taskmanager(number) => {

@@ -75,6 +75,12 @@ impl Postgres {
         self.child.kill();
     }
 
+    /// Stops it at once, as `pg_ctl stop --mode immediate` does: every connection breaks, nothing is written back, and the
+    /// next start recovers from the log. [`Postgres::restart`] brings it back.
+    pub fn stop_immediately(&mut self) {
+        self.child.quit();
+    }
+
     /// Stops it in an orderly way, with all its connections.
     pub fn stop(&mut self) {
         self.child.stop();

@@ -3,6 +3,8 @@
 use std::process::Child;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::{Identity, Launch, SpawnError, StopSignal};
 
 /// A throw-away process gets this long to end by itself; its data is thrown away too, so there is no hurry to be polite.
@@ -47,6 +49,32 @@ impl OwnedChild {
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// SIGSTOP: it stands still, its connections open, until [`OwnedChild::resume`]; to others it is a zombie.
+    pub fn pause(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT: it goes on where it stood still.
+    pub fn resume(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// SIGQUIT, and waits for its end: Postgres' immediate shutdown.
+    pub fn quit(&mut self) {
+        self.signal(Signal::QUIT);
+        let _ = self.child.wait();
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        // Once it was waited for, its pid may be a stranger's.
+        if self.has_ended() {
+            return;
+        }
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, signal);
+        }
     }
 }
 

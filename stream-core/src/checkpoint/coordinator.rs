@@ -45,6 +45,18 @@ pub struct Coordinator {
     history: History,
 }
 
+/// A promise of the coordinator that does not hold: a bug of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("epoch {epoch} follows {follows}, expected to follow {expected}")]
+pub struct BrokenInvariant {
+    /// The epoch that is out of order.
+    pub epoch: CheckpointId,
+    /// What it says that it follows.
+    pub follows: CheckpointId,
+    /// What it has to follow.
+    pub expected: CheckpointId,
+}
+
 impl Coordinator {
     /// Nothing is triggered before [`Event::Running`].
     pub fn new(settings: Settings, attempt: Attempt, now: Timestamp) -> Self {
@@ -77,6 +89,7 @@ impl Coordinator {
             Event::Running => {
                 self.is_running = true;
                 self.due = now.saturating_add(self.settings.interval);
+                self.repeat_completions(&mut effects);
             }
             Event::Acknowledged { checkpoint, subtask, snapshot, cost } => {
                 let Some(pending) = self.pending.as_mut().filter(|pending| pending.barrier.checkpoint == checkpoint)
@@ -132,6 +145,11 @@ impl Coordinator {
         self.pending.as_ref().map(|pending| pending.barrier.checkpoint)
     }
 
+    /// The completed epochs that are not known to be published, oldest first.
+    pub fn unpublished(&self) -> &[SealedEpoch] {
+        &self.unpublished
+    }
+
     /// The manifests that are stored and kept, oldest first.
     pub fn manifests(&self) -> impl Iterator<Item = &Manifest> {
         self.retained.manifests()
@@ -140,6 +158,37 @@ impl Coordinator {
     /// Whether the last checkpoint of a job that ends is complete.
     pub fn is_over(&self) -> bool {
         self.is_over
+    }
+
+    /// Checks what must always hold: the unpublished epochs lead, one behind the other, from the published epoch to the last
+    /// completed one, and ids only grow.
+    ///
+    /// # Errors
+    /// With what does not hold: a bug of ours.
+    pub fn check(&self) -> Result<(), BrokenInvariant> {
+        let mut at = self.published;
+        for epoch in &self.unpublished {
+            if epoch.prev != at || epoch.epoch <= at {
+                return Err(BrokenInvariant { epoch: epoch.epoch, follows: epoch.prev, expected: at });
+            }
+            at = epoch.epoch;
+        }
+        match self.pending() {
+            Some(pending) if pending <= at => Err(BrokenInvariant { epoch: pending, follows: at, expected: at }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The committer of an adopted attempt may not have heard of the last completions. Those of earlier attempts were
+    /// deployed with it.
+    fn repeat_completions(&self, effects: &mut Vec<Effect>) {
+        let own = self.unpublished.iter().filter(|epoch| epoch.epoch.token() == self.attempt.token);
+        let complete = |epoch: &SealedEpoch| Effect::Complete {
+            checkpoint: epoch.epoch,
+            prev: epoch.prev,
+            accounts: epoch.accounts,
+        };
+        effects.extend(own.map(complete));
     }
 
     fn store_if_acknowledged(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {

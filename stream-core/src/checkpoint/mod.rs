@@ -19,7 +19,7 @@ mod tests;
 use std::time::Duration;
 
 pub use choose::{Choice, Refusal, choose, choose_savepoint};
-pub use coordinator::Coordinator;
+pub use coordinator::{BrokenInvariant, Coordinator};
 pub use history::{CheckpointState, Entry};
 pub use manifest::{
     Accounts, FORMAT_VERSION, FileRef, Manifest, OperatorSnapshot, SealedEpoch, SplitSnapshot, TaskSnapshot,

@@ -276,6 +276,24 @@ fn new_attempt_follows_on_what_it_began_with() {
 }
 
 #[test]
+fn adopted_attempt_goes_on_above_what_was_seen_and_tells_its_committer_again() {
+    let mut before = Story::new(attempt());
+    let first = before.triggered().checkpoint;
+    let manifest = before.stored(first);
+    let adopted =
+        Attempt { pending: manifest.pending.clone(), stored: vec![manifest.clone()], last_sequence: 5, ..attempt() };
+    let mut coordinator = Coordinator::new(settings(), adopted, Timestamp(0));
+    let effects = coordinator.on(Timestamp(0), Event::Running);
+    let complete = Effect::Complete { checkpoint: first, prev: CheckpointId::ROOT, accounts: manifest.accounts };
+    assert_eq!(effects, [complete]);
+    let effects = coordinator.on(Timestamp(INTERVAL), Event::Tick);
+    assert!(
+        matches!(effects.as_slice(), [Effect::Trigger(barrier)] if barrier.checkpoint == id(6) && barrier.prev == first),
+        "{effects:?}"
+    );
+}
+
+#[test]
 fn history_says_what_each_cost() {
     let mut story = Story::new(attempt());
     let checkpoint = story.triggered().checkpoint;

@@ -1,4 +1,4 @@
-//! A store in memory, for tests.
+//! A store in memory, for tests of whatever writes to one. Clones share their objects.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,78 +8,121 @@ use bytes::Bytes;
 
 use super::{ObjectStore, StoreError, StoreErrorKind, StoreFuture, Stores};
 
-/// A store that lives as long as its owners; a clone is the same store. As [`Stores`] it is what every URI means.
+/// Objects in memory. As [`Stores`] it is the one store that there is, whatever the URI.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    objects: Arc<Mutex<BTreeMap<String, Bytes>>>,
-    is_full: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    objects: Mutex<BTreeMap<String, Bytes>>,
+    refuses_writes: AtomicBool,
 }
 
 impl MemoryStore {
-    /// Whether every write fails from now on, as one to a full disk does.
-    pub fn set_full(&self, is_full: bool) {
-        self.is_full.store(is_full, Ordering::Relaxed);
+    /// Whether writes and deletions fail from now on, as on a full disk.
+    pub fn refuse_writes(&self, refuse: bool) {
+        self.shared.refuses_writes.store(refuse, Ordering::SeqCst);
     }
 
-    /// The names of everything stored.
+    /// The names of all objects, in ascending order.
     pub fn names(&self) -> Vec<String> {
         self.objects().keys().cloned().collect()
     }
 
-    /// Replaces an object, as damage does.
-    pub fn overwrite(&self, name: &str, bytes: impl Into<Bytes>) {
+    /// Puts other bytes in place of an object's, as a bad disk does.
+    pub fn replace(&self, name: &str, bytes: impl Into<Bytes>) {
         self.objects().insert(name.to_owned(), bytes.into());
     }
 
     fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+        // No code can panic while it holds the lock, so what it guards is whole.
+        self.shared.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn insert(&self, name: &str, bytes: Bytes) -> Result<(), StoreError> {
-        if self.is_full.load(Ordering::Relaxed) {
-            return Err(StoreError::new(
-                StoreErrorKind::Unavailable,
-                format!("cannot write `{name}`: the store is full"),
-            ));
+    fn check_writable(&self) -> Result<(), StoreError> {
+        if self.shared.refuses_writes.load(Ordering::SeqCst) {
+            return Err(StoreError::new(StoreErrorKind::Unavailable, "the store in memory refuses to write"));
         }
-        let mut objects = self.objects();
-        if objects.contains_key(name) {
-            return Err(StoreError::new(StoreErrorKind::Exists, format!("`{name}` is there already")));
-        }
-        objects.insert(name.to_owned(), bytes);
         Ok(())
     }
 }
 
 impl ObjectStore for MemoryStore {
     fn create<'a>(&'a self, name: &'a str, bytes: Bytes) -> StoreFuture<'a, ()> {
-        Box::pin(std::future::ready(self.insert(name, bytes)))
+        Box::pin(async move {
+            self.check_writable()?;
+            let mut objects = self.objects();
+            if objects.contains_key(name) {
+                return Err(StoreError::new(StoreErrorKind::Exists, format!("`{name}` is there already")));
+            }
+            objects.insert(name.to_owned(), bytes);
+            Ok(())
+        })
     }
 
     fn read<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Bytes> {
         let found = self.objects().get(name).cloned();
-        let missing = || StoreError::new(StoreErrorKind::NotFound, format!("`{name}` is not there"));
-        Box::pin(std::future::ready(found.ok_or_else(missing)))
+        Box::pin(async move {
+            found.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound, format!("`{name}` is not there")))
+        })
     }
 
     fn length<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Option<u64>> {
         let length = self.objects().get(name).map(|bytes| bytes.len() as u64);
-        Box::pin(std::future::ready(Ok(length)))
+        Box::pin(async move { Ok(length) })
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Vec<String>> {
         let names = self.objects().keys().filter(|name| name.starts_with(prefix)).cloned().collect();
-        Box::pin(std::future::ready(Ok(names)))
+        Box::pin(async move { Ok(names) })
     }
 
     fn delete<'a>(&'a self, name: &'a str) -> StoreFuture<'a, ()> {
-        self.objects().remove(name);
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(async move {
+            self.check_writable()?;
+            self.objects().remove(name);
+            Ok(())
+        })
     }
 }
 
 impl Stores for MemoryStore {
     fn open(&self, _uri: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
         Ok(Arc::new(self.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn objects_are_created_once_listed_in_order_and_deleted_at_leisure() {
+        let store = MemoryStore::default();
+        for name in ["a/2", "a/1", "ab/3", "b"] {
+            store.create(name, Bytes::from(name.to_owned())).await.unwrap();
+        }
+        assert_eq!(store.create("a/1", Bytes::new()).await.unwrap_err().kind, StoreErrorKind::Exists);
+        assert_eq!(store.read("a/1").await.unwrap(), "a/1", "the first stays");
+        assert_eq!(store.list("a/").await.unwrap(), ["a/1", "a/2"]);
+        assert_eq!((store.length("b").await.unwrap(), store.length("c").await.unwrap()), (Some(1), None));
+        store.delete("b").await.unwrap();
+        store.delete("b").await.unwrap();
+        assert_eq!(store.read("b").await.unwrap_err().kind, StoreErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_refuses_writes_can_still_be_read() {
+        let store = MemoryStore::default();
+        store.create("a", Bytes::new()).await.unwrap();
+        store.refuse_writes(true);
+        assert_eq!(store.create("b", Bytes::new()).await.unwrap_err().kind, StoreErrorKind::Unavailable);
+        assert_eq!(store.delete("a").await.unwrap_err().kind, StoreErrorKind::Unavailable);
+        assert_eq!(store.open("memory:").unwrap().list("").await.unwrap(), ["a"]);
+        store.refuse_writes(false);
+        store.create("b", Bytes::new()).await.unwrap();
     }
 }

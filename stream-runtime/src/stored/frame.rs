@@ -1,39 +1,227 @@
-//! The frame around the content of a stored file.
+//! The frame of every stored file: 40 bytes of header, then the payload to the end of the file.
 //!
-//! ```text
-//! "GAPWISE" | kind u8 | format u16 | codec u8 | reserved u8 | content length u32 | stored length u32 | checksum u64 | stored bytes
-//! ```
+//! | at | bytes | what |
+//! |---|---|---|
+//! | 0 | 8 | `GAPWISE` and a zero byte |
+//! | 8 | 4 | [`FORMAT_VERSION`] |
+//! | 12 | 1 | [`Kind`] |
+//! | 13 | 1 | codec: 0 plain, 1 zstd |
+//! | 14 | 2 | zero |
+//! | 16 | 8 | length of the payload before compression |
+//! | 24 | 8 | length of the payload in the file |
+//! | 32 | 8 | XXH3-64, seed 0, of the 32 bytes above and the payload in the file |
 //!
-//! Numbers are little-endian. The checksum is XXH3-64 over everything else, the head with zeros in the checksum's place
-//! first, and is looked at before anything is decompressed. Codec 0 is none, 1 is zstd.
+//! Numbers are little-endian. The magic, the version and their places never change, so that every version can name another.
 
 use std::fmt;
+use std::io::{self, Read, Write};
 
-use xxhash_rust::xxh3::Xxh3;
+use stream_core::checkpoint::FORMAT_VERSION;
+use xxhash_rust::xxh3::Xxh3Default;
 
-use super::{Fault, StoredError};
+use crate::store::{StoreError, StoreErrorKind};
 
-const MAGIC: &[u8; 7] = b"GAPWISE";
-/// The format of today.
-const FORMAT: u16 = 1;
-const HEAD_BYTES: usize = 28;
-const CHECKSUM_AT: usize = 20;
-/// Fast, and enough for keys that repeat.
+const MAGIC: &[u8; 8] = b"GAPWISE\0";
+const HEADER: usize = 40;
+const CHECKSUM_AT: usize = 32;
 const ZSTD_LEVEL: i32 = 1;
-/// What is not smaller than this is not worth compressing.
-const MIN_COMPRESSED: usize = 256;
 
-/// What a stored file holds.
+/// What a stored file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Kind {
     /// Keyed state.
     State = 1,
-    /// Result rows.
+    /// Rows of an epoch.
     Rows = 2,
     /// A checkpoint's manifest.
     Manifest = 3,
-    /// A job as the jobmanager keeps it.
+    /// A job's record.
     Job = 4,
+}
+
+/// How a payload is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Codec {
+    Plain = 0,
+    Zstd = 1,
+}
+
+/// What is wrong with a stored file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoredError {
+    /// It does not begin as ours do.
+    #[error("it is no file of Gapwise")]
+    Foreign,
+    /// Another version wrote it.
+    #[error("it has format version {0}, this build reads version {FORMAT_VERSION}; use the release that wrote it")]
+    Version(u32),
+    /// Its end is missing.
+    #[error("it is truncated: {found} of {expected} bytes")]
+    Truncated {
+        /// Bytes that it should have.
+        expected: u64,
+        /// Bytes that it has.
+        found: u64,
+    },
+    /// Something stands behind its end.
+    #[error("it has {found} bytes instead of {expected}")]
+    TooLong {
+        /// Bytes that it should have.
+        expected: u64,
+        /// Bytes that it has.
+        found: u64,
+    },
+    /// A byte of it is not what was written.
+    #[error("its checksum is wrong: the disk or a copy has damaged it")]
+    Checksum,
+    /// It is another kind of file than its name says.
+    #[error("it is not a file of kind `{expected}` (found kind {found})")]
+    Kind {
+        /// What its place asks for.
+        expected: Kind,
+        /// The number that it has.
+        found: u8,
+    },
+    /// Its checksum is right, and yet it does not hold what it should: another build wrote it.
+    #[error("it does not hold {0}, although its checksum is right; use the release that wrote it")]
+    Payload(&'static str),
+    /// Its record cannot be read.
+    #[error("its record cannot be read: {0}")]
+    Json(String),
+}
+
+/// A file as it is being written.
+pub(super) struct Framing {
+    kind: Kind,
+    codec: Codec,
+    written: u64,
+    out: Out,
+}
+
+enum Out {
+    Plain(Vec<u8>),
+    Zstd(zstd::Encoder<'static, Vec<u8>>),
+}
+
+impl Framing {
+    pub(super) fn new(kind: Kind, codec: Codec) -> Self {
+        let header = vec![0; HEADER];
+        let out = match codec {
+            Codec::Plain => Out::Plain(header),
+            Codec::Zstd => Out::Zstd(zstd::Encoder::new(header, ZSTD_LEVEL).expect("the level is one there is")),
+        };
+        Framing { kind, codec, written: 0, out }
+    }
+
+    /// Makes the header lie about the length before compression.
+    #[cfg(test)]
+    pub(super) fn understate(&mut self, written: u64) {
+        self.written = written;
+    }
+
+    /// The whole file.
+    pub(super) fn finish(self) -> Vec<u8> {
+        let mut file = match self.out {
+            Out::Plain(file) => file,
+            Out::Zstd(encoder) => encoder.finish().expect("memory takes every write"),
+        };
+        let stored = (file.len() - HEADER) as u64;
+        file[..8].copy_from_slice(MAGIC);
+        file[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        file[12] = self.kind as u8;
+        file[13] = self.codec as u8;
+        file[16..24].copy_from_slice(&self.written.to_le_bytes());
+        file[24..CHECKSUM_AT].copy_from_slice(&stored.to_le_bytes());
+        let checksum = checksum(&file);
+        file[CHECKSUM_AT..HEADER].copy_from_slice(&checksum.to_le_bytes());
+        file
+    }
+}
+
+impl Write for Framing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = match &mut self.out {
+            Out::Plain(file) => file.write(bytes)?,
+            Out::Zstd(encoder) => encoder.write(bytes)?,
+        };
+        self.written += taken as u64;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The payload of a file, as it was before compression. Everything is compared before any of it is decompressed, and no more
+/// is decompressed than the header says.
+///
+/// # Errors
+/// If it is not a whole, undamaged file of this kind and version.
+pub(super) fn open(kind: Kind, file: &[u8]) -> Result<Vec<u8>, StoredError> {
+    let found = file.len() as u64;
+    let known = file.len().min(MAGIC.len());
+    if file[..known] != MAGIC[..known] {
+        return Err(StoredError::Foreign);
+    }
+    if file.len() < HEADER {
+        return Err(StoredError::Truncated { expected: HEADER as u64, found });
+    }
+    let version = u32::from_le_bytes(array(file, 8));
+    if version != FORMAT_VERSION {
+        return Err(StoredError::Version(version));
+    }
+    let expected = u64::from_le_bytes(array(file, 24)).saturating_add(HEADER as u64);
+    if found < expected {
+        return Err(StoredError::Truncated { expected, found });
+    }
+    if found > expected {
+        return Err(StoredError::TooLong { expected, found });
+    }
+    if u64::from_le_bytes(array(file, CHECKSUM_AT)) != checksum(file) {
+        return Err(StoredError::Checksum);
+    }
+    if file[12] != kind as u8 {
+        return Err(StoredError::Kind { expected: kind, found: file[12] });
+    }
+    let length = u64::from_le_bytes(array(file, 16));
+    let payload = match file[13] {
+        codec if codec == Codec::Plain as u8 => file[HEADER..].to_vec(),
+        codec if codec == Codec::Zstd as u8 => decompress(&file[HEADER..], length)?,
+        _ => return Err(StoredError::Payload("a payload of a known codec")),
+    };
+    if payload.len() as u64 != length {
+        return Err(StoredError::Payload("as many bytes as its header says"));
+    }
+    Ok(payload)
+}
+
+fn decompress(payload: &[u8], length: u64) -> Result<Vec<u8>, StoredError> {
+    let broken = |_| StoredError::Payload("a zstd frame");
+    let decoder = zstd::Decoder::with_buffer(payload).map_err(broken)?;
+    let mut out = Vec::new();
+    decoder.take(length.saturating_add(1)).read_to_end(&mut out).map_err(broken)?;
+    Ok(out)
+}
+
+fn checksum(file: &[u8]) -> u64 {
+    let mut hash = Xxh3Default::new();
+    hash.update(&file[..CHECKSUM_AT]);
+    hash.update(&file[HEADER..]);
+    hash.digest()
+}
+
+fn array<const N: usize>(file: &[u8], at: usize) -> [u8; N] {
+    file[at..at + N].try_into().expect("the header is there")
+}
+
+impl StoredError {
+    /// The same as the store's failure, naming the file.
+    pub fn in_file(&self, name: &str) -> StoreError {
+        StoreError::new(StoreErrorKind::Damaged, format!("`{name}` cannot be used: {self}"))
+    }
 }
 
 impl fmt::Display for Kind {
@@ -41,94 +229,8 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Kind::State => "state",
             Kind::Rows => "rows",
-            Kind::Manifest => "a manifest",
-            Kind::Job => "a job",
+            Kind::Manifest => "manifest",
+            Kind::Job => "job",
         })
     }
-}
-
-impl Kind {
-    fn of(byte: u8) -> Option<Kind> {
-        [Kind::State, Kind::Rows, Kind::Manifest, Kind::Job].into_iter().find(|kind| *kind as u8 == byte)
-    }
-
-    /// Records for people stay readable.
-    fn is_compressed(self) -> bool {
-        matches!(self, Kind::State | Kind::Rows)
-    }
-}
-
-/// Puts a frame around `content`.
-///
-/// # Panics
-/// If it has 4 GiB or more: who stores it has to cut it up.
-pub(super) fn encode(kind: Kind, content: &[u8]) -> Vec<u8> {
-    let mut file = vec![0; HEAD_BYTES];
-    let is_compressed = kind.is_compressed() && content.len() >= MIN_COMPRESSED;
-    if is_compressed {
-        let compressed = zstd::bulk::compress(content, ZSTD_LEVEL).expect("zstd fails for want of memory only");
-        file.extend_from_slice(&compressed);
-    } else {
-        file.extend_from_slice(content);
-    }
-    let length = |bytes: usize| u32::try_from(bytes).expect("a stored file is below 4 GiB").to_le_bytes();
-    file[..7].copy_from_slice(MAGIC);
-    file[7] = kind as u8;
-    file[8..10].copy_from_slice(&FORMAT.to_le_bytes());
-    file[10] = is_compressed.into();
-    file[12..16].copy_from_slice(&length(content.len()));
-    let stored = length(file.len() - HEAD_BYTES);
-    file[16..20].copy_from_slice(&stored);
-    let checksum = checksum(&file);
-    file[CHECKSUM_AT..HEAD_BYTES].copy_from_slice(&checksum.to_le_bytes());
-    file
-}
-
-/// The content of a file of that kind.
-///
-/// # Errors
-/// If a byte of it is not as it was written, or it is of another kind or a later format.
-pub(super) fn decode(name: &str, kind: Kind, file: &[u8]) -> Result<Vec<u8>, StoredError> {
-    content(kind, file).map_err(|fault| StoredError { file: name.to_owned(), fault })
-}
-
-fn content(kind: Kind, file: &[u8]) -> Result<Vec<u8>, Fault> {
-    let has = file.len() as u64;
-    if !file.starts_with(&MAGIC[..file.len().min(MAGIC.len())]) {
-        return Err(Fault::Foreign);
-    }
-    let head: &[u8; HEAD_BYTES] = file.first_chunk().ok_or(Fault::Truncated { has, expected: HEAD_BYTES as u64 })?;
-    let format = u16::from_le_bytes([head[8], head[9]]);
-    if format > FORMAT {
-        return Err(Fault::Version(format));
-    }
-    let length = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-    let expected = HEAD_BYTES as u64 + u64::from(length(16));
-    if has < expected {
-        return Err(Fault::Truncated { has, expected });
-    }
-    let stored_checksum = u64::from_le_bytes(*head.last_chunk().expect("the head ends with the checksum"));
-    if has > expected || checksum(file) != stored_checksum {
-        return Err(Fault::Checksum);
-    }
-    let found = Kind::of(head[7]);
-    if found != Some(kind) {
-        let found = found.map_or_else(|| format!("kind {}", head[7]), |kind| kind.to_string());
-        return Err(Fault::Kind { found, expected: kind });
-    }
-    let stored = &file[HEAD_BYTES..];
-    let length = length(12) as usize;
-    match head[10] {
-        0 => Ok(stored.to_vec()),
-        1 => zstd::bulk::decompress(stored, length).map_err(|error| Fault::Content(error.to_string())),
-        codec => Err(Fault::Content(format!("codec {codec} is not known"))),
-    }
-}
-
-fn checksum(file: &[u8]) -> u64 {
-    let mut hash = Xxh3::new();
-    hash.update(&file[..CHECKSUM_AT]);
-    hash.update(&[0; HEAD_BYTES - CHECKSUM_AT]);
-    hash.update(&file[HEAD_BYTES..]);
-    hash.digest()
 }

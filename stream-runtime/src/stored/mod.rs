@@ -1,120 +1,137 @@
-//! The form of every stored file: a frame that shows any damage before a byte of it is used, and what stands in it.
+//! The files of a checkpoint, as bytes: keyed state, rows, manifests, job records.
 //!
-//! | file | frame's payload |
-//! |---|---|
-//! | state | a keyed snapshot: its sections, from a directory by key group ([`encode_state`]) |
-//! | rows | result rows as they travel ([`encode_rows`]) |
-//! | manifest, job | JSON ([`encode_json`]) |
+//! Every file has the same [`frame`]: a header that says what it is, and a checksum that is compared before anything else
+//! is believed. Nothing here reads or writes a file; [`crate::store`] does. What a section of state or a row holds is not
+//! known here either.
 //!
-//! Pure over bytes: where files lie is [`names`]' business, how they get there the store's. A format once released is read
-//! for ever: `testdata/` keeps a file of each kind, and a test reads them.
+//! The payloads, little-endian throughout:
+//!
+//! * *state*, zstd: kind `u8` (0 full, 1 delta), watermark `i64`, number of sections `u32`; then for each section, in
+//!   ascending order of key groups, key group `u16`, records `u64`, length `u64`, and so many bytes;
+//! * *rows*, zstd: rows as [`RowBatch`] has them;
+//! * *manifest* and *job*, plain: JSON, which people can read behind the header.
+//!
+//! Tests: every damaged byte and every truncation is detected, and the files in `testdata/v1`, which an earlier build wrote,
+//! can still be read.
 
-mod frame;
+pub mod frame;
 pub mod names;
-mod rows;
 mod state;
+#[cfg(test)]
+mod tests;
+
+use std::io::Write;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use stream_core::checkpoint::FileRef;
-use xxhash_rust::xxh3::xxh3_64;
+use stream_core::checkpoint::{FORMAT_VERSION, FileRef, Manifest};
+use stream_core::key_group::KeyGroupRange;
+use stream_core::row::{Column, RowBatch};
+use stream_core::snapshot::KeyedSnapshot;
 
-pub use frame::Kind;
-pub use rows::{decode_rows, encode_rows};
-pub use state::{decode_state, encode_state};
+use frame::{Codec, Framing};
+pub use frame::{Kind, StoredError};
 
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::StoreError;
 
-/// A stored file that is not what was written, or that this version cannot read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("stored file `{file}` {fault}")]
-pub struct StoredError {
-    /// Its name in the store.
-    pub file: String,
-    /// What is wrong with it.
-    pub fault: Fault,
+/// A file of state.
+pub fn encode_state(snapshot: &KeyedSnapshot) -> Vec<u8> {
+    let mut file = Framing::new(Kind::State, Codec::Zstd);
+    state::write(snapshot, &mut file);
+    file.finish()
 }
 
-/// What is wrong with a stored file.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// It is shorter than it says.
-    #[error("is cut off: {has} bytes of {expected}")]
-    Truncated {
-        /// Its length.
-        has: u64,
-        /// The length that it should have.
-        expected: u64,
-    },
-    /// It does not begin as our files do.
-    #[error("is not one of Gapwise's")]
-    Foreign,
-    /// A later version wrote it.
-    #[error("is of format {0}, which this version cannot read: use a newer one")]
-    Version(u16),
-    /// Its bytes are not those that were written.
-    #[error("is damaged: its checksum is wrong")]
-    Checksum,
-    /// It holds something else.
-    #[error("holds {found}, expected {expected}")]
-    Kind {
-        /// What it is.
-        found: String,
-        /// What it should be.
-        expected: Kind,
-    },
-    /// Its checksum is right, and its content still makes no sense: a bug of the version that wrote it.
-    #[error("cannot be understood: {0}")]
-    Content(String),
-}
-
-/// The reference to a file of these bytes.
-pub fn file_ref(name: impl Into<String>, bytes: &[u8]) -> FileRef {
-    FileRef { name: name.into(), bytes: bytes.len() as u64, checksum: xxh3_64(bytes) }
-}
-
-/// Whether these are the bytes that a reference means.
+/// What a file of state holds for the key groups of `range`.
 ///
 /// # Errors
-/// If the length or the checksum is another.
-pub fn verify(file: &FileRef, bytes: &[u8]) -> Result<(), StoredError> {
-    let fault = if bytes.len() as u64 != file.bytes {
-        Fault::Truncated { has: bytes.len() as u64, expected: file.bytes }
-    } else if xxh3_64(bytes) != file.checksum {
-        Fault::Checksum
-    } else {
-        return Ok(());
-    };
-    Err(StoredError { file: file.name.clone(), fault })
+/// If `bytes` are not those of `file`, or not in this format.
+pub fn decode_state(file: &FileRef, bytes: &[u8], range: KeyGroupRange) -> Result<KeyedSnapshot, StoreError> {
+    verify(file, bytes)?;
+    let snapshot = frame::open(Kind::State, bytes).and_then(|payload| state::read(&payload, range));
+    snapshot.map_err(|error| error.in_file(&file.name))
 }
 
-/// A manifest or a job as a file.
-///
-/// # Panics
-/// If the value has maps with keys that are no texts, which ours have not.
-pub fn encode_json(kind: Kind, value: &impl Serialize) -> Vec<u8> {
-    let json = serde_json::to_vec(value).expect("our records have texts as keys");
-    frame::encode(kind, &json)
+/// A file of rows.
+pub fn encode_rows(rows: &RowBatch) -> Vec<u8> {
+    let mut file = Framing::new(Kind::Rows, Codec::Zstd);
+    file.write_all(rows.as_bytes()).expect("memory takes every write");
+    file.finish()
 }
 
-/// Reads what [`encode_json`] wrote.
+/// The rows of a file.
 ///
 /// # Errors
-/// If the bytes are anything else.
-pub fn decode_json<T: DeserializeOwned>(file: &str, kind: Kind, bytes: &[u8]) -> Result<T, StoredError> {
-    let payload = frame::decode(file, kind, bytes)?;
-    serde_json::from_slice(&payload).map_err(|error| content(file, &error))
+/// If `bytes` are not those of `file`, or not in this format, or the rows are not of these columns.
+pub fn decode_rows(file: &FileRef, bytes: &[u8], columns: &[Column]) -> Result<RowBatch, StoreError> {
+    verify(file, bytes)?;
+    let rows = frame::open(Kind::Rows, bytes).and_then(|payload| {
+        RowBatch::from_bytes(payload, columns).map_err(|_| StoredError::Payload("rows of the sink's columns"))
+    });
+    rows.map_err(|error| error.in_file(&file.name))
 }
 
-fn content(file: &str, error: &dyn std::fmt::Display) -> StoredError {
-    StoredError { file: file.to_owned(), fault: Fault::Content(error.to_string()) }
+/// A file of a manifest.
+pub fn encode_manifest(manifest: &Manifest) -> Vec<u8> {
+    encode_json(Kind::Manifest, manifest)
 }
 
-impl From<StoredError> for StoreError {
-    fn from(error: StoredError) -> Self {
-        StoreError::new(StoreErrorKind::Damaged, error.to_string())
+/// The manifest of the file `name`, which is for messages.
+///
+/// # Errors
+/// If the bytes are damaged, or another version wrote them.
+pub fn decode_manifest(name: &str, bytes: &[u8]) -> Result<Manifest, StoreError> {
+    let manifest: Manifest = decode_json(Kind::Manifest, name, bytes)?;
+    if manifest.version != FORMAT_VERSION {
+        return Err(StoredError::Version(manifest.version).in_file(name));
     }
+    Ok(manifest)
 }
 
-#[cfg(test)]
-mod tests;
+/// A file of a job's record, whose fields are its keeper's own.
+pub fn encode_job<T: Serialize>(job: &T) -> Vec<u8> {
+    encode_json(Kind::Job, job)
+}
+
+/// The record of the file `name`, which is for messages.
+///
+/// # Errors
+/// If the bytes are damaged, or another version wrote them.
+pub fn decode_job<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, StoreError> {
+    decode_json(Kind::Job, name, bytes)
+}
+
+/// What a manifest says of a file with these bytes; `name` is relative to the job's folder.
+pub fn file_ref(name: impl Into<String>, bytes: &[u8]) -> FileRef {
+    FileRef { name: name.into(), bytes: bytes.len() as u64, checksum: checksum(bytes) }
+}
+
+/// Whether `bytes` are those that a manifest means.
+///
+/// # Errors
+/// If their number or their checksum differs.
+pub fn verify(file: &FileRef, bytes: &[u8]) -> Result<(), StoreError> {
+    let length = bytes.len() as u64;
+    let outcome = match () {
+        () if length < file.bytes => Err(StoredError::Truncated { expected: file.bytes, found: length }),
+        () if length > file.bytes => Err(StoredError::TooLong { expected: file.bytes, found: length }),
+        () if checksum(bytes) != file.checksum => Err(StoredError::Checksum),
+        () => Ok(()),
+    };
+    outcome.map_err(|error| error.in_file(&file.name))
+}
+
+/// XXH3-64 with seed 0, which [`FileRef::checksum`] has of the whole file.
+pub fn checksum(bytes: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(bytes)
+}
+
+fn encode_json<T: Serialize>(kind: Kind, value: &T) -> Vec<u8> {
+    let mut file = Framing::new(kind, Codec::Plain);
+    serde_json::to_writer_pretty(&mut file, value).expect("records have text keys, and memory takes every write");
+    file.finish()
+}
+
+fn decode_json<T: DeserializeOwned>(kind: Kind, name: &str, bytes: &[u8]) -> Result<T, StoreError> {
+    let payload = frame::open(kind, bytes).map_err(|error| error.in_file(name))?;
+    serde_json::from_slice(&payload).map_err(|error| StoredError::Json(error.to_string()).in_file(name))
+}

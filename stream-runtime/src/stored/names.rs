@@ -1,65 +1,75 @@
-//! Where stored files lie, relative to the store's root.
+//! What the objects of a job are called in the checkpoint store.
 //!
 //! ```text
-//! JOB/chk/TOKEN-SEQUENCE/manifest         a checkpoint; it exists once this is there
-//! JOB/state/TOKEN-SEQUENCE-STAGE-SUBTASK   keyed state, named after the checkpoint that it was written for
-//! JOB/rows/TOKEN-SEQUENCE-NUMBER           rows, named after the epoch in which they were gathered
+//! JOB/chk/TOKEN-SEQUENCE/manifest         a completed checkpoint
+//! JOB/state/TOKEN-SEQUENCE/STAGE-SUBTASK  keyed state of one subtask
+//! JOB/rows/TOKEN/AFTER/NUMBER             rows that a committer gathered since epoch AFTER
 //! ```
 //!
-//! Numbers are eight hexadecimal digits, so that a list in ascending order is one by age. A name is used once: no other
-//! attempt has the token, and an attempt never counts backwards.
+//! A job is 32 hexadecimal digits, a token, a sequence number or a file's number 8: names in their order are in order of age. A
+//! manifest names its files relative to `JOB/`.
 
 use stream_core::ids::{CheckpointId, JobId, SubtaskId, Token};
 
-/// The folder of a job's manifests.
+/// The name in the store of what a manifest calls `name`.
+pub fn in_job(job: JobId, name: &str) -> String {
+    format!("{job}/{name}")
+}
+
+/// What all manifests of a job begin with.
 pub fn manifests(job: JobId) -> String {
     format!("{job}/chk/")
 }
 
-/// The manifest of a checkpoint.
+/// The name in the store of a checkpoint's manifest.
 pub fn manifest(job: JobId, checkpoint: CheckpointId) -> String {
-    format!("{job}/chk/{}/manifest", id(checkpoint))
+    format!("{}{}/manifest", manifests(job), digits(checkpoint))
 }
 
-/// The checkpoint whose manifest has this name; none for other names.
+/// The checkpoint whose manifest has this name in the store.
 pub fn checkpoint_of(name: &str) -> Option<CheckpointId> {
-    let id = name.strip_suffix("/manifest")?.rsplit('/').next()?;
-    let (token, sequence) = id.split_once('-')?;
-    let number = |text: &str| u32::from_str_radix(text, 16).ok().filter(|_| text.len() == 8);
-    Some(CheckpointId::new(Token(number(token)?), number(sequence)?))
+    let (_, checkpoint) = name.strip_suffix("/manifest")?.rsplit_once("/chk/")?;
+    let (token, sequence) = checkpoint.split_once('-')?;
+    let number = |digits: &str| u32::from_str_radix(digits, 16).ok();
+    let id = CheckpointId::new(Token(number(token)?), number(sequence)?);
+    // Another spelling of it is no name of ours.
+    (digits(id) == checkpoint).then_some(id)
 }
 
-/// The state that an operator subtask wrote for a checkpoint.
-pub fn state(job: JobId, checkpoint: CheckpointId, subtask: SubtaskId) -> String {
-    format!("{job}/state/{}-{}-{}", id(checkpoint), subtask.stage, subtask.index)
+/// The name in the job's folder of a subtask's state at a checkpoint.
+pub fn state(checkpoint: CheckpointId, subtask: SubtaskId) -> String {
+    format!("state/{}/{}-{}", digits(checkpoint), subtask.stage, subtask.index)
 }
 
-/// The `number`-th file of rows that a committer gathered behind a checkpoint.
-pub fn rows(job: JobId, behind: CheckpointId, number: u64) -> String {
-    format!("{job}/rows/{}-{number:08x}", id(behind))
+/// The name in the job's folder of rows that an attempt gathered since epoch `after`; `number` tells its files apart.
+pub fn rows(token: Token, after: CheckpointId, number: u64) -> String {
+    format!("rows/{:08x}/{}/{number:08x}", token.0, digits(after))
 }
 
-fn id(checkpoint: CheckpointId) -> String {
-    format!("{:08x}-{:08x}", checkpoint.token().0, checkpoint.sequence())
+fn digits(id: CheckpointId) -> String {
+    format!("{:08x}-{:08x}", id.token().0, id.sequence())
 }
 
 #[cfg(test)]
 mod tests {
-    use stream_core::ids::{StageIndex, SubtaskIndex};
-
     use super::*;
 
     #[test]
-    fn names_are_pinned_sort_by_age_and_read_back() {
-        let job = JobId(0xab);
-        let checkpoint = CheckpointId::new(Token(2), 17);
-        let name = manifest(job, checkpoint);
-        assert_eq!(name, "000000000000000000000000000000ab/chk/00000002-00000011/manifest");
-        assert_eq!(checkpoint_of(&name), Some(checkpoint));
-        assert_eq!(checkpoint_of("ab/chk/2-11/manifest"), None);
-        let subtask = SubtaskId { stage: StageIndex(1), index: SubtaskIndex(3) };
-        assert_eq!(state(job, checkpoint, subtask), "000000000000000000000000000000ab/state/00000002-00000011-1-3");
-        assert_eq!(rows(job, checkpoint, 4), "000000000000000000000000000000ab/rows/00000002-00000011-00000004");
-        assert!(manifest(job, CheckpointId::new(Token(2), 255)) < manifest(job, CheckpointId::new(Token(16), 0)));
+    fn manifests_sort_by_age_and_read_back() {
+        let ids =
+            [(1, 2), (1, 16), (9, 1), (10, 1), (u32::MAX >> 1, u32::MAX)].map(|(t, s)| CheckpointId::new(Token(t), s));
+        let names = ids.map(|id| manifest(JobId(7), id));
+        assert!(names.is_sorted(), "{names:?}");
+        assert_eq!(names.each_ref().map(|name| checkpoint_of(name)), ids.map(Some));
+        assert!(names.iter().all(|name| name.starts_with(&manifests(JobId(7)))));
+    }
+
+    #[test]
+    fn other_names_are_no_manifests() {
+        for name in
+            ["", "manifest", "x/chk/1-1/manifest", "x/chk/+0000001-00000001/manifest", "x/chk/00000001-00000001/other"]
+        {
+            assert_eq!(checkpoint_of(name), None, "{name}");
+        }
     }
 }

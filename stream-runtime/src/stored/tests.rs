@@ -1,107 +1,164 @@
 #![allow(clippy::unwrap_used)]
 
-use stream_core::key_group::{KeyGroup, KeyGroupRange};
-use stream_core::row::{Column, ColumnType, RowBatch};
-use stream_core::snapshot::{KeyedSnapshot, Section, SnapshotKind};
+use std::path::{Path, PathBuf};
+
+use stream_core::checkpoint::{Accounts, SealedEpoch, SplitSnapshot};
+use stream_core::ids::{AttemptNumber, CheckpointId, JobId, Nonce, SplitId, Token};
+use stream_core::key_group::{KeyGroup, MaxParallelism};
+use stream_core::pipeline::Split;
+use stream_core::row::ColumnType;
+use stream_core::snapshot::{Section, SnapshotKind};
+use stream_core::time::{EventTime, Timestamp};
 use stream_core::watermark::Watermark;
 
 use super::*;
+use crate::store::StoreErrorKind;
 
 const ALL: KeyGroupRange = KeyGroupRange { start: 0, end: 128 };
 
 fn snapshot() -> KeyedSnapshot {
-    let section = |group, byte, length| Section { group: KeyGroup(group), records: 3, bytes: vec![byte; length] };
-    let sections = vec![section(3, 7, 300), section(64, 9, 1)];
-    KeyedSnapshot { kind: SnapshotKind::Delta, watermark: Watermark(-5), sections }
+    let section = |group, records, bytes: &[u8]| Section { group: KeyGroup(group), records, bytes: bytes.to_vec() };
+    KeyedSnapshot {
+        kind: SnapshotKind::Delta,
+        watermark: Watermark(-5),
+        sections: vec![section(0, 1, b"one"), section(3, 2, b"two, three"), section(127, 0, b"")],
+    }
 }
 
 fn columns() -> Vec<Column> {
-    vec![Column { name: "ip".to_owned(), column_type: ColumnType::Text }]
+    let column = |name: &str, column_type| Column { name: name.to_owned(), column_type };
+    vec![column("t", ColumnType::Timestamp), column("s", ColumnType::Text), column("n", ColumnType::BigInt)]
 }
 
 fn rows() -> RowBatch {
     let mut rows = RowBatch::default();
-    for _ in 0..50 {
-        rows.row(1).text(Some("1.2.3.4"));
-    }
+    rows.row(3).timestamp(EventTime(1_736_874_072_232)).text(Some("www.a.io")).bigint(3);
+    rows.row(3).timestamp(EventTime(-1)).text(None).bigint(-3);
     rows
 }
 
+fn manifest() -> Manifest {
+    let epoch = CheckpointId::new(Token(3), 17);
+    let accounts = Accounts { read: 10, bad: 1, late: 2, in_sessions: 3, open: 4 };
+    let split = Split { id: SplitId("topic/0".to_owned()), start: 10, end: None };
+    Manifest {
+        version: FORMAT_VERSION,
+        job_id: JobId(7),
+        checkpoint: epoch,
+        attempt: AttemptNumber(2),
+        token: Token(3),
+        nonce: Nonce(u128::MAX),
+        triggered: Timestamp(1),
+        completed: Timestamp(2),
+        is_savepoint: false,
+        parallelism: 2,
+        max_parallelism: MaxParallelism::DEFAULT,
+        splits: vec![SplitSnapshot { split, watermark: Some(Watermark::NONE), is_finished: false }],
+        operators: Vec::new(),
+        pending: vec![SealedEpoch {
+            epoch,
+            prev: CheckpointId::ROOT,
+            files: vec![FileRef { name: "rows/1".to_owned(), bytes: 3, checksum: u64::MAX }],
+            rows: 2,
+            accounts,
+        }],
+        accounts,
+    }
+}
+
+/// Each kind of file with its bytes and a reader that does not know its [`FileRef`].
+type Read = fn(&[u8]) -> Result<(), StoredError>;
+fn files() -> [(&'static str, Vec<u8>, Read); 4] {
+    [
+        ("state", encode_state(&snapshot()), |bytes| {
+            frame::open(Kind::State, bytes).and_then(|payload| state::read(&payload, ALL)).map(drop)
+        }),
+        ("rows", encode_rows(&rows()), |bytes| frame::open(Kind::Rows, bytes).map(drop)),
+        ("manifest", encode_manifest(&manifest()), |bytes| frame::open(Kind::Manifest, bytes).map(drop)),
+        ("job", encode_job(&["a", "b"]), |bytes| frame::open(Kind::Job, bytes).map(drop)),
+    ]
+}
+
+fn testdata(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v1").join(name)
+}
+
 #[test]
-fn state_reads_back_whole_or_by_key_group() {
+fn files_read_back_what_was_written() {
+    let (state, lines) = (encode_state(&snapshot()), encode_rows(&rows()));
+    assert_eq!(decode_state(&file_ref("s", &state), &state, ALL), Ok(snapshot()));
+    assert_eq!(decode_rows(&file_ref("r", &lines), &lines, &columns()), Ok(rows()));
+    assert_eq!(decode_manifest("m", &encode_manifest(&manifest())), Ok(manifest()));
+    assert_eq!(decode_job::<Vec<String>>("j", &encode_job(&["a", "b"])), Ok(vec!["a".to_owned(), "b".to_owned()]));
+}
+
+#[test]
+fn only_the_sections_of_the_range_are_read() {
     let bytes = encode_state(&snapshot());
-    assert!(bytes.len() < 300, "it is compressed");
-    assert_eq!(decode_state("f", &bytes, ALL), Ok(snapshot()));
-    let of_one = decode_state("f", &bytes, KeyGroupRange { start: 64, end: 65 }).unwrap();
-    assert_eq!(of_one.sections, snapshot().sections[1..]);
+    let read = decode_state(&file_ref("s", &bytes), &bytes, KeyGroupRange { start: 1, end: 127 }).unwrap();
+    assert_eq!(read.sections, snapshot().sections[1..2]);
 }
 
 #[test]
-fn rows_and_records_read_back() {
-    assert_eq!(decode_rows("f", &encode_rows(&rows()), &columns()), Ok(rows()));
-    let record = vec!["a".to_owned()];
-    let bytes = encode_json(Kind::Job, &record);
-    assert!(bytes.ends_with(b"[\"a\"]"), "a person can read it");
-    assert_eq!(decode_json("f", Kind::Job, &bytes), Ok(record));
-}
-
-/// The promise that nothing is silently skipped or misread.
-#[test]
-fn every_changed_byte_and_every_missing_one_is_noticed() {
-    let state = encode_state(&snapshot());
-    let rows = encode_rows(&rows());
-    let job = encode_json(Kind::Job, &vec![1, 2, 3]);
-    type Reads = fn(&[u8]) -> bool;
-    let cases: [(&[u8], Reads); 3] = [
-        (&state, |bytes| decode_state("f", bytes, ALL).is_ok()),
-        (&rows, |bytes| decode_rows("f", bytes, &columns()).is_ok()),
-        (&job, |bytes| decode_json::<Vec<i32>>("f", Kind::Job, bytes).is_ok()),
-    ];
-    for (whole, reads) in cases {
-        assert!(reads(whole));
-        for at in 0..whole.len() {
+fn every_flipped_bit_is_detected_without_the_manifest() {
+    for (name, bytes, read) in files() {
+        for at in 0..bytes.len() {
             for bit in 0..8 {
-                let mut damaged = whole.to_vec();
+                let mut damaged = bytes.clone();
                 damaged[at] ^= 1 << bit;
-                assert!(!reads(&damaged), "bit {bit} of byte {at}");
+                assert!(read(&damaged).is_err(), "{name}, byte {at}, bit {bit}");
             }
-            assert!(!reads(&whole[..at]), "cut at {at}");
         }
-        assert!(!reads(&[whole, b"\0"].concat()));
     }
 }
 
 #[test]
-fn fault_is_named_with_the_file() {
-    let bytes = encode_rows(&rows());
-    let said = |bytes: &[u8]| decode_state("a/b", bytes, ALL).unwrap_err().to_string();
-    assert_eq!(said(&bytes), "stored file `a/b` holds rows, expected state");
-    assert_eq!(said(&bytes[..30]), format!("stored file `a/b` is cut off: 30 bytes of {}", bytes.len()));
-    assert_eq!(said(b"hello"), "stored file `a/b` is not one of Gapwise's");
-    let mut newer = bytes.clone();
+fn every_truncation_and_every_byte_more_is_detected() {
+    for (name, bytes, read) in files() {
+        for end in 0..bytes.len() {
+            let error = read(&bytes[..end]).unwrap_err();
+            assert!(matches!(error, StoredError::Truncated { .. }), "{name}, cut at {end}: {error}");
+        }
+        assert!(matches!(read(&[&bytes[..], &[0]].concat()), Err(StoredError::TooLong { .. })), "{name}");
+    }
+}
+
+#[test]
+fn a_whole_file_that_is_not_the_one_meant_is_refused() {
+    let mut other = snapshot();
+    other.sections[0].bytes[0] ^= 1;
+    let meant = file_ref("state/x", &encode_state(&snapshot()));
+    let error = decode_state(&meant, &encode_state(&other), ALL).unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Damaged);
+    assert!(error.message.contains("`state/x`"), "{error}");
+}
+
+#[test]
+fn another_version_and_another_kind_say_so() {
+    let mut newer = encode_rows(&rows());
     newer[8] = 2;
-    assert_eq!(said(&newer), "stored file `a/b` is of format 2, which this version cannot read: use a newer one");
-    let mut damaged = bytes.clone();
-    *damaged.last_mut().unwrap() ^= 1;
-    assert_eq!(said(&damaged), "stored file `a/b` is damaged: its checksum is wrong");
+    assert_eq!(frame::open(Kind::Rows, &newer), Err(StoredError::Version(2)));
+    let found = frame::open(Kind::State, &encode_rows(&rows()));
+    assert_eq!(found, Err(StoredError::Kind { expected: Kind::State, found: 2 }));
+    assert_eq!(frame::open(Kind::State, b"PAR1 and more"), Err(StoredError::Foreign));
 }
 
 #[test]
-fn reference_means_these_bytes_and_no_others() {
-    let file = file_ref("a", b"bytes");
-    assert_eq!(verify(&file, b"bytes"), Ok(()));
-    assert_eq!(verify(&file, b"bytez").unwrap_err().fault, Fault::Checksum);
-    assert_eq!(verify(&file, b"byte").unwrap_err().fault, Fault::Truncated { has: 4, expected: 5 });
+fn no_more_is_decompressed_than_the_header_says() {
+    let mut file = Framing::new(Kind::Rows, Codec::Zstd);
+    file.write_all(&vec![0; 1 << 20]).unwrap();
+    file.understate(10);
+    assert_eq!(frame::open(Kind::Rows, &file.finish()), Err(StoredError::Payload("as many bytes as its header says")));
 }
 
-/// Files that the first version wrote. They are never written anew: a later version must read them.
+/// A file that cannot be read any more is a checkpoint lost by an upgrade: then the format needs a new version, and this
+/// build a reader for the old one.
 #[test]
-fn files_of_the_first_format_are_read() {
-    assert_eq!(decode_state("state", include_bytes!("../../testdata/format-1/state"), ALL), Ok(snapshot()));
-    assert_eq!(decode_rows("rows", include_bytes!("../../testdata/format-1/rows"), &columns()), Ok(rows()));
-    let manifest: stream_core::checkpoint::Manifest =
-        decode_json("manifest", Kind::Manifest, include_bytes!("../../testdata/format-1/manifest")).unwrap();
-    assert_eq!(manifest.checkpoint.to_string(), "2.7");
-    assert_eq!(manifest.pending[0].files[0].bytes, 812);
-    assert!(manifest.accounts.balance());
+fn files_of_version_1_can_still_be_read() {
+    let read = |name: &str| std::fs::read(testdata(name)).unwrap();
+    let (state, lines) = (read("state"), read("rows"));
+    assert_eq!(decode_state(&file_ref("s", &state), &state, ALL), Ok(snapshot()));
+    assert_eq!(decode_rows(&file_ref("r", &lines), &lines, &columns()), Ok(rows()));
+    assert_eq!(decode_manifest("m", &read("manifest")), Ok(manifest()));
+    assert_eq!(decode_job::<Vec<String>>("j", &read("job")), Ok(vec!["a".to_owned(), "b".to_owned()]));
 }

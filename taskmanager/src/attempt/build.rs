@@ -1,23 +1,27 @@
-//! From a deployment to a subtask: opens its source or sink, makes its decoder or operator. Runs on the task's own thread,
-//! where a connector may block.
+//! From a deployment to a subtask: opens its source or sink, makes its decoder or operator, restores what a checkpoint
+//! holds. Runs on the task's own thread, where connectors and stores may block.
 
 use std::sync::Arc;
 
 use stream_core::collector::Collector;
 use stream_core::ids::SubtaskId;
-use stream_core::key_group::KeyGroupRange;
 use stream_core::pipeline::{JobDefinition, OperatorContext, StageKind};
 use stream_core::time::millis;
+use stream_core::watermark::Watermark;
+use stream_runtime::connector::Grant;
 
 use crate::attempt::Environment;
 use crate::counters::Counters;
 use crate::deployment::{Deployment, TaskDeployment};
 use crate::exchange::gate::Gate;
 use crate::exchange::outputs::Outputs;
+use crate::snapshotting::{self, JobFiles};
+use crate::subtask::committer::{Committer, CommitterParts};
 use crate::subtask::emit::Emitter;
-use crate::subtask::operator::OperatorSubtask;
-use crate::subtask::sink::SinkSubtask;
-use crate::subtask::source::{Assignments, SourceParts, SourceSubtask};
+use crate::subtask::event::Teller;
+use crate::subtask::mail::Mailbox;
+use crate::subtask::operator::{OperatorParts, OperatorSubtask, SnapshotParts};
+use crate::subtask::source::{SourceParts, SourceSubtask};
 use crate::subtask::source_splits::SourceSplits;
 use crate::subtask::{Subtask, TaskError};
 
@@ -33,8 +37,10 @@ pub(crate) struct Blueprint {
     pub(crate) gate: Option<Arc<Gate>>,
     /// Where its output goes.
     pub(crate) outputs: Outputs,
-    /// Where a source's further splits come from.
-    pub(crate) assignments: Arc<Assignments>,
+    /// Where it is told what else to do.
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// Where it tells of itself.
+    pub(crate) teller: Teller,
     /// What it counts.
     pub(crate) counters: Arc<Counters>,
     /// What it runs with.
@@ -59,18 +65,17 @@ impl Blueprint {
 
     fn source(self) -> Result<Box<dyn Subtask>, TaskError> {
         let pipeline = &self.deployment.pipeline;
-        let splits = &self.task().splits;
         let decoder = self.definition.decoder(&pipeline.options)?;
-        let reader = self.environment.connectors.open_source(&pipeline.source, splits)?;
-        let mut source_splits =
-            SourceSplits::new(millis(pipeline.source.watermark_delay), pipeline.source.idle_timeout);
-        source_splits.add(splits);
+        let mut splits = SourceSplits::new(millis(pipeline.source.watermark_delay), pipeline.source.idle_timeout);
+        let unread = splits.restore(self.deployment.splits(self.subtask));
+        let reader = self.environment.connectors.open_source(&pipeline.source, &unread)?;
         let is_bounded = pipeline.source.is_bounded;
         Ok(Box::new(SourceSubtask::new(SourceParts {
             reader,
             decoder,
-            splits: source_splits,
-            assignments: Arc::clone(&self.assignments),
+            splits,
+            mailbox: Arc::clone(&self.mailbox),
+            teller: self.teller.clone(),
             is_bounded,
             linger: self.environment.linger,
             clock: Arc::clone(&self.environment.clock),
@@ -81,22 +86,65 @@ impl Blueprint {
 
     fn operator(self, gate: Arc<Gate>) -> Result<Box<dyn Subtask>, TaskError> {
         let pipeline = &self.deployment.pipeline;
+        let key_groups = self.task().key_groups.expect("a checked deployment has key groups for every operator");
         let context = OperatorContext {
             job_id: self.deployment.job_id,
             stage: &pipeline.stages[self.subtask.stage.0 as usize].name,
             subtask: self.subtask,
-            key_groups: self.key_groups(),
+            key_groups,
             max_parallelism: pipeline.max_parallelism,
         };
-        let operator = self.definition.operator(&pipeline.options, &context)?;
-        let (inputs, counters) = (self.inputs(), Arc::clone(&self.counters));
-        Ok(Box::new(OperatorSubtask::new(gate, inputs, operator, self.emitter(), counters)))
+        let mut operator = self.definition.operator(&pipeline.options, &context)?;
+        let files = self.files()?;
+        let states = self.deployment.states(self.subtask.stage);
+        let watermark = match &files {
+            Some(files) => snapshotting::restore(operator.as_mut(), key_groups, &states, files)?,
+            None => None,
+        };
+        let snapshots = SnapshotParts {
+            subtask: self.subtask,
+            key_groups,
+            files,
+            mailbox: Arc::clone(&self.mailbox),
+            teller: self.teller.clone(),
+            clock: Arc::clone(&self.environment.clock),
+        };
+        Ok(Box::new(OperatorSubtask::new(OperatorParts {
+            gate,
+            inputs: self.inputs(),
+            operator,
+            watermark: watermark.unwrap_or(Watermark::NONE),
+            snapshots,
+            counters: Arc::clone(&self.counters),
+            emitter: self.emitter(),
+        })))
     }
 
     fn sink(self, gate: Arc<Gate>) -> Result<Box<dyn Subtask>, TaskError> {
-        let writer = self.environment.connectors.open_sink(&self.deployment.pipeline.sink)?;
-        let clock = Arc::clone(&self.environment.clock);
-        Ok(Box::new(SinkSubtask::new(gate, self.inputs(), writer, clock, self.counters)))
+        let Deployment { job_id, token, nonce, last_epoch, .. } = *self.deployment;
+        let (connectors, sink) = (Arc::clone(&self.environment.connectors), self.deployment.pipeline.sink.clone());
+        let columns = sink.columns.clone();
+        let open = move || Ok(connectors.open_publisher(&sink, Grant { job_id, token, nonce })?);
+        let committer = Committer::start(CommitterParts {
+            name: self.deployment.name(self.subtask),
+            gate,
+            inputs: self.inputs(),
+            open: Box::new(open),
+            columns,
+            files: self.files()?,
+            token,
+            last_epoch,
+            pending: self.deployment.restore.pending.clone(),
+            clock: Arc::clone(&self.environment.clock),
+            mailbox: self.mailbox,
+            teller: self.teller,
+            counters: self.counters,
+        })?;
+        Ok(Box::new(committer))
+    }
+
+    fn files(&self) -> Result<Option<JobFiles>, TaskError> {
+        Ok(self.environment.snapshotting.open(&self.deployment.checkpoint_store, self.deployment.job_id)?)
     }
 
     fn emitter(self) -> Emitter {
@@ -107,10 +155,6 @@ impl Blueprint {
 
     fn task(&self) -> &TaskDeployment {
         &self.deployment.tasks[&self.subtask]
-    }
-
-    fn key_groups(&self) -> KeyGroupRange {
-        self.task().key_groups.expect("a checked deployment has key groups for every operator")
     }
 
     fn inputs(&self) -> usize {

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use stream_core::ids::SubtaskId;
+use stream_core::ids::{CheckpointId, SubtaskId};
 use stream_core::job::TaskState;
-use stream_core::pipeline::{JobDefinition, Split};
+use stream_core::pipeline::{JobDefinition, StageKind};
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::Connectors;
 use tokio::sync::mpsc;
@@ -26,8 +26,11 @@ use crate::counters::{Counters, Snapshot};
 use crate::deployment::Deployment;
 use crate::exchange::directory::Directory;
 use crate::exchange::grpc::upstream::{self, Peers};
+use crate::report::{RunningTask, TaskRef};
 use crate::slot::Holder;
-use crate::subtask::source::Assignments;
+use crate::snapshotting::Snapshotting;
+use crate::subtask::event::{Acknowledgement, Change, TaskEvent, Teller};
+use crate::subtask::mail::{Letter, Mailbox};
 use crate::subtask::thread::{self, Outcome};
 
 /// What attempts are run with; the same for all of them.
@@ -35,6 +38,8 @@ use crate::subtask::thread::{self, Outcome};
 pub(crate) struct Environment {
     /// Sources and sinks.
     pub(crate) connectors: Arc<dyn Connectors>,
+    /// Checkpoint stores.
+    pub(crate) snapshotting: Snapshotting,
     /// For all of them.
     pub(crate) clock: Arc<dyn Clock>,
     /// Where streams that arrive find their gates.
@@ -51,39 +56,27 @@ pub(crate) struct Environment {
     pub(crate) streams: TaskTracker,
 }
 
-/// What a task tells of itself.
-#[derive(Debug)]
-pub(crate) struct TaskEvent {
-    /// Of which attempt.
-    pub(crate) holder: Holder,
-    /// Which task.
-    pub(crate) subtask: SubtaskId,
-    /// What became of it.
-    pub(crate) change: Change,
-}
-
-/// What became of a task.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// Its source, operator or sink is open, and it works.
-    Running,
-    /// Its thread is about to return.
-    Ended(Outcome),
-}
-
 /// The tasks of an attempt that run here.
 pub(crate) struct Attempt {
     tasks: BTreeMap<SubtaskId, Task>,
     wiring: Wiring,
     stop: CancellationToken,
+    holder: Holder,
+    /// The highest checkpoint that anybody here has heard of.
+    last_checkpoint: CheckpointId,
 }
 
 struct Task {
     name: String,
+    kind: StageKind,
+    slot: u32,
     state: TaskState,
     counters: Arc<Counters>,
-    /// Sources only.
-    assignments: Option<Arc<Assignments>>,
+    mailbox: Arc<Mailbox>,
+    /// Sources: whether it has said that its input is at its end.
+    is_drained: bool,
+    /// The committer: the epoch that it published last.
+    last_published: Option<CheckpointId>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -99,7 +92,9 @@ impl Attempt {
     ) -> std::io::Result<Self> {
         let stop = CancellationToken::new();
         let wiring = Wiring::new(&deployment, environment.channel_bytes, &stop);
-        let mut attempt = Attempt { tasks: BTreeMap::new(), wiring, stop };
+        let holder = Holder { job_id: deployment.job_id, attempt: deployment.attempt };
+        let last_checkpoint = deployment.last_epoch;
+        let mut attempt = Attempt { tasks: BTreeMap::new(), wiring, stop, holder, last_checkpoint };
         environment.directory.add(attempt.wiring.take_inlets());
         for link in attempt.wiring.take_links() {
             let (stop, peers) = (attempt.stop.clone(), Arc::clone(&environment.peers));
@@ -135,6 +130,11 @@ impl Attempt {
             // A task that is being canceled may have come up in the meantime.
             Change::Running if task.state == TaskState::Canceling => {}
             Change::Running => task.state = TaskState::Running,
+            Change::Drained => task.is_drained = true,
+            Change::Published(epoch) => task.last_published = Some(*epoch),
+            Change::Acknowledged(Acknowledgement { checkpoint, .. }) | Change::Declined { checkpoint, .. } => {
+                self.last_checkpoint = self.last_checkpoint.max(*checkpoint);
+            }
             Change::Ended(outcome) => {
                 task.state = match outcome {
                     Outcome::Finished => TaskState::Finished,
@@ -159,12 +159,49 @@ impl Attempt {
         self.tasks.values().filter(|task| !task.state.is_terminal()).map(|task| task.name.as_str())
     }
 
-    /// Gives a source task further splits. A task that is no source, or is not here, is passed over.
-    pub(crate) fn assign_splits(&self, subtask: SubtaskId, splits: Vec<Split>) {
-        let assignments = self.tasks.get(&subtask).and_then(|task| task.assignments.as_ref());
-        if let Some(assignments) = assignments {
-            assignments.add(splits);
+    /// Leaves a letter for one task; for one that is not here, for nobody.
+    pub(crate) fn write_to(&self, subtask: SubtaskId, letter: Letter) {
+        if let Some(task) = self.tasks.get(&subtask) {
+            task.mailbox.put(letter);
         }
+    }
+
+    /// Leaves a letter for each of the sources.
+    pub(crate) fn write_to_sources(&self, letter: impl Fn() -> Letter) {
+        let sources = self.tasks.values().filter(|task| task.kind == StageKind::Source);
+        sources.for_each(|task| task.mailbox.put(letter()));
+    }
+
+    /// Leaves a letter for each task.
+    pub(crate) fn write_to_all(&self, letter: impl Fn() -> Letter) {
+        self.tasks.values().for_each(|task| task.mailbox.put(letter()));
+    }
+
+    /// Takes note of a checkpoint, so that no later one gets its number.
+    pub(crate) fn on_checkpoint(&mut self, checkpoint: CheckpointId) {
+        self.last_checkpoint = self.last_checkpoint.max(checkpoint);
+    }
+
+    /// The tasks that have not ended.
+    pub(crate) fn running(&self) -> impl Iterator<Item = RunningTask> {
+        let alive = self.tasks.iter().filter(|(_, task)| !task.state.is_terminal());
+        alive.map(|(&subtask, task)| RunningTask {
+            task: self.task_ref(subtask),
+            slot: task.slot,
+            state: task.state,
+            last_checkpoint: self.last_checkpoint,
+        })
+    }
+
+    /// The sources whose input is at its end.
+    pub(crate) fn drained(&self) -> impl Iterator<Item = TaskRef> {
+        let drained = self.tasks.iter().filter(|(_, task)| task.is_drained && !task.state.is_terminal());
+        drained.map(|(&subtask, _)| self.task_ref(subtask))
+    }
+
+    /// What was published last, and by whom.
+    pub(crate) fn last_published(&self) -> Option<(TaskRef, CheckpointId)> {
+        self.tasks.iter().find_map(|(&subtask, task)| Some((self.task_ref(subtask), task.last_published?)))
     }
 
     /// The counters of a task.
@@ -187,37 +224,47 @@ impl Attempt {
     ) -> std::io::Result<()> {
         let name = deployment.name(subtask);
         let counters = Arc::new(Counters::default());
-        let assignments = Arc::new(Assignments::default());
+        let mailbox = Arc::new(Mailbox::new(self.wiring.gate(subtask)));
         let blueprint = Blueprint {
             subtask,
             deployment: Arc::clone(deployment),
             definition: Arc::clone(definition),
             gate: self.wiring.gate(subtask),
             outputs: self.wiring.outputs(subtask),
-            assignments: Arc::clone(&assignments),
+            mailbox: Arc::clone(&mailbox),
+            teller: Teller::new(self.holder, subtask, environment.events.clone()),
             counters: Arc::clone(&counters),
             environment: environment.clone(),
         };
         let stop = self.stop.clone();
         let body = move || run_task(blueprint, &stop);
         let thread = std::thread::Builder::new().name(name.clone()).spawn(body)?;
-        let assignments = (deployment.pipeline.stages[subtask.stage.0 as usize].input.is_none()).then_some(assignments);
-        let state = TaskState::Initializing;
-        self.tasks.insert(subtask, Task { name, state, counters, assignments, thread: Some(thread) });
+        let task = Task {
+            name,
+            kind: deployment.kind(subtask),
+            slot: deployment.tasks[&subtask].slot,
+            state: TaskState::Initializing,
+            counters,
+            mailbox,
+            is_drained: false,
+            last_published: None,
+            thread: Some(thread),
+        };
+        self.tasks.insert(subtask, task);
         Ok(())
+    }
+
+    fn task_ref(&self, subtask: SubtaskId) -> TaskRef {
+        TaskRef { job_id: self.holder.job_id, attempt: self.holder.attempt, subtask }
     }
 }
 
 /// The body of a task's thread.
 fn run_task(blueprint: Blueprint, stop: &CancellationToken) {
-    let deployment = &blueprint.deployment;
-    let holder = Holder { job_id: deployment.job_id, attempt: deployment.attempt };
-    let subtask = blueprint.subtask;
-    let events = blueprint.environment.events.clone();
+    let teller = blueprint.teller.clone();
     let clock = Arc::clone(&blueprint.environment.clock);
     let counters = Arc::clone(&blueprint.counters);
-    // The service outlives its threads and always takes events; without it there is nobody left to tell.
-    let tell = |change| drop(events.blocking_send(TaskEvent { holder, subtask, change }));
-    let outcome = thread::run(|| blueprint.build(), || tell(Change::Running), stop, clock.as_ref(), &counters);
-    tell(Change::Ended(outcome));
+    let on_running = || teller.tell(Change::Running);
+    let outcome = thread::run(|| blueprint.build(), on_running, stop, clock.as_ref(), &counters);
+    teller.tell(Change::Ended(outcome));
 }

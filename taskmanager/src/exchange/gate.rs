@@ -26,6 +26,8 @@ struct State {
     /// The channel whose turn it is.
     next: usize,
     is_closed: bool,
+    /// Whether the subtask is wanted for something else than input.
+    is_called: bool,
     failure: Option<ExchangeError>,
 }
 
@@ -69,7 +71,7 @@ impl Gate {
     /// A gate with a channel for each of `channels` upstream subtasks, each holding up to `channel_bytes`.
     pub(crate) fn new(channels: usize, channel_bytes: usize) -> Self {
         let channels = std::iter::repeat_with(Channel::default).take(channels).collect();
-        let state = State { channels, next: 0, is_closed: false, failure: None };
+        let state = State { channels, next: 0, is_closed: false, is_called: false, failure: None };
         Gate {
             channel_bytes: channel_bytes.max(1),
             state: Mutex::new(state),
@@ -127,14 +129,21 @@ impl Gate {
         Ok(Input::Message(index, message))
     }
 
-    /// Waits until there may be something to take, `max_wait` at most.
+    /// Waits until there may be something to take, or the subtask is called, `max_wait` at most.
     pub(crate) fn wait_for_input(&self, max_wait: Duration) {
         let state = self.lock();
         let is_waiting = |state: &mut State| {
-            !state.is_closed && state.failure.is_none() && !state.channels.iter().any(Channel::is_ready)
+            let is_wanted = state.is_closed || state.is_called || state.failure.is_some();
+            !is_wanted && !state.channels.iter().any(Channel::is_ready)
         };
-        let waited = self.input.wait_timeout_while(state, max_wait, is_waiting);
-        drop(waited.expect(NO_PANIC));
+        let (mut state, _) = self.input.wait_timeout_while(state, max_wait, is_waiting).expect(NO_PANIC);
+        state.is_called = false;
+    }
+
+    /// Wakes the subtask where it waits for input: something else is there for it.
+    pub(crate) fn call(&self) {
+        self.lock().is_called = true;
+        self.input.notify_one();
     }
 
     /// Waits until a channel has room for `message` or is closed, `max_wait` at most.
@@ -148,19 +157,11 @@ impl Gate {
     }
 
     /// Holds a channel back: what it holds stays until [`Gate::unblock_all`].
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "barrier alignment, which comes with checkpoints, is its first caller")
-    )]
     pub(crate) fn block(&self, channel: usize) {
         self.lock().channels[channel].is_blocked = true;
     }
 
     /// Lets every channel go on.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "barrier alignment, which comes with checkpoints, is its first caller")
-    )]
     pub(crate) fn unblock_all(&self) {
         self.lock().channels.iter_mut().for_each(|channel| channel.is_blocked = false);
         self.input.notify_one();

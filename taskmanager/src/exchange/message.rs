@@ -1,9 +1,8 @@
 //! What travels from one subtask to another, in order.
 
+use stream_core::barrier::Barrier;
 use stream_core::event_batch::EventBatch;
-use stream_core::ids::CheckpointId;
 use stream_core::row::RowBatch;
-use stream_core::time::Timestamp;
 use stream_core::watermark::Progress;
 
 /// One message of a channel.
@@ -19,16 +18,6 @@ pub(crate) enum Message {
     Barrier(Barrier),
     /// The sender has ended: nothing follows.
     End,
-}
-
-/// The marker that cuts the stream into before and after a checkpoint. In this step it is only carried, in order;
-/// nothing triggers one, and subtasks neither align nor snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Barrier {
-    /// Which checkpoint.
-    pub(crate) checkpoint: CheckpointId,
-    /// When it was triggered, by the jobmanager's clock.
-    pub(crate) timestamp: Timestamp,
 }
 
 /// What a message without data costs: about its room in a queue. Without a price, a stream of watermarks into a

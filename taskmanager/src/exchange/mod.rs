@@ -7,8 +7,8 @@
 //! between two subtasks never exceed the gate's bound, wherever the two run, and a slow subtask slows down its upstream
 //! only. The [`directory`] is where arriving streams find their gate.
 //!
-//! Nothing here looks into events or rows, and nothing aligns barriers: a gate can hold a channel back, and step 2 decides
-//! when. Tested beside the code, and over real connections in `tests/`.
+//! Nothing here looks into events or rows, and nothing aligns barriers: a gate can hold a channel back, and its subtask
+//! says when. Tested beside the code, and over real connections in `tests/`.
 
 pub(crate) mod directory;
 pub(crate) mod error;

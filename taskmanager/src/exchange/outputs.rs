@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use stream_core::barrier::Barrier;
 use stream_core::watermark::Progress;
 
 use crate::exchange::error::ExchangeError;
@@ -55,6 +56,11 @@ impl Outputs {
     /// Sends progress to all downstream subtasks.
     pub(crate) fn send_progress(&mut self, progress: Progress) {
         self.kept.extend((0..self.senders.len()).map(|target| (target, Message::Progress(progress))));
+    }
+
+    /// Sends a barrier to all downstream subtasks.
+    pub(crate) fn send_barrier(&mut self, barrier: Barrier) {
+        self.kept.extend((0..self.senders.len()).map(|target| (target, Message::Barrier(barrier))));
     }
 
     /// Tells all downstream subtasks that nothing follows.

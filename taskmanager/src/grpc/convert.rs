@@ -4,23 +4,32 @@ use std::collections::BTreeMap;
 
 use proto::v1::{job_manager_message, task_manager_message};
 use proto::{InvalidMessage, required, v1};
-use stream_core::ids::{AttemptNumber, JobId, SubtaskId, TaskManagerId};
+use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SubtaskId, TaskManagerId, Token};
 use stream_core::pipeline::Pipeline;
 use stream_runtime::connector::cause_chain;
 
 use crate::counters::{Snapshot, SplitProgress};
-use crate::deployment::{Deployment, Location, TaskDeployment};
+use crate::deployment::{Deployment, Location, Restore, TaskDeployment};
 use crate::options::Options;
-use crate::report::{Command, Report, TaskRef};
+use crate::report::{Command, Report, RunningTask, TaskRef};
+use crate::slot::Holder;
+use crate::subtask::event::Acknowledgement;
 
 /// The first message of a connection.
-pub(crate) fn registration(options: &Options) -> v1::TaskManagerMessage {
+pub(crate) fn registration(options: &Options, running: &[RunningTask]) -> v1::TaskManagerMessage {
+    let running = running.iter().map(|running| v1::RunningTask {
+        task: Some(task_ref(running.task)),
+        slot: running.slot,
+        state: v1::TaskState::from(running.state).into(),
+        last_checkpoint: running.last_checkpoint.0,
+    });
     message(task_manager_message::Message::Register(v1::Register {
         version: proto::VERSION.to_owned(),
         taskmanager_id: options.id.0.clone(),
         slots: options.slots,
         exchange_address: options.advertised_exchange.clone(),
         pid: std::process::id(),
+        running: running.collect(),
     }))
 }
 
@@ -35,6 +44,18 @@ pub(crate) fn report(report: Report) -> v1::TaskManagerMessage {
                 counters: counters.map(counters_message),
             })
         }
+        Report::Acknowledged { task, acknowledgement } => acknowledged(task, &acknowledgement),
+        Report::Declined { task, checkpoint, reason } => {
+            let (task, checkpoint_id) = (Some(task_ref(task)), checkpoint.0);
+            task_manager_message::Message::CheckpointDecline(v1::CheckpointDecline { task, checkpoint_id, reason })
+        }
+        Report::Published { task, epoch } => {
+            let (task, epoch) = (Some(task_ref(task)), epoch.0);
+            task_manager_message::Message::EpochPublished(v1::EpochPublished { task, epoch })
+        }
+        Report::Drained(task) => {
+            task_manager_message::Message::SourceDrained(v1::SourceDrained { task: Some(task_ref(task)) })
+        }
         Report::Heartbeat { tasks, rss_bytes } => {
             let tasks = tasks.into_iter().map(|(task, counters)| v1::TaskReport {
                 task: Some(task_ref(task)),
@@ -42,6 +63,18 @@ pub(crate) fn report(report: Report) -> v1::TaskManagerMessage {
             });
             task_manager_message::Message::Heartbeat(v1::Heartbeat { tasks: tasks.collect(), rss_bytes })
         }
+    })
+}
+
+fn acknowledged(task: TaskRef, acknowledgement: &Acknowledgement) -> task_manager_message::Message {
+    let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    task_manager_message::Message::CheckpointAck(v1::CheckpointAck {
+        task: Some(task_ref(task)),
+        checkpoint_id: acknowledgement.checkpoint.0,
+        snapshot: Some((&acknowledgement.snapshot).into()),
+        written_bytes: acknowledgement.written_bytes,
+        pause_us: micros(acknowledgement.pause),
+        alignment_us: micros(acknowledgement.alignment),
     })
 }
 
@@ -53,15 +86,28 @@ pub(crate) fn command(message: v1::JobManagerMessage) -> Result<Option<Command>,
     use job_manager_message::Message;
     Ok(match required(message.message, "message")? {
         Message::Deploy(deploy) => Some(deployment(deploy)),
-        Message::CancelTasks(cancel) => {
-            Some(Command::Cancel { job_id: job_id(&cancel.job_id)?, attempt: AttemptNumber(cancel.attempt) })
+        Message::CancelTasks(cancel) => Some(Command::Cancel(holder(&cancel.job_id, cancel.attempt)?)),
+        Message::TriggerCheckpoint(trigger) => {
+            let barrier = required(trigger.barrier, "trigger_checkpoint.barrier")?.into();
+            Some(Command::Trigger(holder(&trigger.job_id, trigger.attempt)?, barrier))
         }
+        Message::CompleteCheckpoint(complete) => Some(Command::Complete {
+            holder: holder(&complete.job_id, complete.attempt)?,
+            checkpoint: CheckpointId(complete.checkpoint_id),
+            prev: CheckpointId(complete.prev),
+            accounts: required(complete.accounts, "complete_checkpoint.accounts")?.into(),
+        }),
+        Message::AbortCheckpoint(abort) => {
+            Some(Command::Abort(holder(&abort.job_id, abort.attempt)?, CheckpointId(abort.checkpoint_id)))
+        }
+        Message::PauseSources(pause) => Some(Command::Pause(holder(&pause.job_id, pause.attempt)?, pause.is_paused)),
+        Message::DrainSources(drain) => Some(Command::Drain(holder(&drain.job_id, drain.attempt)?)),
         Message::AssignSplits(assign) => {
             let task = read_task_ref(required(assign.task, "assign_splits.task")?)?;
             Some(Command::AssignSplits { task, splits: assign.splits.into_iter().map(Into::into).collect() })
         }
-        // Checkpoints come with the next step; a second registration means nothing; an ack needs no answer.
-        Message::TriggerCheckpoint(_) | Message::Registered(_) | Message::HeartbeatAck(_) => None,
+        // A second registration means nothing; an ack needs no answer.
+        Message::Registered(_) | Message::HeartbeatAck(_) => None,
     })
 }
 
@@ -99,7 +145,24 @@ fn read_deployment(deploy: v1::Deploy) -> Result<Deployment, InvalidMessage> {
         pipeline: Pipeline::try_from(required(deploy.pipeline, "deploy.pipeline")?)?,
         tasks: tasks.collect::<Result<BTreeMap<_, _>, InvalidMessage>>()?,
         locations: locations.collect::<Result<BTreeMap<_, _>, InvalidMessage>>()?,
+        token: Token(deploy.token),
+        nonce: proto::read_nonce(&deploy.nonce)?,
+        checkpoint_store: deploy.checkpoint_store,
+        restore: deploy.restore.map(read_restore).transpose()?.unwrap_or_default(),
+        last_epoch: CheckpointId(deploy.last_epoch),
     })
+}
+
+fn read_restore(restore: v1::Restore) -> Result<Restore, InvalidMessage> {
+    Ok(Restore {
+        splits: restore.splits.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+        operators: restore.operators.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+        pending: restore.pending.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+    })
+}
+
+fn holder(job: &str, attempt: u32) -> Result<Holder, InvalidMessage> {
+    Ok(Holder { job_id: job_id(job)?, attempt: AttemptNumber(attempt) })
 }
 
 fn message(message: task_manager_message::Message) -> v1::TaskManagerMessage {
@@ -133,6 +196,8 @@ fn counters_message(counters: Snapshot) -> v1::SubtaskCounters {
         late: counters.operator.late,
         open_windows: counters.operator.open,
         open_events: counters.operator.open_events,
+        fired_events: counters.operator.fired_events,
+        unpublished_bytes: counters.unpublished_bytes,
         watermark_ms: counters.watermark.map(|watermark| watermark.0),
         busy_ms: ms(counters.busy),
         idle_ms: ms(counters.idle),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use stream_core::barrier::Barrier;
 use stream_core::collector::Collector;
 use stream_core::watermark::{Progress, Watermark};
 
@@ -68,6 +69,12 @@ impl Emitter {
             self.counters.set_watermark(told.watermark);
             self.outputs.send_progress(if told.is_idle { Progress::Idle } else { Progress::Active(told.watermark) });
         }
+    }
+
+    /// Sends everything that was made, then the cut behind it.
+    pub(crate) fn send_barrier(&mut self, barrier: Barrier) {
+        self.send_all();
+        self.outputs.send_barrier(barrier);
     }
 
     /// Takes an idleness back before the events that end it are sent, so that they count downstream from the first on.

@@ -5,12 +5,16 @@
 //! does not take is kept, and the next step does nothing else until it is gone. That is what makes a slow sink slow down
 //! the source. Waiting, and accounting for it, is the thread's business.
 //!
-//! Barriers pass through the exchange in order, but no subtask acts on one in this step: alignment and snapshots come
-//! with checkpoints, and until then nothing triggers one.
+//! Between steps a subtask reads its [`mail`]: triggers and completed checkpoints from the service, answers from what works
+//! for it in the background. What it has to tell goes out as an [`event`]. At a barrier on all inputs ([`aligning`]) it takes
+//! its part of the checkpoint; how, is said by each kind of subtask.
 
+pub(crate) mod aligning;
+pub(crate) mod committer;
 pub(crate) mod emit;
+pub(crate) mod event;
+pub(crate) mod mail;
 pub(crate) mod operator;
-pub(crate) mod sink;
 pub(crate) mod source;
 pub(crate) mod source_splits;
 pub(crate) mod thread;
@@ -20,7 +24,9 @@ mod testing;
 
 use std::time::Duration;
 
-use stream_runtime::connector::ConnectorError;
+use stream_core::snapshot::DecodeSnapshotError;
+use stream_runtime::connector::{ConnectorError, PublishError};
+use stream_runtime::store::StoreError;
 
 use crate::exchange::error::ExchangeError;
 use crate::exchange::outputs::Flushed;
@@ -67,15 +73,27 @@ pub(crate) enum TaskError {
     /// The exchange.
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
+    /// An epoch cannot be published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The checkpoint store cannot be opened, or a file that the attempt begins with cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file of state holds what this version of the job does not write.
+    #[error("the state cannot be restored")]
+    Restore(#[from] DecodeSnapshotError),
+    /// The system refuses a thread.
+    #[error("no thread could be started")]
+    Thread(#[source] std::io::Error),
     /// The job does not take its options; a client of another version may have written them.
     #[error(transparent)]
     Options(#[from] stream_core::pipeline::OptionsError),
     /// A bug: the stage before sends what this stage cannot take.
     #[error("the stage before sent {0}, which this stage cannot take: this is a bug, please report it")]
     UnexpectedMessage(&'static str),
-    /// A bug: an upstream subtask ended without saying that its event time has.
-    #[error("all input ended before its watermark did: this is a bug, please report it")]
-    EndedBeforeWatermark,
+    /// A bug: every upstream subtask ended, and no barrier had said that it would.
+    #[error("all input ended before the last barrier: this is a bug, please report it")]
+    EndedBeforeLast,
     /// The job's or the connector's code panicked; the message was logged with its place.
     #[error("panicked: {0}")]
     Panicked(String),

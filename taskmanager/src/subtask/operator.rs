@@ -1,4 +1,10 @@
-//! An operator subtask: events and watermarks in, the job's operator, rows or events out.
+//! An operator subtask: events, watermarks and barriers in, the job's operator, rows or events out.
+//!
+//! At a barrier that came on every input the operator begins its snapshot, which takes the same short time whatever the
+//! state's size, and the barrier goes on at once; the state is copied a slice at a time between batches ([`snapshots`]).
+
+mod chain;
+mod snapshots;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,34 +16,83 @@ use stream_core::watermark::{Progress, Valve, Watermark};
 use crate::counters::Counters;
 use crate::exchange::gate::{Gate, Input};
 use crate::exchange::message::Message;
+use crate::subtask::aligning::{Aligned, Aligner};
 use crate::subtask::emit::Emitter;
+use crate::subtask::mail::{Letter, Mailbox};
+use crate::subtask::operator::snapshots::Snapshots;
 use crate::subtask::{Step, Subtask, TaskError};
+
+pub(crate) use crate::subtask::operator::snapshots::SnapshotParts;
 
 /// One copy of an operator stage.
 pub(crate) struct OperatorSubtask {
     gate: Arc<Gate>,
     valve: Valve,
+    aligner: Aligner,
     open_inputs: usize,
     operator: Box<dyn Operator>,
+    snapshots: Snapshots,
     emitter: Emitter,
+    mailbox: Arc<Mailbox>,
     counters: Arc<Counters>,
 }
 
+/// What an operator subtask is made of.
+pub(crate) struct OperatorParts {
+    /// Where its input comes from.
+    pub(crate) gate: Arc<Gate>,
+    /// How many inputs the gate has.
+    pub(crate) inputs: usize,
+    /// The job's, restored if there is something to restore.
+    pub(crate) operator: Box<dyn Operator>,
+    /// Its watermark at the checkpoint it was restored from; [`Watermark::NONE`] without one.
+    pub(crate) watermark: Watermark,
+    /// How its state is stored.
+    pub(crate) snapshots: SnapshotParts,
+    /// Where its output goes.
+    pub(crate) emitter: Emitter,
+    /// This subtask's.
+    pub(crate) counters: Arc<Counters>,
+}
+
 impl OperatorSubtask {
-    /// An operator behind a gate of `inputs` channels.
-    pub(crate) fn new(
-        gate: Arc<Gate>,
-        inputs: usize,
-        operator: Box<dyn Operator>,
-        emitter: Emitter,
-        counters: Arc<Counters>,
-    ) -> Self {
-        OperatorSubtask { gate, valve: Valve::new(inputs), open_inputs: inputs, operator, emitter, counters }
+    /// An operator at the beginning of its input, or behind a checkpoint.
+    pub(crate) fn new(parts: OperatorParts) -> Self {
+        let OperatorParts { gate, inputs, operator, watermark, snapshots, emitter, counters } = parts;
+        OperatorSubtask {
+            valve: Valve::restored(inputs, watermark),
+            aligner: Aligner::new(inputs, Arc::clone(&gate), Arc::clone(&snapshots.clock)),
+            gate,
+            open_inputs: inputs,
+            operator,
+            mailbox: Arc::clone(&snapshots.mailbox),
+            snapshots: Snapshots::new(snapshots),
+            emitter,
+            counters,
+        }
     }
 }
 
 impl Subtask for OperatorSubtask {
     fn step(&mut self) -> Result<Step, TaskError> {
+        self.read_mail();
+        // Copying needs no room downstream: a subtask that is held up uses the time.
+        let is_copying = self.snapshots.continue_copying(self.operator.as_mut());
+        let step = self.process()?;
+        Ok(if is_copying && matches!(step, Step::AwaitingInput | Step::Backpressured) { Step::WORKED } else { step })
+    }
+
+    fn wait_for_input(&self, max_wait: Duration) {
+        self.gate.wait_for_input(max_wait);
+    }
+
+    fn wait_for_room(&self, max_wait: Duration) {
+        self.emitter.wait(max_wait);
+    }
+}
+
+impl OperatorSubtask {
+    fn process(&mut self) -> Result<Step, TaskError> {
         if let Some(step) = Step::unless_flushed(self.emitter.flush()?) {
             return Ok(step);
         }
@@ -56,24 +111,29 @@ impl Subtask for OperatorSubtask {
         match message {
             Message::Events(events) => self.on_events(&events),
             Message::Progress(progress) => self.on_progress(channel, progress),
-            Message::End => self.on_end()?,
-            Message::Barrier(_) => {}
+            Message::End => self.on_end(channel)?,
+            Message::Barrier(barrier) => {
+                let aligned = self.aligner.on_barrier(channel, barrier);
+                self.on_aligned(aligned);
+            }
             Message::Rows(_) => return Err(TaskError::UnexpectedMessage("rows")),
         }
         self.counters.set_operator(self.operator.counters());
         Ok(Step::unless_flushed(self.emitter.flush()?).unwrap_or(Step::WORKED))
     }
 
-    fn wait_for_input(&self, max_wait: Duration) {
-        self.gate.wait_for_input(max_wait);
+    fn read_mail(&mut self) {
+        for letter in self.mailbox.take() {
+            match letter {
+                Letter::Stored { ticket, result } => self.snapshots.on_stored(ticket, result),
+                Letter::Aborted(checkpoint) => self.aligner.abort(checkpoint),
+                Letter::Orphaned(is_orphaned) => self.aligner.set_orphaned(is_orphaned),
+                Letter::Splits(_) | Letter::Trigger(_) | Letter::Pause(_) | Letter::Drain => {}
+                Letter::Completed { .. } | Letter::Published(_) | Letter::Finished(_) => {}
+            }
+        }
     }
 
-    fn wait_for_room(&self, max_wait: Duration) {
-        self.emitter.wait(max_wait);
-    }
-}
-
-impl OperatorSubtask {
     fn on_events(&mut self, events: &EventBatch) {
         self.counters.add_in(events.events(), events.bytes() as u64);
         self.operator.on_events(events, &mut self.emitter.collector);
@@ -90,13 +150,21 @@ impl OperatorSubtask {
         self.emitter.send_progress(progress);
     }
 
-    fn on_end(&mut self) -> Result<(), TaskError> {
+    fn on_aligned(&mut self, aligned: Option<Aligned>) {
+        let Some(Aligned { barrier, alignment }) = aligned else { return };
+        self.snapshots.begin(barrier, alignment, self.valve.watermark(), self.operator.as_mut());
+        self.emitter.send_barrier(barrier);
+    }
+
+    fn on_end(&mut self, channel: usize) -> Result<(), TaskError> {
         self.open_inputs = self.open_inputs.saturating_sub(1);
+        let aligned = self.aligner.on_end(channel);
+        self.on_aligned(aligned);
         if self.open_inputs > 0 {
             return Ok(());
         }
-        if self.valve.watermark() != Watermark::END {
-            return Err(TaskError::EndedBeforeWatermark);
+        if !self.aligner.has_seen_last() {
+            return Err(TaskError::EndedBeforeLast);
         }
         self.emitter.send_all();
         self.emitter.send_end();

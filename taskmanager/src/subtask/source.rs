@@ -1,45 +1,61 @@
-//! A source subtask: a connector's reader, the job's decoder, keyed events out.
+//! A source subtask: a connector's reader, the job's decoder, keyed events and barriers out.
+//!
+//! A source never ends by itself: at the end of its input, or where the job is drained, it ends event time, says so once,
+//! and waits. The barrier of the last checkpoint lets it stop reading; once that checkpoint is complete it ends.
 
-use std::sync::{Arc, Condvar, Mutex};
+mod ingest;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use stream_core::operator::{Decoder, Record};
+use stream_core::barrier::Barrier;
+use stream_core::ids::CheckpointId;
+use stream_core::operator::Decoder;
 use stream_core::pipeline::Split;
 use stream_core::watermark::Progress;
 use stream_runtime::clock::Clock;
-use stream_runtime::connector::{SourceReader, SourceVisitor};
+use stream_runtime::connector::SourceReader;
 
 use crate::counters::Counters;
 use crate::subtask::emit::Emitter;
+use crate::subtask::event::{Acknowledgement, Change, Teller};
+use crate::subtask::mail::{Letter, Mailbox};
+use crate::subtask::source::ingest::Ingest;
 use crate::subtask::source_splits::SourceSplits;
 use crate::subtask::{Step, Subtask, TaskError};
 
-/// How long a reader may wait for records: a canceled task notices after this at the latest.
+/// How long a reader may wait for records: a canceled task, or a barrier, waits that long at the most.
 const POLL_WAIT: Duration = Duration::from_millis(20);
 
 /// One copy of a source stage.
 pub(crate) struct SourceSubtask {
     reader: Box<dyn SourceReader>,
     ingest: Ingest,
-    assignments: Arc<Assignments>,
+    mailbox: Arc<Mailbox>,
+    teller: Teller,
     is_bounded: bool,
+    is_paused: bool,
+    /// The last barrier sent, and whether it is the source's last.
+    last_barrier: Option<Barrier>,
     linger: Duration,
     /// When everything made until then was last sent.
     last_send: Duration,
-    /// When the reader was last free to read; `None` while downstream holds us up.
+    /// When the reader was last free to read; `None` while downstream holds us up, or while the job is paused.
     last_poll: Option<Duration>,
 }
 
 /// What a source subtask is made of.
 pub(crate) struct SourceParts {
-    /// Reads the splits that `splits` holds.
+    /// Reads the unfinished splits that `splits` holds.
     pub(crate) reader: Box<dyn SourceReader>,
     /// The job's.
     pub(crate) decoder: Box<dyn Decoder>,
-    /// What `reader` was opened with.
+    /// What `reader` was opened with, and what was finished before.
     pub(crate) splits: SourceSplits,
-    /// Where further splits come from.
-    pub(crate) assignments: Arc<Assignments>,
+    /// Where splits, triggers and the rest come from.
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// Where acknowledgements go.
+    pub(crate) teller: Teller,
     /// Where events go.
     pub(crate) emitter: Emitter,
     /// Whether no further splits will come.
@@ -50,27 +66,6 @@ pub(crate) struct SourceParts {
     pub(crate) clock: Arc<dyn Clock>,
     /// This subtask's.
     pub(crate) counters: Arc<Counters>,
-}
-
-/// Splits given to a source subtask while it runs. The jobmanager gives each partition of a topic once or, after a lost
-/// answer, again: so they are few, and a known one changes nothing.
-#[derive(Debug, Default)]
-pub(crate) struct Assignments {
-    splits: Mutex<Vec<Split>>,
-    arrived: Condvar,
-}
-
-/// Takes what the reader tells: everything but reading.
-struct Ingest {
-    decoder: Box<dyn Decoder>,
-    splits: SourceSplits,
-    emitter: Emitter,
-    clock: Arc<dyn Clock>,
-    counters: Arc<Counters>,
-    /// Whether the current poll delivered records.
-    has_records: bool,
-    /// Time spent at work within the current poll.
-    worked: Duration,
 }
 
 impl SourceSubtask {
@@ -85,11 +80,17 @@ impl SourceSubtask {
                 emitter: parts.emitter,
                 clock: parts.clock,
                 counters: parts.counters,
+                events: 0,
+                bad: 0,
+                is_drained: false,
                 has_records: false,
                 worked: Duration::ZERO,
             },
-            assignments: parts.assignments,
+            mailbox: parts.mailbox,
+            teller: parts.teller,
             is_bounded: parts.is_bounded,
+            is_paused: false,
+            last_barrier: None,
             linger: parts.linger,
             last_send,
             last_poll: None,
@@ -106,21 +107,14 @@ impl Subtask for SourceSubtask {
         if self.ingest.emitter.has_ended() {
             return Ok(if self.ingest.emitter.is_delivered() { Step::Finished } else { Step::Backpressured });
         }
-        self.take_assignments()?;
-        if self.ingest.splits.is_empty() && !self.is_bounded {
-            self.ingest.emitter.send_progress(Progress::Idle);
-            return Ok(Step::unless_flushed(self.ingest.emitter.flush()?).unwrap_or(Step::AwaitingInput));
-        }
-        let waited = if self.ingest.splits.is_empty() { Duration::ZERO } else { self.poll()? };
-        if self.ingest.splits.is_empty() || self.ingest.splits.are_finished() {
-            self.ingest.end();
-        }
-        Ok(Step::unless_flushed(self.ingest.emitter.flush()?).unwrap_or(Step::Worked { waited }))
+        self.read_mail()?;
+        let step = if self.is_reading() { self.read()? } else { self.stand_by() };
+        Ok(Step::unless_flushed(self.ingest.emitter.flush()?).unwrap_or(step))
     }
 
-    /// Only a source without splits waits here; the others wait in their reader.
+    /// Only a source that does not read waits here; the others wait in their reader.
     fn wait_for_input(&self, max_wait: Duration) {
-        self.assignments.wait(max_wait);
+        self.mailbox.wait(max_wait);
     }
 
     fn wait_for_room(&self, max_wait: Duration) {
@@ -129,6 +123,82 @@ impl Subtask for SourceSubtask {
 }
 
 impl SourceSubtask {
+    fn read_mail(&mut self) -> Result<(), TaskError> {
+        for letter in self.mailbox.take() {
+            match letter {
+                Letter::Splits(splits) => self.add_splits(splits)?,
+                Letter::Trigger(barrier) => self.on_trigger(barrier),
+                Letter::Completed { checkpoint, .. } if self.ends_behind() == Some(checkpoint) => {
+                    self.ingest.emitter.send_end();
+                }
+                Letter::Pause(is_paused) => self.is_paused = is_paused,
+                Letter::Drain => self.drain(),
+                // An aborted last checkpoint is followed by another one, whose barrier says how to go on.
+                Letter::Completed { .. } | Letter::Aborted(_) | Letter::Orphaned(_) => {}
+                Letter::Stored { .. } | Letter::Published(_) | Letter::Finished(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn on_trigger(&mut self, barrier: Barrier) {
+        if self.last_barrier.is_some_and(|last| barrier.checkpoint <= last.checkpoint) {
+            // Told again, by a jobmanager that did not know.
+            return;
+        }
+        let snapshot = self.ingest.cut(barrier);
+        self.last_send = self.ingest.clock.monotonic();
+        self.last_barrier = Some(barrier);
+        self.teller.tell(Change::Acknowledged(Acknowledgement {
+            checkpoint: barrier.checkpoint,
+            snapshot,
+            written_bytes: 0,
+            pause: Duration::ZERO,
+            alignment: Duration::ZERO,
+        }));
+    }
+
+    /// The checkpoint behind which this source ends, if its barrier was sent.
+    fn ends_behind(&self) -> Option<CheckpointId> {
+        self.last_barrier.filter(|barrier| barrier.is_last).map(|barrier| barrier.checkpoint)
+    }
+
+    fn is_reading(&self) -> bool {
+        !self.is_paused && !self.ingest.is_drained && self.ends_behind().is_none()
+    }
+
+    /// Reads once; without splits there is nothing to read until some come, or ever.
+    fn read(&mut self) -> Result<Step, TaskError> {
+        let splits = &self.ingest.splits;
+        let step = match (splits.is_empty(), self.is_bounded) {
+            (true, false) => {
+                self.ingest.emitter.send_progress(Progress::Idle);
+                return Ok(Step::AwaitingInput);
+            }
+            (true, true) => Step::WORKED,
+            (false, _) => Step::Worked { waited: self.poll()? },
+        };
+        if self.ingest.splits.is_empty() || self.ingest.splits.are_finished() {
+            self.drain();
+        }
+        Ok(step)
+    }
+
+    /// Sends what was read, and waits to be told more. A split is not idle because *we* do not read it.
+    fn stand_by(&mut self) -> Step {
+        self.last_poll = None;
+        self.ingest.has_records = false;
+        self.ingest.send_all();
+        Step::AwaitingInput
+    }
+
+    fn drain(&mut self) {
+        if !self.ingest.is_drained {
+            self.ingest.drain();
+            self.teller.tell(Change::Drained);
+        }
+    }
+
     /// Reads once, and sends what is due. Returns the time for which the reader waited.
     fn poll(&mut self) -> Result<Duration, TaskError> {
         let started = self.ingest.clock.monotonic();
@@ -148,76 +218,16 @@ impl SourceSubtask {
         Ok(ended.saturating_sub(started).saturating_sub(self.ingest.worked))
     }
 
-    fn take_assignments(&mut self) -> Result<(), TaskError> {
-        let splits = self.ingest.splits.unknown(self.assignments.take());
-        if !splits.is_empty() {
+    fn add_splits(&mut self, splits: Vec<Split>) -> Result<(), TaskError> {
+        let splits = self.ingest.splits.unknown(splits);
+        // Event time has ended here: what is found now is for the job's next start.
+        if !splits.is_empty() && !self.ingest.is_drained {
             self.reader.add_splits(&splits)?;
             self.ingest.splits.add(&splits);
         }
         Ok(())
     }
 }
-
-impl Ingest {
-    /// Sends everything decoded, then the watermark that covers it.
-    fn send_all(&mut self) {
-        let progress = self.splits.progress();
-        self.emitter.send_progress(progress);
-        self.counters.update_splits(|progress| self.splits.report(progress));
-    }
-
-    fn end(&mut self) {
-        self.emitter.send_progress(Progress::Active(stream_core::watermark::Watermark::END));
-        self.emitter.send_end();
-        self.counters.update_splits(|progress| self.splits.report(progress));
-    }
-}
-
-impl SourceVisitor for Ingest {
-    fn on_records(&mut self, split: usize, records: &[Record<'_>], next_offset: u64) {
-        let started = self.clock.monotonic();
-        let bytes: usize = records.iter().filter_map(|record| record.payload).map(<[u8]>::len).sum();
-        self.counters.add_in(records.len() as u64, bytes as u64);
-        let decoded = self.decoder.decode(records, &mut self.emitter.collector);
-        self.counters.add_bad(decoded.bad);
-        self.splits.on_decoded(split, decoded, next_offset);
-        self.emitter.wake();
-        self.emitter.send_full();
-        self.has_records |= !records.is_empty();
-        self.worked += self.clock.monotonic().saturating_sub(started);
-    }
-
-    fn on_end_of_split_for_now(&mut self, split: usize) {
-        self.splits.on_end_for_now(split);
-    }
-
-    fn on_split_finished(&mut self, split: usize) {
-        self.splits.on_finished(split);
-    }
-
-    fn on_known_end(&mut self, split: usize, end: u64) {
-        self.splits.on_known_end(split, end);
-    }
-}
-
-impl Assignments {
-    /// Gives the source further splits.
-    pub(crate) fn add(&self, splits: Vec<Split>) {
-        self.splits.lock().expect(NO_PANIC).extend(splits);
-        self.arrived.notify_one();
-    }
-
-    fn take(&self) -> Vec<Split> {
-        std::mem::take(&mut *self.splits.lock().expect(NO_PANIC))
-    }
-
-    fn wait(&self, max_wait: Duration) {
-        let splits = self.splits.lock().expect(NO_PANIC);
-        drop(self.arrived.wait_timeout_while(splits, max_wait, |splits| splits.is_empty()).expect(NO_PANIC));
-    }
-}
-
-const NO_PANIC: &str = "no code panics while it holds the assignments";
 
 #[cfg(test)]
 mod tests;

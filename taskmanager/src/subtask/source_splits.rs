@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use stream_core::checkpoint::SplitSnapshot;
 use stream_core::ids::SplitId;
 use stream_core::operator::Decoded;
 use stream_core::pipeline::Split;
@@ -16,6 +17,8 @@ use crate::counters::SplitProgress;
 pub(crate) struct SourceSplits {
     watermarks: SplitWatermarks,
     splits: Vec<SplitState>,
+    /// Read to their end before this attempt: known, and not read again.
+    finished_before: Vec<SplitSnapshot>,
     idle_timeout: Duration,
 }
 
@@ -23,6 +26,8 @@ pub(crate) struct SourceSplits {
 struct SplitState {
     id: SplitId,
     position: u64,
+    /// Its end as it was given.
+    end: Option<u64>,
     known_end: Option<u64>,
     is_finished: bool,
     /// Whether its position was its end when it was last heard of.
@@ -34,33 +39,55 @@ struct SplitState {
 impl SourceSplits {
     /// No splits yet. An `idle_timeout` of zero means that a split is never idle.
     pub(crate) fn new(watermark_delay_ms: i64, idle_timeout: Duration) -> Self {
-        SourceSplits { watermarks: SplitWatermarks::new(watermark_delay_ms), splits: Vec::new(), idle_timeout }
+        SourceSplits {
+            watermarks: SplitWatermarks::new(watermark_delay_ms),
+            splits: Vec::new(),
+            finished_before: Vec::new(),
+            idle_timeout,
+        }
     }
 
     /// Those of `splits` that are not among them yet, each once.
     pub(crate) fn unknown(&self, mut splits: Vec<Split>) -> Vec<Split> {
         splits.sort();
         splits.dedup_by(|later, earlier| later.id == earlier.id);
-        splits.retain(|split| self.splits.iter().all(|known| known.id != split.id));
+        splits.retain(|split| {
+            let mut finished = self.finished_before.iter().map(|finished| &finished.split.id);
+            self.splits.iter().all(|known| known.id != split.id) && finished.all(|known| *known != split.id)
+        });
         splits
     }
 
-    /// Adds splits.
+    /// Adds splits that nobody has read yet.
     pub(crate) fn add(&mut self, splits: &[Split]) {
         for split in splits {
             self.watermarks.add_split();
-            self.splits.push(SplitState {
-                id: split.id.clone(),
-                position: split.start,
-                known_end: split.end,
-                is_finished: false,
-                is_at_end: false,
-                silent: Duration::ZERO,
-            });
+            self.push(split);
         }
     }
 
-    /// Whether there is none.
+    /// Adds splits as a checkpoint has them; returns those that are to be read on, in the order in which they are numbered.
+    pub(crate) fn restore(&mut self, splits: Vec<SplitSnapshot>) -> Vec<Split> {
+        let (finished, unfinished): (Vec<_>, Vec<_>) = splits.into_iter().partition(|split| split.is_finished);
+        self.finished_before.extend(finished);
+        for split in &unfinished {
+            self.watermarks.add_split_at(split.watermark);
+            self.push(&split.split);
+        }
+        unfinished.into_iter().map(|split| split.split).collect()
+    }
+
+    /// How far every split was read.
+    pub(crate) fn snapshot(&self) -> Vec<SplitSnapshot> {
+        let now = self.splits.iter().enumerate().map(|(index, state)| SplitSnapshot {
+            split: Split { id: state.id.clone(), start: state.position, end: state.end },
+            watermark: self.watermark(index),
+            is_finished: state.is_finished,
+        });
+        now.chain(self.finished_before.iter().cloned()).collect()
+    }
+
+    /// Whether there is none to be read.
     pub(crate) fn is_empty(&self) -> bool {
         self.splits.is_empty()
     }
@@ -119,26 +146,56 @@ impl SourceSplits {
 
     /// Writes how far each split is, reusing what is there.
     pub(crate) fn report(&self, progress: &mut Vec<SplitProgress>) {
-        for (index, state) in self.splits.iter().enumerate().skip(progress.len()) {
-            progress.push(self.split_progress(index, state.id.clone()));
+        if progress.len() != self.splits.len() + self.finished_before.len() {
+            progress.clear();
+            let states = self.splits.iter().enumerate();
+            progress.extend(states.map(|(index, state)| self.split_progress(index, state.id.clone())));
+            progress.extend(self.finished_before.iter().map(finished_progress));
         }
-        for (index, progress) in progress.iter_mut().enumerate() {
+        for (index, progress) in progress.iter_mut().enumerate().take(self.splits.len()) {
             let split = std::mem::replace(&mut progress.split, SplitId(String::new()));
             *progress = self.split_progress(index, split);
         }
     }
 
+    fn push(&mut self, split: &Split) {
+        self.splits.push(SplitState {
+            id: split.id.clone(),
+            position: split.start,
+            end: split.end,
+            known_end: split.end,
+            is_finished: false,
+            is_at_end: false,
+            silent: Duration::ZERO,
+        });
+    }
+
+    fn watermark(&self, index: usize) -> Option<Watermark> {
+        let watermark = self.watermarks.split_watermark(index);
+        (watermark > Watermark::NONE).then_some(watermark)
+    }
+
     fn split_progress(&self, index: usize, split: SplitId) -> SplitProgress {
         let state = &self.splits[index];
-        let watermark = self.watermarks.split_watermark(index);
         SplitProgress {
             split,
             position: state.position,
             known_end: state.known_end,
-            watermark: (watermark > Watermark::NONE).then_some(watermark),
+            watermark: self.watermark(index),
             is_idle: self.watermarks.is_idle(index),
             is_finished: state.is_finished,
         }
+    }
+}
+
+fn finished_progress(finished: &SplitSnapshot) -> SplitProgress {
+    SplitProgress {
+        split: finished.split.id.clone(),
+        position: finished.split.start,
+        known_end: finished.split.end,
+        watermark: finished.watermark,
+        is_idle: false,
+        is_finished: true,
     }
 }
 

@@ -1,4 +1,4 @@
-//! A clock, a reader, a writer and an operator that do what a test says.
+//! A clock, a reader, a publisher and an operator that do what a test says.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::VecDeque;
@@ -6,17 +6,26 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use stream_core::barrier::Barrier;
+use stream_core::checkpoint::SealedEpoch;
 use stream_core::collector::Collector;
 use stream_core::event_batch::{EventBatch, KeyedEvent};
-use stream_core::ids::SplitId;
-use stream_core::key_group::hash_key;
+use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SplitId, StageIndex, SubtaskId, SubtaskIndex};
+use stream_core::key_group::{KeyGroup, hash_key};
 use stream_core::operator::{Decoded, Decoder, Operator, OperatorCounters, Record};
 use stream_core::pipeline::Split;
 use stream_core::row::{Column, ColumnType, Field, RowBatch};
+use stream_core::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
 use stream_core::time::{EventTime, Timestamp};
 use stream_core::watermark::Watermark;
 use stream_runtime::clock::Clock;
-use stream_runtime::connector::{ConnectorError, SinkWriter, SourceReader, SourceVisitor};
+use stream_runtime::connector::{
+    ConnectorError, PublishError, Published, Publisher, RowChunks, SourceReader, SourceVisitor,
+};
+use tokio::sync::mpsc;
+
+use crate::slot::Holder;
+use crate::subtask::event::{Change, TaskEvent, Teller};
 
 /// A clock that a test moves.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +44,40 @@ impl Clock for ManualClock {
     fn monotonic(&self) -> Duration {
         Duration::from_millis(self.0.load(SeqCst))
     }
+}
+
+/// What a subtask under test tells.
+pub(crate) struct Told(mpsc::Receiver<TaskEvent>);
+
+impl Told {
+    /// A teller, and what it tells.
+    pub(crate) fn new() -> (Teller, Told) {
+        let (sender, receiver) = mpsc::channel(64);
+        let holder = Holder { job_id: JobId(1), attempt: AttemptNumber(1) };
+        let subtask = SubtaskId { stage: StageIndex(1), index: SubtaskIndex(0) };
+        (Teller::new(holder, subtask, sender), Told(receiver))
+    }
+
+    /// All that was told since the last call.
+    pub(crate) fn take(&mut self) -> Vec<Change> {
+        std::iter::from_fn(|| self.0.try_recv().ok()).map(|event| event.change).collect()
+    }
+}
+
+/// The barrier of checkpoint `checkpoint`, behind the completed one `prev`.
+pub(crate) fn barrier(checkpoint: u64, prev: u64) -> Barrier {
+    Barrier {
+        checkpoint: CheckpointId(checkpoint),
+        prev: CheckpointId(prev),
+        triggered: Timestamp(0),
+        is_full: false,
+        is_last: false,
+    }
+}
+
+/// The same, behind which the sources end.
+pub(crate) fn last_barrier(checkpoint: u64, prev: u64) -> Barrier {
+    Barrier { is_last: true, ..barrier(checkpoint, prev) }
 }
 
 /// What one poll of a [`ScriptedReader`] tells.
@@ -98,10 +141,15 @@ impl Decoder for KeyAtTime {
     }
 }
 
-/// Emits a row for each event at once, and one for each watermark.
+/// Emits a row for each event at once, and one for each watermark. Its snapshot has a key for each event since the last,
+/// one to a section, and is copied as slowly as it may.
 #[derive(Default)]
 pub(crate) struct Echo {
     events: u64,
+    changed: Vec<Section>,
+    snapshot: Option<(SnapshotKind, Vec<Section>)>,
+    watermark: Option<Watermark>,
+    pub(crate) slices: u64,
 }
 
 impl Operator for Echo {
@@ -109,51 +157,66 @@ impl Operator for Echo {
         for event in events.iter() {
             out.row(1).text(std::str::from_utf8(event.key).ok());
             self.events += 1;
+            let group = KeyGroup(u16::try_from(self.changed.len()).unwrap());
+            self.changed.push(Section { group, records: 1, bytes: event.key.to_vec() });
         }
     }
     fn on_watermark(&mut self, watermark: Watermark, out: &mut Collector) {
+        self.watermark = Some(watermark);
         out.row(1).text(Some(&format!("W{}", watermark.0)));
     }
     fn counters(&self) -> OperatorCounters {
-        OperatorCounters { late: 1, open: 2, open_events: self.events }
+        OperatorCounters { late: 1, open: 2, open_events: self.events, fired_events: 3 }
+    }
+    fn begin_snapshot(&mut self, kind: SnapshotKind) {
+        self.snapshot = Some((kind, std::mem::take(&mut self.changed)));
+        self.slices = 3;
+    }
+    fn continue_snapshot(&mut self, _keys: usize) -> Option<KeyedSnapshot> {
+        self.slices = self.slices.saturating_sub(1);
+        let (kind, sections) = self.snapshot.take_if(|_| self.slices == 0)?;
+        Some(KeyedSnapshot { kind, watermark: self.watermark.unwrap_or(Watermark::NONE), sections })
+    }
+    fn restore(&mut self, _watermark: Watermark, newest_first: &[&Section]) -> Result<(), DecodeSnapshotError> {
+        self.events += newest_first.len() as u64;
+        Ok(())
     }
 }
 
-/// What a [`RecordingWriter`] was told.
-#[derive(Debug, Default)]
-pub(crate) struct Written {
-    pub(crate) rows: Vec<String>,
-    pub(crate) flushes: u64,
+/// What a [`RecordingPublisher`] was told, and how it answers.
+#[derive(Default)]
+pub(crate) struct Publications {
+    pub(crate) epochs: Vec<(u64, Vec<String>)>,
+    pub(crate) failures: VecDeque<PublishError>,
     pub(crate) is_finished: bool,
     pub(crate) is_dropped: bool,
-    visible: u64,
 }
 
-/// A writer that remembers.
-#[derive(Default)]
-pub(crate) struct RecordingWriter(pub(crate) Arc<Mutex<Written>>);
+/// A publisher that remembers, and fails as often as it is told to.
+#[derive(Clone, Default)]
+pub(crate) struct RecordingPublisher(pub(crate) Arc<Mutex<Publications>>);
 
-impl SinkWriter for RecordingWriter {
-    fn write(&mut self, rows: &RowBatch) -> Result<(), ConnectorError> {
-        self.0.lock().unwrap().rows.extend(texts(rows));
-        Ok(())
-    }
-    fn flush(&mut self) -> Result<(), ConnectorError> {
-        let mut written = self.0.lock().unwrap();
-        written.flushes += 1;
-        written.visible = written.rows.len() as u64;
-        Ok(())
+impl Publisher for RecordingPublisher {
+    fn publish(&mut self, epoch: &SealedEpoch, rows: &mut dyn RowChunks) -> Result<Published, PublishError> {
+        let mut published = Vec::new();
+        while let Some(chunk) = rows.next_chunk()? {
+            published.extend(texts(&chunk));
+        }
+        let mut record = self.0.lock().unwrap();
+        if let Some(failure) = record.failures.pop_front() {
+            return Err(failure);
+        }
+        assert_eq!(published.len() as u64, epoch.rows);
+        record.epochs.push((epoch.epoch.0, published));
+        Ok(Published::Now)
     }
     fn finish(self: Box<Self>) -> Result<(), ConnectorError> {
         self.0.lock().unwrap().is_finished = true;
         Ok(())
     }
-    fn rows_written(&self) -> u64 {
-        self.0.lock().unwrap().visible
-    }
 }
 
-impl Drop for RecordingWriter {
+impl Drop for RecordingPublisher {
     fn drop(&mut self) {
         self.0.lock().unwrap().is_dropped = true;
     }

@@ -119,7 +119,7 @@ mod tests {
         let stopper = stop.clone();
         let step = move || {
             stopper.cancel();
-            Err(TaskError::EndedBeforeWatermark)
+            Err(TaskError::EndedBeforeLast)
         };
         assert_eq!(run_steps(step, &stop), Outcome::Canceled);
         assert_eq!(run_steps(|| Ok(Step::AwaitingInput), &stop), Outcome::Canceled);

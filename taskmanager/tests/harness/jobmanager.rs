@@ -1,4 +1,4 @@
-//! A jobmanager that deploys what a test says and remembers what it is told.
+//! A jobmanager that deploys and checkpoints as a test says, and remembers what it is told.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use proto::v1;
 use proto::v1::cluster_server::{Cluster, ClusterServer};
-use stream_core::ids::{JobId, StageIndex, SubtaskId, SubtaskIndex};
+use stream_core::barrier::Barrier;
+use stream_core::ids::{CheckpointId, JobId, Nonce, StageIndex, SubtaskId, SubtaskIndex};
 use stream_core::key_group::KeyGroupRange;
 use stream_core::pipeline::{Pipeline, Split, StageKind};
+use stream_core::time::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -50,6 +52,19 @@ pub(crate) struct JobManager {
 pub(crate) struct Seen {
     pub(crate) registrations: Vec<v1::Register>,
     pub(crate) tasks: Tasks,
+    /// By (job, attempt, checkpoint).
+    pub(crate) acks: BTreeMap<(String, u32, u64), Vec<v1::CheckpointAck>>,
+    pub(crate) declines: Vec<v1::CheckpointDecline>,
+    pub(crate) published: Vec<v1::EpochPublished>,
+    pub(crate) drained: Vec<v1::SourceDrained>,
+}
+
+/// What an attempt begins with.
+#[derive(Clone, Default)]
+pub(crate) struct Start {
+    pub(crate) store: String,
+    pub(crate) restore: Option<v1::Restore>,
+    pub(crate) last_epoch: u64,
 }
 
 impl JobManager {
@@ -74,8 +89,9 @@ impl JobManager {
 
     /// Ends it abruptly, with all connections.
     pub(crate) async fn kill(mut self) {
-        self.commands.lock().unwrap().clear();
+        // The listener first: who is cut off tries again at once, and must not find this one.
         self.serving.shutdown().await;
+        self.commands.lock().unwrap().clear();
     }
 
     /// Waits until what it was told meets a condition.
@@ -114,15 +130,87 @@ impl JobManager {
     }
 
     pub(crate) async fn cancel(&self, job: JobId, attempt: u32) {
+        let cancel = v1::CancelTasks { job_id: job.to_string(), attempt };
+        self.send_to_all(v1::job_manager_message::Message::CancelTasks(cancel)).await;
+    }
+
+    pub(crate) async fn send_to_all(&self, message: v1::job_manager_message::Message) {
         let taskmanagers: Vec<_> = self.commands.lock().unwrap().keys().cloned().collect();
         for id in taskmanagers {
-            let cancel = v1::CancelTasks { job_id: job.to_string(), attempt };
-            self.send(&id, v1::job_manager_message::Message::CancelTasks(cancel)).await;
+            self.send(&id, message.clone()).await;
         }
     }
 
-    /// Deploys a pipeline with subtask i of each stage on taskmanager i, in turn, in slot i; returns how many tasks.
+    /// Sends a barrier from all sources.
+    pub(crate) async fn trigger(&self, job: JobId, attempt: u32, barrier: Barrier) {
+        let (job_id, barrier) = (job.to_string(), Some(barrier.into()));
+        let trigger = v1::TriggerCheckpoint { job_id, attempt, barrier };
+        self.send_to_all(v1::job_manager_message::Message::TriggerCheckpoint(trigger)).await;
+    }
+
+    /// Takes a checkpoint of all `count` tasks; what an attempt would begin with that begins with it.
+    pub(crate) async fn checkpoint(&mut self, job: JobId, attempt: u32, barrier: Barrier, count: usize) -> v1::Restore {
+        self.trigger(job, attempt, barrier).await;
+        let key = (job.to_string(), attempt, barrier.checkpoint.0);
+        let seen =
+            self.wait_until("acknowledgements", |seen| seen.acks.get(&key).is_some_and(|acks| acks.len() == count));
+        restore_from(&seen.await.acks[&key], barrier)
+    }
+
+    pub(crate) async fn complete(&self, job: JobId, attempt: u32, barrier: Barrier) {
+        let complete = v1::CompleteCheckpoint {
+            job_id: job.to_string(),
+            attempt,
+            checkpoint_id: barrier.checkpoint.0,
+            prev: barrier.prev.0,
+            accounts: Some(v1::Accounts::default()),
+        };
+        self.send_to_all(v1::job_manager_message::Message::CompleteCheckpoint(complete)).await;
+    }
+
+    pub(crate) async fn abort(&self, job: JobId, attempt: u32, checkpoint_id: u64) {
+        let abort = v1::AbortCheckpoint { job_id: job.to_string(), attempt, checkpoint_id };
+        self.send_to_all(v1::job_manager_message::Message::AbortCheckpoint(abort)).await;
+    }
+
+    pub(crate) async fn wait_for_published(&mut self, epoch: u64) {
+        self.wait_until("a publication", |seen| seen.published.iter().any(|published| published.epoch == epoch)).await;
+    }
+
+    /// Waits until all `sources` are at their end, takes the last checkpoint, and waits until all `count` tasks have ended.
+    pub(crate) async fn finish(
+        &mut self,
+        job: JobId,
+        attempt: u32,
+        (sources, count): (u32, usize),
+        last: Barrier,
+    ) -> Tasks {
+        let job_id = job.to_string();
+        self.wait_until("drained sources", |seen| {
+            let tasks = seen.drained.iter().filter_map(|drained| drained.task.as_ref());
+            let mut drained: Vec<_> = tasks.filter(|task| task.job_id == job_id && task.attempt == attempt).collect();
+            drained.dedup();
+            drained.len() >= sources as usize
+        })
+        .await;
+        self.checkpoint(job, attempt, last, count).await;
+        self.complete(job, attempt, last).await;
+        self.wait_for_end(job, attempt, count).await
+    }
+
     pub(crate) async fn deploy(&self, job: JobId, attempt: u32, pipeline: &Pipeline, splits: &[Split]) -> usize {
+        self.deploy_with(job, attempt, pipeline, splits, &Start::default()).await
+    }
+
+    /// Deploys a pipeline with subtask i of each stage on taskmanager i, in turn, in slot i; returns how many tasks.
+    pub(crate) async fn deploy_with(
+        &self,
+        job: JobId,
+        attempt: u32,
+        pipeline: &Pipeline,
+        splits: &[Split],
+        start: &Start,
+    ) -> usize {
         let registered = self.seen.borrow().registrations.clone();
         let (mut deploys, mut locations) = (BTreeMap::<usize, v1::Deploy>::new(), Vec::new());
         for (stage, spec) in (0_u32..).zip(&pipeline.stages) {
@@ -151,11 +239,40 @@ impl JobManager {
             deploy.attempt = attempt;
             deploy.pipeline = Some(pipeline.into());
             deploy.locations = locations.clone();
+            deploy.token = attempt;
+            deploy.nonce = proto::nonce_bytes(Nonce(u128::from(attempt)));
+            deploy.checkpoint_store = start.store.clone();
+            deploy.restore = start.restore.clone();
+            deploy.last_epoch = start.last_epoch;
             let id = registered[home].taskmanager_id.clone();
             self.send(&id, v1::job_manager_message::Message::Deploy(deploy)).await;
         }
         locations.len()
     }
+}
+
+/// The barrier of a checkpoint of attempt `token`, behind the completed checkpoint `prev`.
+pub(crate) const fn barrier(checkpoint: CheckpointId, prev: CheckpointId, is_last: bool) -> Barrier {
+    Barrier { checkpoint, prev, triggered: Timestamp(0), is_full: false, is_last }
+}
+
+fn restore_from(acks: &[v1::CheckpointAck], barrier: Barrier) -> v1::Restore {
+    use v1::task_snapshot::Snapshot;
+    let mut restore = v1::Restore { checkpoint_id: barrier.checkpoint.0, ..v1::Restore::default() };
+    for ack in acks {
+        match ack.snapshot.clone().unwrap().snapshot.unwrap() {
+            Snapshot::Source(source) => restore.splits.extend(source.splits),
+            Snapshot::Operator(operator) => restore.operators.extend(operator.state),
+            Snapshot::Sink(sink) => restore.pending.push(v1::SealedEpoch {
+                epoch: barrier.checkpoint.0,
+                prev: barrier.prev.0,
+                files: sink.files,
+                rows: sink.rows,
+                accounts: Some(v1::Accounts::default()),
+            }),
+        }
+    }
+    restore
 }
 
 pub(crate) fn is_terminal(state: v1::TaskState) -> bool {
@@ -222,7 +339,14 @@ fn note(seen: &mut Seen, message: v1::task_manager_message::Message) {
                 entry(seen, report.task).counters = report.counters.unwrap();
             }
         }
-        other => panic!("{other:?}"),
+        v1::task_manager_message::Message::CheckpointAck(ack) => {
+            let task = ack.task.clone().unwrap();
+            seen.acks.entry((task.job_id, task.attempt, ack.checkpoint_id)).or_default().push(ack);
+        }
+        v1::task_manager_message::Message::CheckpointDecline(decline) => seen.declines.push(decline),
+        v1::task_manager_message::Message::EpochPublished(published) => seen.published.push(published),
+        v1::task_manager_message::Message::SourceDrained(drained) => seen.drained.push(drained),
+        other @ v1::task_manager_message::Message::Register(_) => panic!("{other:?}"),
     }
 }
 

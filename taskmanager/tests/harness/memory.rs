@@ -1,41 +1,82 @@
-//! Sources and sinks in memory.
+//! Sources, a sink with its ledger, and a checkpoint store, in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use stream_core::checkpoint::SealedEpoch;
+use stream_core::ids::{CheckpointId, Token};
 use stream_core::operator::Record;
 use stream_core::pipeline::{SinkSpec, SourceSpec, Split};
 use stream_core::row::{Field, RowBatch};
 use stream_runtime::connector::{
-    ConnectorError, ConnectorErrorKind, Connectors, PortFuture, SinkWriter, SourceReader, SourceVisitor,
+    Anchor, Claim, ConnectorError, ConnectorErrorKind, Connectors, Grant, PortFuture, PublishError, Published,
+    Publisher, RowChunks, SourceReader, SourceVisitor,
 };
+use stream_runtime::store::{MemoryStore, ObjectStore, StoreError, Stores};
+
+/// The checkpoint store's URI.
+pub(crate) const STORE: &str = "memory:";
 
 /// What the taskmanagers of a test read and write.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Memory {
     /// The records of each split.
     pub(crate) records: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
-    /// What the sinks were given.
+    /// The rows that are visible.
     pub(crate) rows: Arc<Mutex<Vec<(String, i64)>>>,
-    /// Records handed out so far.
+    /// Who may publish, and what was.
+    pub(crate) ledger: Arc<Mutex<Ledger>>,
+    /// What the next publications fail with.
+    pub(crate) failures: Arc<Mutex<VecDeque<PublishError>>>,
+    /// Records handed out so far, and how many may be; readers act as at their end when they have.
     pub(crate) records_read: Arc<AtomicU64>,
-    /// Sinks that were finished, and sinks that were dropped.
+    pub(crate) records_allowed: Arc<AtomicU64>,
+    /// Publishers that were finished, and publishers that were dropped.
     pub(crate) finished: Arc<AtomicUsize>,
     pub(crate) dropped: Arc<AtomicUsize>,
-    /// While it is shut, sinks block in `write`.
-    pub(crate) sink_gate: Arc<SinkGate>,
+    /// While it is shut, nothing is published.
+    pub(crate) sink_gate: Arc<HoldGate>,
+    /// While it is shut, operators of the job `held` stand still.
+    pub(crate) operator_gate: Arc<HoldGate>,
+    /// The checkpoint store.
+    pub(crate) store: MemoryStore,
 }
 
-/// Lets sinks write, or holds them up.
+/// The newest attempt that has opened the sink, and the epochs that are visible.
 #[derive(Default)]
-pub(crate) struct SinkGate {
+pub(crate) struct Ledger {
+    pub(crate) token: Token,
+    pub(crate) epochs: Vec<u64>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Memory {
+            records: Arc::default(),
+            rows: Arc::default(),
+            ledger: Arc::default(),
+            failures: Arc::default(),
+            records_read: Arc::default(),
+            records_allowed: Arc::new(AtomicU64::new(u64::MAX)),
+            finished: Arc::default(),
+            dropped: Arc::default(),
+            sink_gate: Arc::default(),
+            operator_gate: Arc::default(),
+            store: MemoryStore::default(),
+        }
+    }
+}
+
+/// Lets work pass, or holds it up.
+#[derive(Default)]
+pub(crate) struct HoldGate {
     is_shut: Mutex<bool>,
     opened: Condvar,
 }
 
-impl SinkGate {
+impl HoldGate {
     pub(crate) fn shut(&self) {
         *self.is_shut.lock().unwrap() = true;
     }
@@ -45,7 +86,7 @@ impl SinkGate {
         self.opened.notify_all();
     }
 
-    fn pass(&self) {
+    pub(crate) fn pass(&self) {
         drop(self.opened.wait_while(self.is_shut.lock().unwrap(), |is_shut| *is_shut).unwrap());
     }
 }
@@ -86,6 +127,13 @@ pub(crate) fn split(id: &str) -> Split {
     Split { id: stream_core::ids::SplitId(id.to_owned()), start: 0, end: None }
 }
 
+impl Stores for Memory {
+    fn open(&self, uri: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
+        assert_eq!(uri, STORE);
+        Ok(Arc::new(self.store.clone()))
+    }
+}
+
 impl Connectors for Memory {
     fn discover<'a>(&'a self, _source: &'a SourceSpec) -> PortFuture<'a, Vec<Split>> {
         Box::pin(async { Ok(self.splits()) })
@@ -101,12 +149,22 @@ impl Connectors for Memory {
         Box::pin(async { Ok(()) })
     }
 
-    fn open_sink(&self, sink: &SinkSpec) -> Result<Box<dyn SinkWriter>, ConnectorError> {
+    fn fence_sink<'a>(&'a self, _sink: &'a SinkSpec, _claim: Claim) -> PortFuture<'a, Anchor> {
+        unreachable!("taskmanagers fence nobody")
+    }
+
+    fn open_publisher(&self, sink: &SinkSpec, grant: Grant) -> Result<Box<dyn Publisher>, ConnectorError> {
         if sink.uri != "memory:" {
             let message = format!("cannot reach `{}`: check --sink", sink.uri);
             return Err(ConnectorError::new(ConnectorErrorKind::Unreachable, message));
         }
-        Ok(Box::new(Writer { memory: self.clone(), sink: sink.clone(), rows: 0 }))
+        let mut ledger = self.ledger.lock().unwrap();
+        ledger.token = ledger.token.max(grant.token);
+        Ok(Box::new(MemoryPublisher { memory: self.clone(), sink: sink.clone(), token: grant.token }))
+    }
+
+    fn commit_positions<'a>(&'a self, _source: &'a SourceSpec, _positions: &'a [Split]) -> PortFuture<'a, ()> {
+        unreachable!("taskmanagers commit no positions")
     }
 }
 
@@ -119,7 +177,8 @@ struct Reader {
 
 impl SourceReader for Reader {
     fn add_splits(&mut self, splits: &[Split]) -> Result<(), ConnectorError> {
-        self.splits.extend(splits.iter().map(|split| (split.id.0.clone(), 0, false)));
+        let position = |split: &Split| usize::try_from(split.start).unwrap();
+        self.splits.extend(splits.iter().map(|split| (split.id.0.clone(), position(split), false)));
         Ok(())
     }
 
@@ -128,7 +187,9 @@ impl SourceReader for Reader {
         for (index, (id, position, is_finished)) in self.splits.iter_mut().enumerate() {
             let records = self.memory.records.lock().unwrap();
             let texts = records.get(id).map_or(&[][..], Vec::as_slice);
-            let upto = texts.len().min(*position + 300);
+            let allowed =
+                self.memory.records_allowed.load(SeqCst).saturating_sub(self.memory.records_read.load(SeqCst));
+            let upto = texts.len().min(*position + 300.min(usize::try_from(allowed).unwrap_or(300)));
             let group: Vec<_> = texts[*position..upto]
                 .iter()
                 .zip(*position as u64..)
@@ -139,7 +200,7 @@ impl SourceReader for Reader {
                 self.memory.records_read.fetch_add(group.len() as u64, SeqCst);
                 visitor.on_records(index, &group, upto as u64);
                 has_told = true;
-            } else if self.is_bounded && !std::mem::replace(is_finished, true) {
+            } else if self.is_bounded && upto == texts.len() && !std::mem::replace(is_finished, true) {
                 visitor.on_split_finished(index);
                 has_told = true;
             }
@@ -153,42 +214,56 @@ impl SourceReader for Reader {
     }
 }
 
-struct Writer {
+struct MemoryPublisher {
     memory: Memory,
     sink: SinkSpec,
-    rows: u64,
+    token: Token,
 }
 
-impl SinkWriter for Writer {
-    fn write(&mut self, rows: &RowBatch) -> Result<(), ConnectorError> {
+impl Publisher for MemoryPublisher {
+    fn publish(&mut self, epoch: &SealedEpoch, chunks: &mut dyn RowChunks) -> Result<Published, PublishError> {
         self.memory.sink_gate.pass();
-        let mut reader = rows.reader(&self.sink.columns);
-        let mut row = (String::new(), 0);
-        let mut on_field = |_, field: Field<'_>| match field {
-            Field::Text(text) => row.0 = text.to_owned(),
-            Field::BigInt(count) => self.memory.rows.lock().unwrap().push((std::mem::take(&mut row.0), count)),
-            other => panic!("{other:?}"),
-        };
-        while reader.next_row(&mut on_field).unwrap() {}
-        self.rows += rows.rows();
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), ConnectorError> {
-        Ok(())
+        let mut rows = Vec::new();
+        while let Some(chunk) = chunks.next_chunk()? {
+            self.read(&chunk, &mut rows);
+        }
+        if let Some(failure) = self.memory.failures.lock().unwrap().pop_front() {
+            return Err(failure);
+        }
+        let mut ledger = self.memory.ledger.lock().unwrap();
+        let last_epoch = CheckpointId(ledger.epochs.last().copied().unwrap_or(0));
+        match () {
+            () if ledger.token != self.token => return Err(PublishError::Fenced { token: ledger.token }),
+            () if last_epoch == epoch.epoch => return Ok(Published::Already),
+            () if last_epoch != epoch.prev => return Err(PublishError::WentBack { last_epoch, expected: epoch.prev }),
+            () => {}
+        }
+        assert_eq!(rows.len() as u64, epoch.rows);
+        ledger.epochs.push(epoch.epoch.0);
+        self.memory.rows.lock().unwrap().append(&mut rows);
+        Ok(Published::Now)
     }
 
     fn finish(self: Box<Self>) -> Result<(), ConnectorError> {
         self.memory.finished.fetch_add(1, SeqCst);
         Ok(())
     }
+}
 
-    fn rows_written(&self) -> u64 {
-        self.rows
+impl MemoryPublisher {
+    fn read(&self, chunk: &RowBatch, rows: &mut Vec<(String, i64)>) {
+        let mut reader = chunk.reader(&self.sink.columns);
+        let mut key = String::new();
+        let mut on_field = |_, field: Field<'_>| match field {
+            Field::Text(text) => key = text.to_owned(),
+            Field::BigInt(count) => rows.push((std::mem::take(&mut key), count)),
+            other => panic!("{other:?}"),
+        };
+        while reader.next_row(&mut on_field).unwrap() {}
     }
 }
 
-impl Drop for Writer {
+impl Drop for MemoryPublisher {
     fn drop(&mut self) {
         self.memory.dropped.fetch_add(1, SeqCst);
     }

@@ -63,13 +63,18 @@ impl TaskManager {
     pub(crate) async fn start(id: &str, jobmanager: &str, memory: &Memory, channel_bytes: usize) -> TaskManager {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut options = Options::new(jobmanager, 4, listener.local_addr().unwrap().to_string());
-        options.id = stream_core::ids::TaskManagerId(id.to_owned());
         options.channel_bytes = channel_bytes;
+        Self::start_with(options, id, memory, listener)
+    }
+
+    pub(crate) fn start_with(mut options: Options, id: &str, memory: &Memory, listener: TcpListener) -> TaskManager {
+        options.id = stream_core::ids::TaskManagerId(id.to_owned());
         let shutdown = CancellationToken::new();
         let mut serving = JoinSet::new();
         serving.spawn(taskmanager::start(
             options,
-            toy_jobs::registry(),
+            toy_jobs::registry(&memory.operator_gate),
+            Arc::new(memory.clone()),
             Arc::new(memory.clone()),
             Arc::new(SystemClock::new()),
             listener,

@@ -5,9 +5,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors::RealConnectors;
+use connectors::{RealConnectors, RealStores};
 use stream_runtime::clock::{Clock, SystemClock};
 use stream_runtime::connector::Connectors;
+use stream_runtime::store::Stores;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -39,6 +40,7 @@ impl Embedded {
     /// Starts the cluster on ports that the system chooses.
     pub(super) async fn start(slots: NonZeroU32, clock: SystemClock) -> Result<Self, Failure> {
         let connectors: Arc<dyn Connectors> = Arc::new(RealConnectors::new(Handle::current()));
+        let stores: Arc<dyn Stores> = Arc::new(RealStores);
         let clock: Arc<dyn Clock> = Arc::new(clock);
         let shutdown = CancellationToken::new();
         let rpc = listen().await?;
@@ -49,6 +51,7 @@ impl Embedded {
         let jobmanager = jobmanager::start(
             jobmanager::Options { heartbeat_interval: HEARTBEAT_INTERVAL, ..jobmanager::Options::default() },
             Arc::clone(&connectors),
+            Arc::clone(&stores),
             Arc::clone(&clock),
             rpc,
             shutdown.clone(),
@@ -57,6 +60,7 @@ impl Embedded {
             taskmanager::Options::new(&address, slots.get(), exchange_address),
             jobs::registry(),
             connectors,
+            stores,
             clock,
             exchange,
             shutdown.clone(),

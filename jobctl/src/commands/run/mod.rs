@@ -71,7 +71,7 @@ async fn follow(
     clock: SystemClock,
 ) -> Result<v1::JobDetails, Failure> {
     let mut client = embedded.client().await?;
-    let job_id = client.submit(&request.name, &request.pipeline).await?;
+    let job_id = client.submit(&request.name, &request.pipeline, None).await?;
     let mut watch = client.watch(&job_id, WATCH_INTERVAL).await?;
     let progress = Progress::begin(clock);
     let last = tokio::select! {

@@ -3,14 +3,12 @@
 use bytes::Bytes;
 use proto::v1;
 use stream_core::event_batch::EventBatch;
-use stream_core::ids::CheckpointId;
 use stream_core::row::RowBatch;
-use stream_core::time::Timestamp;
 use stream_core::watermark::{Progress, Watermark};
 
 use crate::exchange::directory::Payload;
 use crate::exchange::error::FrameError;
-use crate::exchange::message::{Barrier, Message};
+use crate::exchange::message::Message;
 
 /// A message as it goes over the wire.
 pub(crate) fn encode(message: &Message) -> v1::Frame {
@@ -20,9 +18,7 @@ pub(crate) fn encode(message: &Message) -> v1::Frame {
         Message::Rows(rows) => Frame::Rows(Bytes::copy_from_slice(rows.as_bytes())),
         Message::Progress(Progress::Active(watermark)) => Frame::WatermarkMs(watermark.0),
         Message::Progress(Progress::Idle) => Frame::Idle(v1::Unit {}),
-        Message::Barrier(barrier) => {
-            Frame::Barrier(v1::Barrier { checkpoint_id: barrier.checkpoint.0, timestamp_ms: barrier.timestamp.0 })
-        }
+        Message::Barrier(barrier) => Frame::Barrier((*barrier).into()),
         Message::End => Frame::End(v1::Unit {}),
     };
     v1::Frame { frame: Some(frame) }
@@ -42,10 +38,7 @@ pub(crate) fn decode(frame: v1::Frame, payload: &Payload) -> Result<Message, Fra
         (Frame::Rows(_), Payload::Events) => return Err(FrameError::RowsAmongEvents),
         (Frame::WatermarkMs(ms), _) => Message::Progress(Progress::Active(Watermark(ms))),
         (Frame::Idle(_), _) => Message::Progress(Progress::Idle),
-        (Frame::Barrier(barrier), _) => Message::Barrier(Barrier {
-            checkpoint: CheckpointId(barrier.checkpoint_id),
-            timestamp: Timestamp(barrier.timestamp_ms),
-        }),
+        (Frame::Barrier(barrier), _) => Message::Barrier(barrier.into()),
         (Frame::End(_), _) => Message::End,
     })
 }
@@ -54,10 +47,12 @@ pub(crate) fn decode(frame: v1::Frame, payload: &Payload) -> Result<Message, Fra
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use stream_core::barrier::Barrier;
     use stream_core::event_batch::KeyedEvent;
+    use stream_core::ids::CheckpointId;
     use stream_core::key_group::hash_key;
     use stream_core::row::{Column, ColumnType};
-    use stream_core::time::EventTime;
+    use stream_core::time::{EventTime, Timestamp};
 
     use super::*;
 
@@ -79,7 +74,13 @@ mod tests {
 
     #[test]
     fn every_message_survives_the_wire() {
-        let barrier = Barrier { checkpoint: CheckpointId(3), timestamp: Timestamp(4) };
+        let barrier = Barrier {
+            checkpoint: CheckpointId(3),
+            prev: CheckpointId(2),
+            triggered: Timestamp(4),
+            is_full: true,
+            is_last: true,
+        };
         let control = [
             Message::Progress(Progress::Active(Watermark(-5))),
             Message::Progress(Progress::Idle),

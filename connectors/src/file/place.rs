@@ -1,0 +1,130 @@
+//! Where a sink's file goes.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use stream_core::ids::JobId;
+
+use super::error::{Action, Error};
+
+/// What a sink's path stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// What is no regular file (`/dev/null`, a named pipe): it is written as it is.
+    InPlace(PathBuf),
+    /// A file that has its name only once it is whole.
+    Whole(Target),
+}
+
+/// A file to be, and the job's hidden files beside it, which are the same for every attempt of the job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// As the user named it, for messages.
+    pub(super) path: PathBuf,
+    /// The name it will have; where `path` is a link, what it leads to.
+    pub(super) target: PathBuf,
+}
+
+/// Checks that a file could be written there, without leaving a trace; an existing one stays as it is.
+///
+/// # Errors
+/// If its folder is missing or may not be written to, or if the path is a folder or a file that may not be replaced.
+pub fn check_writable(path: &str) -> Result<(), Error> {
+    match Place::of(path)? {
+        Place::InPlace(_) => Ok(()),
+        Place::Whole(target) => {
+            let trial = target.hidden(&format!("{}.trial", std::process::id()));
+            let created = OpenOptions::new().write(true).create(true).truncate(true).open(&trial);
+            created.and_then(|_| fs::remove_file(&trial)).map_err(|error| Error::io(Action::Write, &target.path, error))
+        }
+    }
+}
+
+impl Place {
+    /// Looks at what is there.
+    ///
+    /// # Errors
+    /// If nothing can be written there.
+    pub(super) fn of(path: &str) -> Result<Self, Error> {
+        if path.is_empty() {
+            return Err(Error::NoPath { scheme: "csv" });
+        }
+        let path = PathBuf::from(path);
+        let failed = |error| Error::io(Action::Write, &path, error);
+        let target = match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => return Err(Error::IsFolder(path)),
+            Ok(metadata) if !metadata.is_file() => return Ok(Place::InPlace(path)),
+            Ok(_) => {
+                // Nothing is truncated by opening it; a file we may not write to must not be replaced either.
+                OpenOptions::new().write(true).open(&path).map_err(failed)?;
+                // A link is to lead to the new file as it led to the old one.
+                fs::canonicalize(&path).map_err(failed)?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => path.clone(),
+            Err(error) => return Err(failed(error)),
+        };
+        let folder = folder_of(&target);
+        if !folder.is_dir() {
+            return Err(Error::NoFolder { folder, path });
+        }
+        Ok(Place::Whole(Target { path, target }))
+    }
+}
+
+impl Target {
+    /// The text so far.
+    pub(super) fn part(&self, job_id: JobId) -> PathBuf {
+        self.hidden(&format!("{job_id}.part"))
+    }
+
+    /// Its ledger.
+    pub(super) fn ledger(&self, job_id: JobId) -> PathBuf {
+        self.hidden(&format!("{job_id}.ledger"))
+    }
+
+    /// The folder of all of them.
+    pub(super) fn folder(&self) -> PathBuf {
+        folder_of(&self.target)
+    }
+
+    fn hidden(&self, suffix: &str) -> PathBuf {
+        let name = self.target.file_name().unwrap_or_default().to_string_lossy();
+        self.target.with_file_name(format!(".{name}.{suffix}"))
+    }
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_check_leaves_no_trace() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.csv");
+        check_writable(path.to_str().unwrap()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        fs::write(&path, "old").unwrap();
+        check_writable(path.to_str().unwrap()).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    }
+
+    #[test]
+    fn places_that_cannot_be_written_are_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("no/out.csv");
+        let error = check_writable(missing.to_str().unwrap()).unwrap_err().to_string();
+        assert!(error.starts_with("no folder `") && error.contains("create it"), "{error}");
+        let error = check_writable(dir.path().to_str().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("is a folder"), "{error}");
+        check_writable("/dev/null").unwrap();
+    }
+}

@@ -1,0 +1,247 @@
+//! Publishes epochs: rows and ledger by one commit.
+//!
+//! The ledger decides, not what this process remembers: after any error the connection is closed, and the next try reads
+//! the ledger on a fresh one before it sends anything.
+
+use std::time::Duration;
+
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgConnection;
+use stream_core::checkpoint::SealedEpoch;
+use stream_core::ids::CheckpointId;
+use stream_core::pipeline::SinkSpec;
+use stream_core::row::{Column, RowBatch};
+use stream_runtime::connector::{ConnectorError, Grant, PublishError, Published, Publisher, RowChunks};
+use tokio::runtime::Handle;
+
+use super::connect::{close, connect};
+use super::copy::{CopyIn, statement, within};
+use super::error::{DriverWords, Error, is_passing, sql_state};
+use super::ledger::{NOT_OUR_TURN, ReadError, foreign, publish_call, read, session_purpose};
+use super::nul::{nul_texts, without_nul};
+use super::settings::Settings;
+use super::table_name::TableName;
+use crate::ledger::{Standing, standing};
+use crate::rows::{for_each_chunk, misfit};
+
+/// How long an answer may take before the connection counts as broken: longer than the server's own limits, so that this
+/// one strikes only where the network is silent.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '45s'";
+
+/// The publisher of a committer. Used on a plain thread; the connection lives on a tokio runtime.
+///
+/// A text with a NUL character, which Postgres cannot store, is stored with U+FFFD in its place.
+pub struct PostgresPublisher {
+    runtime: Handle,
+    settings: Settings,
+    table: TableName,
+    columns: Vec<Column>,
+    copy: String,
+    grant: Grant,
+    session: Option<Session>,
+    /// Texts with a NUL so far.
+    nul_texts: u64,
+}
+
+/// A connection on which nothing has failed, and what the ledger said on it last.
+struct Session {
+    connection: PgConnection,
+    last_epoch: CheckpointId,
+}
+
+impl PostgresPublisher {
+    /// A publisher; it connects when it first publishes, and again whenever something failed.
+    ///
+    /// # Errors
+    /// If the settings or the table's name cannot be used.
+    pub fn open(spec: &SinkSpec, grant: Grant, runtime: Handle) -> Result<Self, ConnectorError> {
+        let settings = Settings::from_spec(spec).map_err(Error::from)?;
+        let table: TableName = spec.table.parse().map_err(Error::TableName)?;
+        Ok(PostgresPublisher {
+            runtime,
+            settings,
+            copy: statement(&table, &spec.columns),
+            table,
+            columns: spec.columns.clone(),
+            grant,
+            session: None,
+            nul_texts: 0,
+        })
+    }
+
+    /// A session on which the epoch is due; `None` if it is published already.
+    fn session_before(&mut self, epoch: &SealedEpoch) -> Result<Option<Session>, PublishError> {
+        if let Some(session) = self.session.take_if(|session| session.last_epoch == epoch.prev) {
+            return Ok(Some(session));
+        }
+        let connection = match self.session.take() {
+            Some(session) => session.connection,
+            None => self.connect()?,
+        };
+        self.look(connection, epoch)
+    }
+
+    fn connect(&self) -> Result<PgConnection, PublishError> {
+        let purpose = session_purpose(self.grant.job_id, self.grant.token);
+        self.runtime.block_on(connect(&self.settings, &purpose)).map_err(|error| match error {
+            Error::Unreachable { .. } => PublishError::Passing(error.into()),
+            error => PublishError::Final(error.into()),
+        })
+    }
+
+    /// Asks the ledger where the epoch stands.
+    fn look(&mut self, mut connection: PgConnection, epoch: &SealedEpoch) -> Result<Option<Session>, PublishError> {
+        let asked = async {
+            let reading = read(&mut connection, &self.table, self.grant.job_id);
+            tokio::time::timeout(ANSWER_WITHIN, reading).await.unwrap_or_else(|_| Err(ReadError::Driver(silence())))
+        };
+        let entry = match self.runtime.block_on(asked) {
+            Ok(entry) => entry,
+            Err(ReadError::Foreign(error)) => return Err(PublishError::Final(error.into())),
+            Err(ReadError::Driver(error)) => return Err(self.ledger_failed(error)),
+        };
+        match standing(entry, &self.grant, epoch) {
+            Standing::Due => Ok(Some(Session { connection, last_epoch: epoch.prev })),
+            Standing::Published => {
+                self.session = Some(Session { connection, last_epoch: epoch.epoch });
+                Ok(None)
+            }
+            Standing::Fenced(token) => Err(PublishError::Fenced { token }),
+            Standing::WentBack(last_epoch) => Err(PublishError::WentBack { last_epoch, expected: epoch.prev }),
+            Standing::Foreign(found) => {
+                let found = format!("epoch {found}, and epoch {} is to follow {}", epoch.epoch, epoch.prev);
+                Err(PublishError::Final(foreign(&self.table, found).into()))
+            }
+        }
+    }
+
+    /// Rows, ledger and commit. The rows are read between the steps, outside the runtime, since reading them may block.
+    fn send(
+        &mut self,
+        connection: &mut PgConnection,
+        epoch: &SealedEpoch,
+        rows: &mut dyn RowChunks,
+    ) -> Result<(), SendError> {
+        let runtime = self.runtime.clone();
+        runtime.block_on(within(ANSWER_WITHIN, sqlx::raw_sql(BEGIN).execute(&mut *connection)))?;
+        if epoch.rows > 0 {
+            let mut copy = runtime.block_on(CopyIn::begin(connection, &self.copy))?;
+            for_each_chunk(epoch, rows, |chunk| {
+                let clean = self.storable(chunk)?;
+                let sent = runtime.block_on(copy.send(clean.as_ref().unwrap_or(chunk)));
+                sent.map_err(|error| self.failed(error))
+            })
+            .map_err(SendError::Told)?;
+            runtime.block_on(copy.finish())?;
+        }
+        // One message: between taking the ledger's row and the commit nobody waits for this process.
+        let last = format!("{}; COMMIT", publish_call(&self.table, &self.grant, epoch));
+        let committed = sqlx::raw_sql(AssertSqlSafe(last)).execute(connection);
+        runtime.block_on(within(ANSWER_WITHIN, committed))?;
+        Ok(())
+    }
+
+    /// The rows with another character for each NUL; `None` if they can be stored as they are.
+    fn storable(&mut self, rows: &RowBatch) -> Result<Option<RowBatch>, PublishError> {
+        let found = nul_texts(rows, &self.columns).map_err(misfit)?;
+        if found == 0 {
+            return Ok(None);
+        }
+        if self.nul_texts == 0 {
+            tracing::warn!(table = %self.table,
+                "a text with a NUL character cannot be stored in Postgres; it is stored with U+FFFD in its place");
+        }
+        self.nul_texts += found;
+        without_nul(rows, &self.columns).map(Some).map_err(misfit)
+    }
+
+    fn failed(&self, error: sqlx::Error) -> PublishError {
+        let table = self.table.clone();
+        if is_passing(&error) {
+            return PublishError::Passing(Error::Broken { table, source: DriverWords::from(error) }.into());
+        }
+        let error = match sql_state(&error).as_deref() {
+            Some("42501") => {
+                Error::NotPermitted { user: self.settings.user().to_owned(), action: "insert into", table }
+            }
+            Some("42P01" | "3F000") => Error::TableGone { table },
+            _ => Error::Rejected { table, source: DriverWords::from(error) },
+        };
+        PublishError::Final(error.into())
+    }
+
+    fn ledger_failed(&self, error: sqlx::Error) -> PublishError {
+        match sql_state(&error).as_deref() {
+            Some("42501" | "42P01" | "3F000") => {
+                let (user, schema) = (self.settings.user().to_owned(), self.table.schema.clone());
+                PublishError::Final(Error::Ledger { user, action: "read", schema }.into())
+            }
+            _ => self.failed(error),
+        }
+    }
+}
+
+impl Publisher for PostgresPublisher {
+    fn publish(&mut self, epoch: &SealedEpoch, rows: &mut dyn RowChunks) -> Result<Published, PublishError> {
+        let Some(Session { mut connection, .. }) = self.session_before(epoch)? else {
+            return Ok(Published::Already);
+        };
+        match self.send(&mut connection, epoch, rows) {
+            Ok(()) => {
+                self.session = Some(Session { connection, last_epoch: epoch.epoch });
+                Ok(Published::Now)
+            }
+            Err(SendError::Told(error)) => Err(error),
+            Err(SendError::Driver(error)) if sql_state(&error).as_deref() == Some(NOT_OUR_TURN) => {
+                drop(connection);
+                self.why_not(epoch, error)
+            }
+            Err(SendError::Driver(error)) => Err(self.failed(error)),
+        }
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), ConnectorError> {
+        if let Some(session) = self.session.take() {
+            self.runtime.block_on(close(session.connection));
+        }
+        if self.nul_texts > 0 {
+            tracing::info!(table = %self.table, texts = self.nul_texts, "texts with a NUL character, stored without it");
+        }
+        Ok(())
+    }
+}
+
+impl PostgresPublisher {
+    /// The ledger refused: it tells why.
+    fn why_not(&mut self, epoch: &SealedEpoch, error: sqlx::Error) -> Result<Published, PublishError> {
+        let connection = self.connect()?;
+        match self.look(connection, epoch)? {
+            None => Ok(Published::Already),
+            // It has changed its mind since.
+            Some(_) => {
+                let source = DriverWords::from(error);
+                Err(PublishError::Passing(Error::Broken { table: self.table.clone(), source }.into()))
+            }
+        }
+    }
+}
+
+/// Why an epoch was not sent whole.
+enum SendError {
+    /// In the driver's words.
+    Driver(sqlx::Error),
+    /// As it is told to the committer.
+    Told(PublishError),
+}
+
+impl From<sqlx::Error> for SendError {
+    fn from(error: sqlx::Error) -> Self {
+        SendError::Driver(error)
+    }
+}
+
+fn silence() -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
+}

@@ -1,0 +1,102 @@
+//! A sessionizing job on a cluster under test, as the tests submit, ask and end it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use localcluster::deadline::Deadline;
+use serde_json::Value;
+
+use crate::cluster::Cluster;
+use crate::traffic::{GAP_MS, WATERMARK_DELAY_MS};
+
+/// A recovery is over by then, on a machine that is busy with other tests.
+pub const RECOVERY_LIMIT: Duration = Duration::from_secs(60);
+
+/// A job: its topic, its database.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// As its users call it; the topic's name too.
+    pub name: String,
+    /// The database, as the job reaches it.
+    pub postgres_url: String,
+}
+
+impl Job {
+    /// Submits it, with the options that [`crate::traffic`] is made for. `more` are further arguments.
+    ///
+    /// # Errors
+    /// If the cluster refuses.
+    pub fn submit(&self, cluster: &Cluster, parallelism: u32, more: &[&str]) -> Result<String> {
+        let (gap, delay) = (format!("{GAP_MS}ms"), format!("{WATERMARK_DELAY_MS}ms"));
+        let parallelism = parallelism.to_string();
+        let args: Vec<&str> = [
+            &["submit", "sessionize", "--name", &self.name, "--gap", &gap, "--watermark-delay", &delay],
+            // While a broker is away every partition is silent, and none may be taken to be so for ever.
+            &["--idle-timeout", "0", "--checkpoint-interval", "1s", "--parallelism", &parallelism, "--output", "json"],
+            more,
+        ]
+        .concat();
+        let env = [("KAFKA_TOPIC", self.name.as_str()), ("POSTGRES_URL", &self.postgres_url)];
+        let said = cluster.jobctl_with(&args, &env)?.ok()?;
+        let submitted: Value = serde_json::from_str(&said)?;
+        Ok(submitted["job_id"].as_str().context("a job id")?.to_owned())
+    }
+
+    /// `jobctl describe`.
+    ///
+    /// # Errors
+    /// If the jobmanager does not answer, or does not know the job.
+    pub fn describe(&self, cluster: &Cluster) -> Result<Value> {
+        Ok(serde_json::from_str(&cluster.jobctl(&["describe", &self.name, "--output", "json"])?.ok()?)?)
+    }
+
+    /// Waits until `jobctl describe` is as `is_so` wants it, while the jobmanager may be away.
+    ///
+    /// # Errors
+    /// If it is not within [`RECOVERY_LIMIT`], with what it was last.
+    pub fn wait_until(&self, cluster: &Cluster, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
+        let mut last = None;
+        let found = Deadline::after(RECOVERY_LIMIT).wait_for(|| {
+            let described = self.describe(cluster);
+            let found = described.as_ref().ok().filter(|job| is_so(job)).cloned();
+            last = Some(described);
+            anyhow::Ok(found)
+        })?;
+        found.with_context(|| format!("job `{}` did not come to that state; the last answer: {last:?}", self.name))
+    }
+
+    /// Rescales it.
+    ///
+    /// # Errors
+    /// If the cluster refuses.
+    pub fn rescale(&self, cluster: &Cluster, parallelism: u32) -> Result<()> {
+        let args = ["rescale", &self.name, "--parallelism", &parallelism.to_string()];
+        cluster.jobctl(&args)?.ok().map(drop)
+    }
+
+    /// `jobctl stop`; the savepoint's folder.
+    ///
+    /// # Errors
+    /// If the cluster refuses, or the job does not end.
+    pub fn stop(&self, cluster: &Cluster, is_drain: bool) -> Result<String> {
+        let mut args = vec!["stop", &self.name, "--output", "json"];
+        args.extend(is_drain.then_some("--drain"));
+        let said: Value = serde_json::from_str(&cluster.jobctl(&args)?.ok()?)?;
+        let folder = said["folder"].as_str().context("a savepoint's folder")?.to_owned();
+        self.wait_until(cluster, |job| job["state"] == "finished")?;
+        Ok(folder)
+    }
+}
+
+/// The sum of a counter over a job's subtasks of a stage.
+///
+/// # Errors
+/// If the answer has no such counter.
+pub fn counter(described: &Value, stage: &str, name: &str) -> Result<u64> {
+    let subtasks = described["subtasks"].as_array().context("no subtasks")?;
+    let of_stage = subtasks.iter().filter(|subtask| subtask["stage"] == stage);
+    let counts: Option<Vec<u64>> = of_stage.map(|subtask| subtask[name].as_u64()).collect();
+    let counts = counts.with_context(|| format!("no counter `{name}`"))?;
+    ensure!(!counts.is_empty(), "no stage `{stage}`");
+    Ok(counts.iter().sum())
+}

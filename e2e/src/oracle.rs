@@ -1,0 +1,181 @@
+//! What the table should hold, computed by Postgres itself from the records of the topic.
+//!
+//! Nothing of the engine takes part: librdkafka reads the records, Postgres' JSON functions read the events, and window
+//! functions find the sessions. A session begins where the event before is *more* than the gap away: at exactly the gap the
+//! windows `[t, t + gap)` touch, and Flink merges windows that touch.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use connectors::postgres::{Client, Table};
+use localcluster::deadline::Deadline;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::{Value, json};
+
+use crate::traffic::CLOSING_HOST;
+
+const BROKER_LIMIT: Duration = Duration::from_secs(30);
+const READ_LIMIT: Duration = Duration::from_secs(120);
+
+/// No JSON text holds these two as bytes, so a record is a field as it is.
+const LOAD: &str = "
+    DROP TABLE IF EXISTS oracle_records, oracle_sessions;
+    CREATE UNLOGGED TABLE oracle_records (partition int, number bigint, record text);
+    COPY oracle_records FROM '{file}' (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02');";
+
+/// Events of one time are told apart by their place in the topic, so that all steps see them in one order.
+const SESSIONS: &str = "
+    CREATE UNLOGGED TABLE oracle_sessions AS
+        WITH events AS (
+            SELECT record::json->>'ip' AS ip, record::json->>'host' AS host, partition, number,
+                   replace(record::json->>'event_time', 'Z', '')::timestamp(3) AS at
+            FROM oracle_records),
+        marked AS (
+            SELECT *, coalesce(at - lag(at) OVER visitor > interval '{gap} milliseconds', true) AS is_first
+            FROM events WINDOW visitor AS (PARTITION BY ip, host ORDER BY at, partition, number)),
+        numbered AS (
+            SELECT *, count(*) FILTER (WHERE is_first) OVER visitor AS session
+            FROM marked WINDOW visitor AS (PARTITION BY ip, host ORDER BY at, partition, number))
+        SELECT min(at)::timestamp(3) AS event_hour, ip, host, count(*) AS num_hits
+        FROM numbered WHERE host <> '{closing}' GROUP BY ip, host, session;";
+
+/// What both sides are compared on. The sessions of the closing events are there or not, as the job was ended.
+const COMPARE: &str = "
+    CREATE TEMP TABLE found AS SELECT event_hour::timestamp(3), ip::text, host::text, num_hits::bigint
+        FROM sessionized_aggregated_events WHERE host IS DISTINCT FROM '{closing}';
+    CREATE TEMP TABLE missing AS SELECT * FROM oracle_sessions EXCEPT ALL SELECT * FROM found;
+    CREATE TEMP TABLE surplus AS SELECT s.*, EXISTS (SELECT FROM oracle_sessions AS o
+            WHERE (o.event_hour, o.ip, o.host, o.num_hits) IS NOT DISTINCT FROM (s.event_hour, s.ip, s.host, s.num_hits)
+        ) AS is_duplicate
+        FROM (SELECT * FROM found EXCEPT ALL SELECT * FROM oracle_sessions) AS s;";
+
+const COUNT: &str = "
+    SELECT (SELECT count(*) FROM oracle_records), (SELECT count(*) FROM oracle_sessions), (SELECT count(*) FROM found),
+           (SELECT count(*) FROM missing), (SELECT count(*) FROM surplus WHERE is_duplicate),
+           (SELECT count(*) FROM surplus WHERE NOT is_duplicate)";
+
+const FIRST: &str = "
+    SELECT * FROM (
+        SELECT 'missing' AS what, event_hour, ip, host, num_hits FROM missing
+        UNION ALL SELECT CASE WHEN is_duplicate THEN 'duplicate' ELSE 'different' END, event_hour, ip, host, num_hits
+        FROM surplus) AS difference
+    ORDER BY ip, host, event_hour, what LIMIT 20";
+
+/// How the table compares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Records in the topic.
+    pub records: u64,
+    /// Rows that should be there.
+    pub expected: u64,
+    /// Rows that are there.
+    pub rows: u64,
+    /// Rows that should be there and are not.
+    pub missing: u64,
+    /// Rows that are there more often than they should.
+    pub duplicate: u64,
+    /// Rows that should not be there at all.
+    pub different: u64,
+    /// The first rows that differ.
+    pub first: Vec<String>,
+}
+
+impl Verdict {
+    /// Whether every session is there once, and nothing else.
+    pub fn is_exact(&self) -> bool {
+        self.expected > 0 && self.missing + self.duplicate + self.different == 0
+    }
+
+    /// For a report.
+    pub fn to_json(&self) -> Value {
+        let Verdict { records, expected, rows, missing, duplicate, different, first } = self;
+        json!({ "records": records, "expected": expected, "rows": rows, "missing": missing, "duplicate": duplicate,
+                "different": different, "first": first })
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Verdict { records, expected, rows, missing, duplicate, different, .. } = self;
+        write!(
+            f,
+            "{rows} rows of {expected} from {records} records: {missing} missing, {duplicate} duplicate, {different} different"
+        )?;
+        self.first.iter().try_for_each(|row| write!(f, "\n  {row}"))
+    }
+}
+
+/// Reads the topic and compares the table with it. `dir` is a folder that the database server can read.
+///
+/// # Errors
+/// If the topic cannot be read, or the database refuses.
+pub async fn compare(sql: &mut Client, dir: &Path, bootstrap: &str, topic: &str, gap_ms: i64) -> Result<Verdict> {
+    let file = dir.join(format!("{topic}.records"));
+    read_topic(bootstrap, topic, &file).with_context(|| format!("reading `{topic}`"))?;
+    let file = file.to_str().context("a path that is text")?;
+    let filled = |statement: &str| {
+        statement.replace("{file}", file).replace("{gap}", &gap_ms.to_string()).replace("{closing}", CLOSING_HOST)
+    };
+    for statement in [LOAD, SESSIONS, COMPARE] {
+        sql.execute(&filled(statement)).await?;
+    }
+    let counts = sql.query_text(COUNT).await?;
+    let first = lines(&sql.query_text(FIRST).await?);
+    sql.execute("DROP TABLE found, missing, surplus").await?;
+    let counts: Vec<u64> =
+        counts.rows.concat().iter().map(|field| Ok(field.as_deref().unwrap_or("0").parse()?)).collect::<Result<_>>()?;
+    let [records, expected, rows, missing, duplicate, different] = counts[..] else {
+        anyhow::bail!("{} counts", counts.len());
+    };
+    Ok(Verdict { records, expected, rows, missing, duplicate, different, first })
+}
+
+fn lines(table: &Table) -> Vec<String> {
+    let text = |row: &Vec<Option<String>>| {
+        row.iter().map(|field| field.as_deref().unwrap_or("NULL")).collect::<Vec<_>>().join("  ")
+    };
+    table.rows.iter().map(text).collect()
+}
+
+/// Writes partition, offset and message of every record that the topic holds now.
+fn read_topic(bootstrap: &str, topic: &str, file: &Path) -> Result<()> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("group.id", "oracle").set("enable.auto.commit", "false");
+    let consumer: BaseConsumer = config.set("reconnect.backoff.max.ms", "500").create()?;
+    let metadata = consumer.fetch_metadata(Some(topic), BROKER_LIMIT)?;
+    let partitions = metadata.topics().first().context("no such topic")?.partitions();
+    let (mut list, mut left) = (TopicPartitionList::new(), BTreeMap::new());
+    for partition in partitions.iter().map(|partition| partition.id()) {
+        let (low, high) = consumer.fetch_watermarks(topic, partition, BROKER_LIMIT)?;
+        list.add_partition_offset(topic, partition, Offset::Offset(low))?;
+        if high > low {
+            left.insert(partition, high);
+        }
+    }
+    consumer.assign(&list)?;
+    let mut out = BufWriter::new(File::create(file)?);
+    let deadline = Deadline::after(READ_LIMIT);
+    while !left.is_empty() {
+        ensure!(!deadline.has_passed(), "the records up to {left:?} did not come");
+        // Errors of a connection are passing; what does not come is told at the deadline.
+        let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let (partition, offset) = (message.partition(), message.offset());
+        let payload = message.payload().unwrap_or_default();
+        ensure!(!payload.iter().any(|byte| matches!(byte, 1 | 2 | b'\n')), "a record of several lines");
+        write!(out, "{partition}\x01{offset}\x01")?;
+        out.write_all(payload)?;
+        writeln!(out)?;
+        if left.get(&partition).is_some_and(|&end| offset + 1 >= end) {
+            left.remove(&partition);
+        }
+    }
+    Ok(out.flush()?)
+}

@@ -1,0 +1,54 @@
+-- What Gapwise keeps in the sink's database so that every row is published exactly once: one row for each job and table,
+-- and the function that moves it on, in the same transaction as the rows. Gapwise runs these very statements itself where
+-- something is missing and its role may create it. Where it may not, run them once as the owner of the schema:
+--
+--   psql -f gapwise_ledger.sql
+--
+-- The ledger stands in the schema of the target table: for another schema than `public`, replace `public.` throughout.
+-- Then, with the names of your own role and table:
+--
+--   GRANT USAGE ON SCHEMA public TO gapwise;
+--   GRANT INSERT ON public.processed_events TO gapwise;
+--   GRANT SELECT, INSERT, UPDATE ON public.gapwise_ledger TO gapwise;
+--   GRANT EXECUTE ON FUNCTION public.gapwise_publish TO gapwise;
+--
+-- Do not change or delete rows of a job that runs or is to be resumed: they are what its next attempt begins with.
+
+-- `events_read` = `events_in_sessions` + `open_events` + `late` + `bad`. The free space keeps updates within a page.
+CREATE TABLE IF NOT EXISTS public.gapwise_ledger (
+    job_id text NOT NULL,
+    target text NOT NULL,
+    lane integer NOT NULL,
+    token bigint NOT NULL,
+    nonce text NOT NULL,
+    last_epoch bigint NOT NULL DEFAULT 0,
+    prev_epoch bigint NOT NULL DEFAULT 0,
+    rows_total bigint NOT NULL DEFAULT 0,
+    events_read bigint NOT NULL DEFAULT 0,
+    events_in_sessions bigint NOT NULL DEFAULT 0,
+    late bigint NOT NULL DEFAULT 0,
+    bad bigint NOT NULL DEFAULT 0,
+    open_events bigint NOT NULL DEFAULT 0,
+    published_at timestamptz,
+    PRIMARY KEY (job_id, target, lane)
+) WITH (fillfactor = 20);
+
+-- Moves the ledger from one epoch to the next, or fails with GW001, and with it the transaction that holds the rows.
+CREATE OR REPLACE FUNCTION public.gapwise_publish(
+    of_job text, of_target text, of_lane integer, with_token bigint, with_nonce text,
+    from_epoch bigint, to_epoch bigint, with_rows bigint,
+    total_read bigint, total_in_sessions bigint, total_late bigint, total_bad bigint, total_open bigint
+) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $gapwise$
+BEGIN
+    UPDATE public.gapwise_ledger AS ledger SET
+        last_epoch = to_epoch, prev_epoch = from_epoch, rows_total = ledger.rows_total + with_rows,
+        events_read = total_read, events_in_sessions = total_in_sessions,
+        late = total_late, bad = total_bad, open_events = total_open, published_at = clock_timestamp()
+    WHERE ledger.job_id = of_job AND ledger.target = of_target AND ledger.lane = of_lane
+        AND ledger.token = with_token AND ledger.nonce = with_nonce AND ledger.last_epoch = from_epoch;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'GW001', MESSAGE =
+            'the ledger is not at epoch ' || from_epoch || ' under token ' || with_token;
+    END IF;
+END
+$gapwise$;

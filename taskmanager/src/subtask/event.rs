@@ -1,0 +1,80 @@
+//! What a task tells of itself.
+
+use std::time::Duration;
+
+use stream_core::checkpoint::TaskSnapshot;
+use stream_core::ids::{CheckpointId, SubtaskId};
+use tokio::sync::mpsc;
+
+use crate::slot::Holder;
+use crate::subtask::thread::Outcome;
+
+/// What a task tells of itself.
+#[derive(Debug)]
+pub(crate) struct TaskEvent {
+    /// Of which attempt.
+    pub(crate) holder: Holder,
+    /// Which task.
+    pub(crate) subtask: SubtaskId,
+    /// What became of it.
+    pub(crate) change: Change,
+}
+
+/// What became of a task.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Change {
+    /// Its source, operator or sink is open, and it works.
+    Running,
+    /// Its part of a checkpoint is stored.
+    Acknowledged(Acknowledgement),
+    /// Its part of a checkpoint could not be stored.
+    Declined {
+        /// Of which.
+        checkpoint: CheckpointId,
+        /// Why, for the user.
+        reason: String,
+    },
+    /// An epoch is visible in the sink.
+    Published(CheckpointId),
+    /// A source: its input is at its end, and so is its event time.
+    Drained,
+    /// Its thread is about to return.
+    Ended(Outcome),
+}
+
+/// A task's part of a checkpoint, and what it cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Acknowledgement {
+    /// Which checkpoint.
+    pub(crate) checkpoint: CheckpointId,
+    /// What the task holds at it.
+    pub(crate) snapshot: TaskSnapshot,
+    /// What was written for it.
+    pub(crate) written_bytes: u64,
+    /// The longest at a stretch that the task stood still for it.
+    pub(crate) pause: Duration,
+    /// From the first barrier to the last.
+    pub(crate) alignment: Duration,
+}
+
+/// The way from a task's thread to the service.
+#[derive(Clone, Debug)]
+pub(crate) struct Teller {
+    holder: Holder,
+    subtask: SubtaskId,
+    events: mpsc::Sender<TaskEvent>,
+}
+
+impl Teller {
+    /// The way of one task.
+    pub(crate) fn new(holder: Holder, subtask: SubtaskId, events: mpsc::Sender<TaskEvent>) -> Self {
+        Teller { holder, subtask, events }
+    }
+
+    /// Tells. To be called on a plain thread.
+    pub(crate) fn tell(&self, change: Change) {
+        let event = TaskEvent { holder: self.holder, subtask: self.subtask, change };
+        // The service outlives its threads and always takes events; without it there is nobody left to tell.
+        drop(self.events.blocking_send(event));
+    }
+}

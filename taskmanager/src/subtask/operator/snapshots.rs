@@ -1,0 +1,177 @@
+//! The snapshots of one operator subtask: begun at a barrier, copied between steps, stored in the background.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stream_core::barrier::Barrier;
+use stream_core::checkpoint::{FileRef, OperatorSnapshot, TaskSnapshot};
+use stream_core::ids::{CheckpointId, SubtaskId};
+use stream_core::key_group::KeyGroupRange;
+use stream_core::operator::{Operator, OperatorCounters};
+use stream_core::snapshot::{KeyedSnapshot, SnapshotKind};
+use stream_core::watermark::Watermark;
+use stream_runtime::clock::Clock;
+use stream_runtime::store::StoreError;
+
+use crate::snapshotting::JobFiles;
+use crate::subtask::event::{Acknowledgement, Change, Teller};
+use crate::subtask::mail::Mailbox;
+use crate::subtask::operator::chain::Chain;
+
+/// Keys copied between two batches: well below a millisecond, so that nobody notices, and enough that a million keys are
+/// copied within a second or so of a busy job.
+const SLICE_KEYS: usize = 2048;
+
+/// Takes an operator's snapshots. One at a time.
+pub(super) struct Snapshots {
+    subtask: SubtaskId,
+    key_groups: KeyGroupRange,
+    /// Where state is stored, if anywhere.
+    files: Option<JobFiles>,
+    chain: Chain,
+    stage: Stage,
+    last_ticket: u64,
+    mailbox: Arc<Mailbox>,
+    teller: Teller,
+    clock: Arc<dyn Clock>,
+}
+
+/// Where a snapshot is.
+enum Stage {
+    /// There is none.
+    Idle,
+    /// The operator copies its state.
+    Copying(Cut),
+    /// The copy is on its way to the store.
+    Storing(Cut, u64),
+}
+
+/// What was so at the barrier.
+struct Cut {
+    checkpoint: CheckpointId,
+    kind: SnapshotKind,
+    watermark: Watermark,
+    counters: OperatorCounters,
+    alignment: Duration,
+    pause: Duration,
+}
+
+/// What snapshots are taken with.
+pub(crate) struct SnapshotParts {
+    /// Whose.
+    pub(crate) subtask: SubtaskId,
+    /// What it owns.
+    pub(crate) key_groups: KeyGroupRange,
+    /// Where state is stored, if anywhere.
+    pub(crate) files: Option<JobFiles>,
+    /// Where uploads answer.
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// Where acknowledgements go.
+    pub(crate) teller: Teller,
+    /// For the pause.
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Snapshots {
+    /// None yet; the first will be full.
+    pub(super) fn new(parts: SnapshotParts) -> Self {
+        let SnapshotParts { subtask, key_groups, files, mailbox, teller, clock } = parts;
+        let (chain, stage) = (Chain::default(), Stage::Idle);
+        Snapshots { subtask, key_groups, files, chain, stage, last_ticket: 0, mailbox, teller, clock }
+    }
+
+    /// Begins the snapshot of a barrier that came on every input.
+    pub(super) fn begin(
+        &mut self,
+        barrier: Barrier,
+        alignment: Duration,
+        watermark: Watermark,
+        operator: &mut dyn Operator,
+    ) {
+        let mut cut = Cut {
+            checkpoint: barrier.checkpoint,
+            kind: self.chain.next_kind(barrier.is_full),
+            watermark,
+            counters: operator.counters(),
+            alignment,
+            pause: Duration::ZERO,
+        };
+        if self.files.is_none() {
+            return self.acknowledge(cut, 0);
+        }
+        if let Stage::Storing(earlier, _) = &self.stage {
+            // Nothing is lost: the next delta holds what this one would have held.
+            let reason = format!("the state of checkpoint {} is still being stored", earlier.checkpoint);
+            return self.teller.tell(Change::Declined { checkpoint: barrier.checkpoint, reason });
+        }
+        if let Stage::Copying(_) = &self.stage {
+            // Its checkpoint was aborted, or there would be no other; what it had taken from the list of changes is lost.
+            self.chain.lose();
+            cut.kind = SnapshotKind::Full;
+        }
+        let started = self.clock.monotonic();
+        operator.begin_snapshot(cut.kind);
+        cut.pause = self.clock.monotonic().saturating_sub(started);
+        self.stage = Stage::Copying(cut);
+    }
+
+    /// Copies a slice of the snapshot that was begun; whether there is one.
+    pub(super) fn continue_copying(&mut self, operator: &mut dyn Operator) -> bool {
+        let Stage::Copying(cut) = &mut self.stage else { return false };
+        let started = self.clock.monotonic();
+        let snapshot = operator.continue_snapshot(SLICE_KEYS);
+        cut.pause = cut.pause.max(self.clock.monotonic().saturating_sub(started));
+        if let Some(snapshot) = snapshot {
+            self.store(snapshot);
+        }
+        true
+    }
+
+    /// A file that was handed out is stored, or is not.
+    pub(super) fn on_stored(&mut self, ticket: u64, result: Result<FileRef, StoreError>) {
+        match std::mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::Storing(cut, expected) if expected == ticket => match result {
+                Ok(file) => {
+                    let written_bytes = file.bytes;
+                    self.chain.extend(cut.kind, Some(file));
+                    self.acknowledge(cut, written_bytes);
+                }
+                Err(error) => {
+                    self.chain.lose();
+                    self.teller.tell(Change::Declined { checkpoint: cut.checkpoint, reason: error.message });
+                }
+            },
+            other => self.stage = other,
+        }
+    }
+
+    fn store(&mut self, snapshot: KeyedSnapshot) {
+        let Stage::Copying(mut cut) = std::mem::replace(&mut self.stage, Stage::Idle) else { return };
+        // An operator may take a full one unasked.
+        cut.kind = snapshot.kind;
+        let Some(files) = self.files.as_ref().filter(|_| !snapshot.sections.is_empty()) else {
+            self.chain.extend(cut.kind, None);
+            return self.acknowledge(cut, 0);
+        };
+        self.last_ticket += 1;
+        files.store_state(cut.checkpoint, self.subtask, snapshot, self.last_ticket, Arc::clone(&self.mailbox));
+        self.stage = Stage::Storing(cut, self.last_ticket);
+    }
+
+    fn acknowledge(&self, cut: Cut, written_bytes: u64) {
+        let state = OperatorSnapshot {
+            subtask: self.subtask,
+            key_groups: self.key_groups,
+            watermark: cut.watermark,
+            files: self.chain.files().to_vec(),
+        };
+        let OperatorCounters { late, fired_events: fired, open_events: open, .. } = cut.counters;
+        self.teller.tell(Change::Acknowledged(Acknowledgement {
+            checkpoint: cut.checkpoint,
+            snapshot: TaskSnapshot::Operator { state, late, fired, open },
+            written_bytes,
+            pause: cut.pause,
+            alignment: cut.alignment,
+        }));
+    }
+}

@@ -1,0 +1,84 @@
+//! Takes what a reader tells: everything of a source but reading.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stream_core::barrier::Barrier;
+use stream_core::checkpoint::TaskSnapshot;
+use stream_core::operator::{Decoder, Record};
+use stream_core::watermark::{Progress, Watermark};
+use stream_runtime::clock::Clock;
+use stream_runtime::connector::SourceVisitor;
+
+use crate::counters::Counters;
+use crate::subtask::emit::Emitter;
+use crate::subtask::source_splits::SourceSplits;
+
+/// From records to events in the outputs.
+pub(super) struct Ingest {
+    pub(super) decoder: Box<dyn Decoder>,
+    pub(super) splits: SourceSplits,
+    pub(super) emitter: Emitter,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) counters: Arc<Counters>,
+    /// Events and bad records so far, for the accounts.
+    pub(super) events: u64,
+    pub(super) bad: u64,
+    /// Whether event time has ended.
+    pub(super) is_drained: bool,
+    /// Whether the current poll delivered records.
+    pub(super) has_records: bool,
+    /// Time spent at work within the current poll.
+    pub(super) worked: Duration,
+}
+
+impl Ingest {
+    /// Sends everything decoded, then the watermark that covers it.
+    pub(super) fn send_all(&mut self) {
+        let progress = if self.is_drained { Progress::Active(Watermark::END) } else { self.splits.progress() };
+        self.emitter.send_progress(progress);
+        self.counters.update_splits(|progress| self.splits.report(progress));
+    }
+
+    /// Sends everything decoded, then the cut; what lies before it.
+    pub(super) fn cut(&mut self, barrier: Barrier) -> TaskSnapshot {
+        self.send_all();
+        self.emitter.send_barrier(barrier);
+        TaskSnapshot::Source { splits: self.splits.snapshot(), events: self.events, bad: self.bad }
+    }
+
+    /// Ends event time behind everything decoded.
+    pub(super) fn drain(&mut self) {
+        self.is_drained = true;
+        self.send_all();
+    }
+}
+
+impl SourceVisitor for Ingest {
+    fn on_records(&mut self, split: usize, records: &[Record<'_>], next_offset: u64) {
+        let started = self.clock.monotonic();
+        let bytes: usize = records.iter().filter_map(|record| record.payload).map(<[u8]>::len).sum();
+        self.counters.add_in(records.len() as u64, bytes as u64);
+        let decoded = self.decoder.decode(records, &mut self.emitter.collector);
+        self.events += decoded.events;
+        self.bad += decoded.bad;
+        self.counters.add_bad(decoded.bad);
+        self.splits.on_decoded(split, decoded, next_offset);
+        self.emitter.wake();
+        self.emitter.send_full();
+        self.has_records |= !records.is_empty();
+        self.worked += self.clock.monotonic().saturating_sub(started);
+    }
+
+    fn on_end_of_split_for_now(&mut self, split: usize) {
+        self.splits.on_end_for_now(split);
+    }
+
+    fn on_split_finished(&mut self, split: usize) {
+        self.splits.on_finished(split);
+    }
+
+    fn on_known_end(&mut self, split: usize, end: u64) {
+        self.splits.on_known_end(split, end);
+    }
+}
