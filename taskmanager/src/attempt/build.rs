@@ -98,7 +98,9 @@ impl Blueprint {
         let files = self.files()?;
         let states = self.deployment.states(self.subtask.stage);
         let watermark = match &files {
-            Some(files) => snapshotting::restore(operator.as_mut(), key_groups, &states, files)?,
+            Some(files) => {
+                snapshotting::restore(operator.as_mut(), key_groups, &states, &self.deployment.restore.splits, files)?
+            }
             None => None,
         };
         let snapshots = SnapshotParts {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use stream_core::checkpoint::OperatorSnapshot;
+use stream_core::checkpoint::{OperatorSnapshot, SplitSnapshot};
 use stream_core::key_group::{KeyGroup, KeyGroupRange};
 use stream_core::operator::Operator;
 use stream_core::snapshot::Section;
@@ -20,10 +20,16 @@ pub(crate) fn restore(
     operator: &mut dyn Operator,
     key_groups: KeyGroupRange,
     states: &[OperatorSnapshot],
+    splits: &[SplitSnapshot],
     files: &JobFiles,
 ) -> Result<Option<Watermark>, TaskError> {
     // Equal for all; the least loses nothing in any case.
     let Some(watermark) = states.iter().map(|state| state.watermark).min() else { return Ok(None) };
+    if watermark == Watermark::END {
+        let watermark = behind_drain(splits);
+        operator.restore(watermark, &[])?;
+        return Ok(Some(watermark));
+    }
     let mut groups = BTreeMap::<KeyGroup, Vec<Section>>::new();
     let overlaps = |range: KeyGroupRange| range.start < key_groups.end && key_groups.start < range.end;
     for state in states.iter().filter(|state| overlaps(state.key_groups)) {
@@ -39,4 +45,33 @@ pub(crate) fn restore(
         operator.restore(watermark, &sections.iter().collect::<Vec<_>>())?;
     }
     Ok(Some(watermark))
+}
+
+/// The watermark of a job that goes on from a savepoint for which event time was ended (`stop --drain`). Every window was
+/// closed then; but that was the user's word, not the splits', and taking it for event time would make all that follows
+/// late. So it is what the splits that go on have seen, and a split that has seen nothing promises nothing.
+fn behind_drain(splits: &[SplitSnapshot]) -> Watermark {
+    let going_on = splits.iter().filter(|split| !split.is_finished);
+    let seen = going_on.map(|split| split.watermark.unwrap_or(Watermark::NONE));
+    seen.min().unwrap_or(Watermark::END)
+}
+
+#[cfg(test)]
+mod tests {
+    use stream_core::ids::SplitId;
+    use stream_core::pipeline::Split;
+
+    use super::*;
+
+    #[test]
+    fn behind_a_drain_event_time_is_that_of_the_splits_that_go_on() {
+        let split = |watermark: Option<i64>, is_finished| SplitSnapshot {
+            split: Split { id: SplitId(String::new()), start: 0, end: None },
+            watermark: watermark.map(Watermark),
+            is_finished,
+        };
+        assert_eq!(behind_drain(&[split(Some(7), false), split(Some(9), false), split(Some(1), true)]), Watermark(7));
+        assert_eq!(behind_drain(&[split(Some(7), false), split(None, false)]), Watermark::NONE);
+        assert_eq!(behind_drain(&[split(Some(7), true)]), Watermark::END);
+    }
 }
