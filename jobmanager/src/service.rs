@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stream_core::checkpoint;
-use stream_core::ids::JobId;
+use stream_core::ids::{AttemptNumber, JobId};
 use stream_core::job::{Event, Job};
 use stream_core::plan::slots_needed;
 use stream_core::slot::SlotPool;
@@ -208,7 +208,10 @@ impl Service {
         if !pipeline.source.is_bounded {
             self.discovery.watch(id, &pipeline.source, self.clock.monotonic());
         }
-        let job = Job::new(self.options.job(), seed(id));
+        // What may be left of the job that took the savepoint must not be taken for a task of this one.
+        let before = self.jobs.get(id).map(|record| record.job.attempt());
+        let last = before.max(savepoint.as_ref().map(|savepoint| savepoint.manifest.attempt));
+        let job = Job::new(self.options.job(), seed(id)).following(last.unwrap_or(AttemptNumber(0)));
         let record = JobRecord::new(id, name, self.clock.now(), pipeline, job);
         self.jobs.insert(JobRecord { splits, savepoint, reserved, ..record });
         Ok(id)

@@ -104,7 +104,8 @@ async fn stopped_job_ends_published_and_goes_on_from_its_savepoint_under_its_id(
     let submitted = cluster.jobmanager.client.submit_job(request.clone()).await.unwrap().into_inner();
     assert_eq!(submitted.job_id, id);
     let next = cluster.taskmanager.next_deploy().await;
-    assert_eq!((next.token, next.restore.unwrap().checkpoint_id), (2, stopped.checkpoint_id));
+    assert_eq!((next.attempt, next.token), (2, 2));
+    assert_eq!(next.restore.unwrap().checkpoint_id, stopped.checkpoint_id);
     assert_eq!(next.tasks[0].splits[0].start, 4);
     // While it lives, it cannot be submitted again.
     let (code, message) = refusal(cluster.jobmanager.client.submit_job(request.clone()).await);

@@ -37,6 +37,12 @@ impl Job {
         }
     }
 
+    /// The same job, whose attempts are numbered on from this one: it ran before, under the same id.
+    #[must_use]
+    pub fn following(self, last: AttemptNumber) -> Self {
+        Job { attempt: last, ..self }
+    }
+
     /// A job that runs: every task of the plan was reported by its taskmanager, under this very attempt.
     pub fn adopted(
         settings: Settings,
