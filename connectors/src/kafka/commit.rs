@@ -8,7 +8,7 @@ use super::error::Error;
 use super::lookup::{Lookup, Offsets};
 use super::settings::TopicSettings;
 
-/// Commits the positions by a client of its own, never through one that reads: see [`super::batch_queue`]. Without a
+/// Commits the positions by a client of its own, never through one that reads: see `batch_queue`. Without a
 /// `group.id` of the user's there is no group to tell. Blocks for some seconds at most if the cluster is silent.
 ///
 /// # Errors

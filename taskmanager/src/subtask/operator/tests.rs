@@ -276,12 +276,12 @@ fn deltas_follow_a_full_snapshot_and_all_of_them_are_restored_newest_first() {
     assert_eq!(state.files.len(), 2, "where nothing changed there is nothing to write");
     let mut restored = Restored::default();
     let watermark =
-        snapshotting::restore(&mut restored, KEY_GROUPS, std::slice::from_ref(&state), &store.files()).unwrap();
+        snapshotting::restore(&mut restored, KEY_GROUPS, std::slice::from_ref(&state), &[], &store.files()).unwrap();
     assert_eq!(watermark, Some(Watermark::NONE));
     assert_eq!(restored.0, [vec![], vec!["d", "a"], vec!["b"], vec!["c"]]);
     let elsewhere = KeyGroupRange { start: 1, end: 2 };
     let mut restored = Restored::default();
-    snapshotting::restore(&mut restored, elsewhere, &[state], &store.files()).unwrap();
+    snapshotting::restore(&mut restored, elsewhere, &[state], &[], &store.files()).unwrap();
     assert_eq!(restored.0, [vec![], vec!["b"]]);
 }
 
