@@ -15,7 +15,8 @@ FROM debian:12-slim AS run
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates libssl3 zlib1g \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --no-create-home gapwise
+ && useradd --system --uid 10001 --no-create-home gapwise \
+ && install --directory --owner gapwise --mode 0700 /var/lib/gapwise/checkpoints
 COPY --from=build /out/bin/ /usr/local/bin/
 USER gapwise
 # No default command: `jobmanager`, `taskmanager` or `jobctl`.
