@@ -48,7 +48,10 @@ pub(crate) fn demo(settings: &Settings, state: &StateDir) -> Result<()> {
         Emptied::EarlierDemo(rows) => println!("deleted the {rows} sessions of an earlier demo"),
         Emptied::Renamed(name) => println!("the table had other rows: it is now `{name}`"),
     }
-    let args = ["submit", "sessionize", "--gap", "5m", "--name", JOB, "--from", "earliest", "--parallelism", "2"];
+    // A person waits: sessions are in the table after a checkpoint.
+    let checkpoints = ["--checkpoint-interval", "1s"];
+    let job = ["submit", "sessionize", "--gap", "5m", "--name", JOB, "--from", "earliest", "--parallelism", "2"];
+    let args = [job.as_slice(), &checkpoints].concat();
     println!("jobctl {}", args.join(" "));
     print!("{}", jobctl.run(&args)?);
     let rows = wait_for_sessions(&runtime, &mut database, &jobctl, expected)?;

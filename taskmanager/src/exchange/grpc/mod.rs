@@ -22,9 +22,10 @@ impl PeerSaid {
 
 impl From<tonic::Status> for PeerSaid {
     fn from(status: tonic::Status) -> Self {
+        // Between what tonic says and the innermost cause stand layers that say the same in their own debug output.
         let causes = std::iter::successors(std::error::Error::source(&status), |error| error.source());
         let mut said = vec![status.message().to_owned()];
-        said.extend(causes.map(ToString::to_string));
+        said.extend(causes.last().map(ToString::to_string));
         said.retain(|part| !part.is_empty());
         said.dedup();
         match said.is_empty() {
