@@ -91,7 +91,7 @@ pub enum Error {
     /// The ledger is missing and may not be created, or may not be used.
     #[error(
         "user `{user}` may not {action} {schema}.gapwise_ledger and its function gapwise_publish; \
-         run sql/gapwise_ledger.sql as the owner of the schema, with its grants"
+         run sql/ledger/gapwise_ledger.sql as the owner of the schema, with its grants"
     )]
     Ledger {
         /// Who asked.

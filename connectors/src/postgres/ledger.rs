@@ -1,6 +1,6 @@
 //! The ledger beside the table: made where it is missing, read by an attempt that publishes, and moved on by it.
 //!
-//! `sql/gapwise_ledger.sql` has its statements, which an owner can also run by hand.
+//! `sql/ledger/gapwise_ledger.sql` has its statements, which an owner can also run by hand.
 
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row};
@@ -19,7 +19,7 @@ pub(super) const NOT_OUR_TURN: &str = "GW001";
 /// One committer publishes the whole of an epoch.
 pub(super) const LANE: i32 = 0;
 
-const DEFINITION: &str = include_str!("../../../sql/gapwise_ledger.sql");
+const DEFINITION: &str = include_str!("../../../sql/ledger/gapwise_ledger.sql");
 const PUBLISH_SIGNATURE: &str =
     "gapwise_publish(text,text,int,bigint,text,bigint,bigint,bigint,bigint,bigint,bigint,bigint,bigint)";
 
