@@ -210,7 +210,10 @@ async fn a_role_needs_no_more_than_its_grants_once_the_ledger_is_there() -> Resu
     .await?;
     let sink = as_user(sink(&server, "web.sessions"), "writer", "writer");
     let error = connectors().check_sink(&sink).await.unwrap_err();
-    assert!(error.kind == ConnectorErrorKind::Denied && error.message.contains("sql/ledger/gapwise_ledger.sql"), "{error}");
+    assert!(
+        error.kind == ConnectorErrorKind::Denied && error.message.contains("sql/ledger/gapwise_ledger.sql"),
+        "{error}"
+    );
     sql.execute(&include_str!("../../sql/ledger/gapwise_ledger.sql").replace("public.", "web.")).await?;
     let error = connectors().check_sink(&sink).await.unwrap_err();
     assert!(error.kind == ConnectorErrorKind::Denied && error.message.contains("use web.gapwise_ledger"), "{error}");

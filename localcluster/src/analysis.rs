@@ -78,6 +78,17 @@ mod tests {
         assert_eq!(comment("SELECT 1;"), "");
     }
 
+    /// Whatever else is SQL has a folder of its own: a file here is sent to the database as one question.
+    #[test]
+    fn the_repositorys_folder_holds_questions_only() {
+        let questions = read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../sql")).unwrap();
+        assert_eq!(questions.len(), 2);
+        for question in questions {
+            let statement = question.lines().find(|line| !line.trim().is_empty() && !line.trim().starts_with("--"));
+            assert!(statement.is_some_and(|line| line.starts_with("SELECT") || line.starts_with("WITH")), "{question}");
+        }
+    }
+
     #[test]
     fn questions_come_in_the_order_of_their_names() {
         let dir = tempfile::tempdir().unwrap();
