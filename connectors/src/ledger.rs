@@ -65,8 +65,14 @@ mod tests {
     fn only_the_holder_of_token_and_nonce_publishes_and_only_what_follows() {
         let id = |sequence| CheckpointId::new(Token(5), sequence);
         let grant = Grant { job_id: JobId(1), token: Token(5), nonce: Nonce(7) };
-        let epoch =
-            SealedEpoch { epoch: id(3), prev: id(2), files: Vec::new(), rows: 0, accounts: Accounts::default() };
+        let epoch = SealedEpoch {
+            epoch: id(3),
+            prev: id(2),
+            files: Vec::new(),
+            rows: 0,
+            accounts: Accounts::default(),
+            cut: None,
+        };
         let stands = |token, nonce, last_epoch| {
             standing(Some(Entry { token: Token(token), nonce: Nonce(nonce), last_epoch }), &grant, &epoch)
         };

@@ -209,7 +209,7 @@ async fn take_over(connectors: &RealConnectors, sink: &SinkSpec, job: u128) -> (
 
 fn epoch(anchor: Anchor, sequence: u32, prev: CheckpointId, rows: u64) -> SealedEpoch {
     let epoch = CheckpointId::new(anchor.token, sequence);
-    SealedEpoch { epoch, prev, files: Vec::new(), rows, accounts: Accounts::default() }
+    SealedEpoch { epoch, prev, files: Vec::new(), rows, accounts: Accounts::default(), cut: None }
 }
 
 /// Rows as the committer gives them, and perhaps an error behind them.

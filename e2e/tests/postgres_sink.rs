@@ -387,7 +387,7 @@ impl Attempt {
 
     fn epoch(&self, sequence: u32, prev: CheckpointId, rows: u64) -> SealedEpoch {
         let epoch = CheckpointId::new(self.anchor.token, sequence);
-        SealedEpoch { epoch, prev, files: Vec::new(), rows, accounts: Accounts::default() }
+        SealedEpoch { epoch, prev, files: Vec::new(), rows, accounts: Accounts::default(), cut: None }
     }
 
     /// Publishes where the processes do: on a thread that may block.

@@ -177,9 +177,13 @@ impl Service {
                 self.command_all(job, Some(StageKind::Source), &Command::DrainSources { job, attempt });
             }
             Effect::Store(manifest) => self.store_manifest(job, attempt, *manifest),
-            Effect::Complete { checkpoint, prev, accounts } => {
+            Effect::Complete { checkpoint, prev, accounts, cut } => {
                 tracing::debug!(job_id = %job, %checkpoint, "checkpoint completed");
-                self.command_all(job, None, &Command::CompleteCheckpoint { job, attempt, checkpoint, prev, accounts });
+                self.command_all(
+                    job,
+                    None,
+                    &Command::CompleteCheckpoint { job, attempt, checkpoint, prev, accounts, cut },
+                );
             }
             Effect::Abort { checkpoint, reason } => {
                 tracing::warn!(job_id = %job, %checkpoint, reason, "checkpoint aborted");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stream_core::barrier::Barrier;
-use stream_core::checkpoint::{Accounts, Cost, TaskSnapshot};
+use stream_core::checkpoint::{Accounts, Cost, Cut, TaskSnapshot};
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SubtaskId, TaskManagerId};
 use stream_core::job::TaskState;
 use stream_core::pipeline::{Pipeline, Split};
@@ -132,6 +132,7 @@ pub(crate) enum Command {
         checkpoint: CheckpointId,
         prev: CheckpointId,
         accounts: Accounts,
+        cut: Option<Cut>,
     },
     /// Nobody waits for this checkpoint any more.
     AbortCheckpoint { job: JobId, attempt: AttemptNumber, checkpoint: CheckpointId },

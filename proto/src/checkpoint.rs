@@ -1,7 +1,7 @@
 //! Between the wire's messages about checkpoints and `stream-core`'s types.
 
 use stream_core::barrier::Barrier;
-use stream_core::checkpoint::{Accounts, FileRef, OperatorSnapshot, SealedEpoch, SplitSnapshot, TaskSnapshot};
+use stream_core::checkpoint::{Accounts, Cut, FileRef, OperatorSnapshot, SealedEpoch, SplitSnapshot, TaskSnapshot};
 use stream_core::ids::{CheckpointId, Nonce};
 use stream_core::time::Timestamp;
 use stream_core::watermark::Watermark;
@@ -65,6 +65,7 @@ impl From<&SplitSnapshot> for v1::SplitSnapshot {
             split: Some((&split.split).into()),
             watermark_ms: split.watermark.map(|watermark| watermark.0),
             is_finished: split.is_finished,
+            begun: split.begun.clone(),
         }
     }
 }
@@ -77,7 +78,23 @@ impl TryFrom<v1::SplitSnapshot> for SplitSnapshot {
             split: required(split.split, "split_snapshot.split")?.into(),
             watermark: split.watermark_ms.map(Watermark),
             is_finished: split.is_finished,
+            begun: split.begun,
         })
+    }
+}
+
+impl From<&Cut> for v1::Cut {
+    fn from(cut: &Cut) -> Self {
+        v1::Cut { watermark_ms: cut.watermark.0, splits: cut.splits.iter().map(Into::into).collect() }
+    }
+}
+
+impl TryFrom<v1::Cut> for Cut {
+    type Error = InvalidMessage;
+
+    fn try_from(cut: v1::Cut) -> Result<Self, Self::Error> {
+        let splits = cut.splits.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        Ok(Cut { watermark: Watermark(cut.watermark_ms), splits })
     }
 }
 
@@ -113,6 +130,7 @@ impl From<&SealedEpoch> for v1::SealedEpoch {
             files: epoch.files.iter().map(Into::into).collect(),
             rows: epoch.rows,
             accounts: Some(epoch.accounts.into()),
+            cut: epoch.cut.as_ref().map(Into::into),
         }
     }
 }
@@ -127,6 +145,7 @@ impl TryFrom<v1::SealedEpoch> for SealedEpoch {
             files: epoch.files.into_iter().map(Into::into).collect(),
             rows: epoch.rows,
             accounts: required(epoch.accounts, "sealed_epoch.accounts")?.into(),
+            cut: epoch.cut.map(TryInto::try_into).transpose()?,
         })
     }
 }
@@ -214,12 +233,9 @@ mod tests {
             watermark: Watermark(-3),
             files: vec![file()],
         };
+        let splits = vec![SplitSnapshot { split, watermark: Some(Watermark(1)), is_finished: true, begun: vec![2, 4] }];
         let snapshots = [
-            TaskSnapshot::Source {
-                splits: vec![SplitSnapshot { split, watermark: Some(Watermark(1)), is_finished: true }],
-                events: 3,
-                bad: 4,
-            },
+            TaskSnapshot::Source { splits, events: 3, bad: 4 },
             TaskSnapshot::Operator { state, late: 1, fired: 2, open: 3 },
             TaskSnapshot::Sink { files: vec![file()], rows: 11 },
         ];
@@ -235,7 +251,10 @@ mod tests {
             Barrier { checkpoint, prev: CheckpointId::ROOT, triggered: Timestamp(4), is_full: true, is_last: false };
         assert_eq!(Barrier::from(v1::Barrier::from(barrier)), barrier);
         let accounts = Accounts { read: 10, bad: 1, late: 2, in_sessions: 3, open: 4 };
-        let epoch = SealedEpoch { epoch: checkpoint, prev: CheckpointId::ROOT, files: vec![file()], rows: 1, accounts };
+        let split = SplitSnapshot::unread(Split { id: SplitId("topic/0".to_owned()), start: 5, end: None });
+        let cut = Some(Cut { watermark: Watermark::END, splits: vec![split] });
+        let prev = CheckpointId::ROOT;
+        let epoch = SealedEpoch { epoch: checkpoint, prev, files: vec![file()], rows: 1, accounts, cut };
         assert_eq!(SealedEpoch::try_from(v1::SealedEpoch::from(&epoch)), Ok(epoch));
         assert_eq!(read_nonce(&nonce_bytes(Nonce(u128::MAX - 1))), Ok(Nonce(u128::MAX - 1)));
         assert!(read_nonce(b"short").is_err());

@@ -12,9 +12,15 @@
 --   GRANT SELECT, INSERT, UPDATE ON public.gapwise_ledger TO gapwise;
 --   GRANT EXECUTE ON FUNCTION public.gapwise_publish TO gapwise;
 --
+-- Who runs `jobctl audit` needs to read both:
+--
+--   GRANT SELECT ON public.processed_events, public.gapwise_ledger TO auditor;
+--
 -- Do not change or delete rows of a job that runs or is to be resumed: they are what its next attempt begins with.
 
--- `events_read` = `events_in_sessions` + `open_events` + `late` + `bad`. The free space keeps updates within a page.
+-- `events_read` = `events_in_sessions` + `open_events` + `late` + `bad`. `cut` tells how far each partition was read for the
+-- last epoch, and where event time was: all that it takes to compute the table again. The free space keeps updates within a
+-- page.
 CREATE TABLE IF NOT EXISTS public.gapwise_ledger (
     job_id text NOT NULL,
     target text NOT NULL,
@@ -30,20 +36,29 @@ CREATE TABLE IF NOT EXISTS public.gapwise_ledger (
     bad bigint NOT NULL DEFAULT 0,
     open_events bigint NOT NULL DEFAULT 0,
     published_at timestamptz,
+    cut jsonb,
     PRIMARY KEY (job_id, target, lane)
 ) WITH (fillfactor = 20);
+
+-- A ledger of the time before there was a cut: gains the column, and loses the function that would leave it behind.
+ALTER TABLE public.gapwise_ledger ADD COLUMN IF NOT EXISTS cut jsonb;
+DROP FUNCTION IF EXISTS public.gapwise_publish(
+    text, text, integer, bigint, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint
+);
 
 -- Moves the ledger from one epoch to the next, or fails with GW001, and with it the transaction that holds the rows.
 CREATE OR REPLACE FUNCTION public.gapwise_publish(
     of_job text, of_target text, of_lane integer, with_token bigint, with_nonce text,
     from_epoch bigint, to_epoch bigint, with_rows bigint,
-    total_read bigint, total_in_sessions bigint, total_late bigint, total_bad bigint, total_open bigint
+    total_read bigint, total_in_sessions bigint, total_late bigint, total_bad bigint, total_open bigint,
+    with_cut jsonb
 ) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $gapwise$
 BEGIN
     UPDATE public.gapwise_ledger AS ledger SET
         last_epoch = to_epoch, prev_epoch = from_epoch, rows_total = ledger.rows_total + with_rows,
         events_read = total_read, events_in_sessions = total_in_sessions,
-        late = total_late, bad = total_bad, open_events = total_open, published_at = clock_timestamp()
+        late = total_late, bad = total_bad, open_events = total_open, cut = with_cut,
+        published_at = clock_timestamp()
     WHERE ledger.job_id = of_job AND ledger.target = of_target AND ledger.lane = of_lane
         AND ledger.token = with_token AND ledger.nonce = with_nonce AND ledger.last_epoch = from_epoch;
     IF NOT FOUND THEN

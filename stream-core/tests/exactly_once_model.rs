@@ -204,13 +204,13 @@ impl Incarnation {
                     }
                     self.writing = Some((*manifest, false));
                 }
-                Effect::Complete { checkpoint, prev, accounts } => {
+                Effect::Complete { checkpoint, prev, accounts, cut } => {
                     let sealed = self.segments.iter().filter(|(at, _)| *at > prev && *at <= checkpoint);
                     let rows: Vec<u64> = sealed.flat_map(|(_, rows)| rows.clone()).collect();
                     let barrier = Barrier { checkpoint, prev, triggered: self.now, is_full: false, is_last: false };
                     // The committer has these in hand: what the manifest forgot is not lost to it.
                     let files = vec![rows_file(self.token, barrier, &rows)];
-                    self.queue.push(SealedEpoch { epoch: checkpoint, prev, files, rows: 0, accounts });
+                    self.queue.push(SealedEpoch { epoch: checkpoint, prev, files, rows: 0, accounts, cut });
                 }
                 Effect::Discard { checkpoints, files } => {
                     store.retain(|manifest| !checkpoints.contains(&manifest.checkpoint));
@@ -471,7 +471,7 @@ impl Incarnation {
 
 fn snapshots(me: &Incarnation, events: u64, barrier: Barrier, rows: &[u64]) -> [(u32, TaskSnapshot); 3] {
     let split = Split { id: SplitId("s".to_owned()), start: me.position, end: Some(events) };
-    let splits = vec![SplitSnapshot { split, watermark: None, is_finished: me.position == events }];
+    let splits = vec![SplitSnapshot { is_finished: me.position == events, ..SplitSnapshot::unread(split) }];
     let state = OperatorSnapshot {
         subtask: subtask(1),
         key_groups: KeyGroupRange { start: 0, end: 1 },

@@ -8,6 +8,7 @@ use stream_core::ids::{
 };
 use stream_core::key_group::KeyGroupRange;
 use stream_core::pipeline::{Pipeline, PipelineError, Split, StageKind};
+use stream_core::watermark::Watermark;
 
 /// The subtasks of one attempt that this taskmanager is to run.
 #[derive(Clone, Debug)]
@@ -110,12 +111,17 @@ impl Deployment {
         format!("{}[{}]", stage.map_or("?", |stage| &stage.name), subtask.index)
     }
 
-    /// The splits of a source subtask, as far as they were read.
+    /// The splits of a source subtask, as far as they were read. Behind a drain, where every window was closed, each begins
+    /// anew.
     pub(crate) fn splits(&self, subtask: SubtaskId) -> Vec<SplitSnapshot> {
+        let is_drained = self.restore.operators.iter().any(|state| state.watermark == Watermark::END);
         let as_restored = |split: &Split| {
             let mut restored = self.restore.splits.iter().filter(|restored| restored.split.id == split.id);
-            let unread = || SplitSnapshot { split: split.clone(), watermark: None, is_finished: false };
-            restored.next().cloned().unwrap_or_else(unread)
+            let Some(mut restored) = restored.next().cloned() else { return SplitSnapshot::unread(split.clone()) };
+            if is_drained && !restored.begun.is_empty() {
+                restored.begun.push(restored.split.start);
+            }
+            restored
         };
         self.tasks[&subtask].splits.iter().map(as_restored).collect()
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stream_core::barrier::Barrier;
-use stream_core::checkpoint::Accounts;
+use stream_core::checkpoint::{Accounts, Cut};
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SubtaskId};
 use stream_core::job::TaskState;
 use stream_core::pipeline::Split;
@@ -50,6 +50,8 @@ pub(crate) enum Command {
         prev: CheckpointId,
         /// The accounts at its cut.
         accounts: Accounts,
+        /// The cut.
+        cut: Option<Cut>,
     },
     /// Nobody waits for a checkpoint any more.
     Abort(Holder, CheckpointId),

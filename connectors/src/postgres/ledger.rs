@@ -21,7 +21,7 @@ pub(super) const LANE: i32 = 0;
 
 const DEFINITION: &str = include_str!("../../../sql/ledger/gapwise_ledger.sql");
 const PUBLISH_SIGNATURE: &str =
-    "gapwise_publish(text,text,int,bigint,text,bigint,bigint,bigint,bigint,bigint,bigint,bigint,bigint)";
+    "gapwise_publish(text,text,int,bigint,text,bigint,bigint,bigint,bigint,bigint,bigint,bigint,bigint,jsonb)";
 
 /// Several jobs may create the ledger at once: one of them does, the others wait for it here.
 const CREATION_LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(7166071990011)";
@@ -114,8 +114,11 @@ impl From<sqlx::Error> for ReadError {
 /// The call that moves the ledger on, with all its values written out: it travels in one message with the `COMMIT`.
 pub(super) fn publish_call(table: &TableName, grant: &Grant, epoch: &SealedEpoch) -> String {
     let accounts = &epoch.accounts;
+    let cut = epoch.cut.as_ref().map_or("NULL".to_owned(), |cut| {
+        literal(&serde_json::to_string(cut).expect("a cut holds texts and numbers only"))
+    });
     format!(
-        "SELECT {}.gapwise_publish({}, {}, {LANE}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})",
+        "SELECT {}.gapwise_publish({}, {}, {LANE}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {cut})",
         quoted(&table.schema),
         literal(&grant.job_id.to_string()),
         literal(&table.to_string()),

@@ -123,13 +123,14 @@ impl From<Command> for v1::JobManagerMessage {
                 attempt: attempt.0,
                 barrier: Some(barrier.into()),
             }),
-            Command::CompleteCheckpoint { job, attempt, checkpoint, prev, accounts } => {
+            Command::CompleteCheckpoint { job, attempt, checkpoint, prev, accounts, cut } => {
                 Message::CompleteCheckpoint(v1::CompleteCheckpoint {
                     job_id: job.to_string(),
                     attempt: attempt.0,
                     checkpoint_id: checkpoint.0,
                     prev: prev.0,
                     accounts: Some(accounts.into()),
+                    cut: cut.as_ref().map(Into::into),
                 })
             }
             Command::AbortCheckpoint { job, attempt, checkpoint } => Message::AbortCheckpoint(v1::AbortCheckpoint {

@@ -154,6 +154,7 @@ fn snapshot(task: &v1::TaskDeployment, state_file: Option<&v1::FileRef>) -> v1::
         split: Some(v1::Split { start: split.start + 4, ..split.clone() }),
         watermark_ms: Some(7),
         is_finished: false,
+        begun: vec![split.start],
     };
     let snapshot = match subtask.stage {
         0 => Snapshot::Source(v1::SourceTaskSnapshot {

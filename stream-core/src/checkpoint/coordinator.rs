@@ -187,6 +187,7 @@ impl Coordinator {
             checkpoint: epoch.epoch,
             prev: epoch.prev,
             accounts: epoch.accounts,
+            cut: epoch.cut.clone(),
         };
         effects.extend(own.map(complete));
     }
@@ -213,10 +214,11 @@ impl Coordinator {
         self.history.complete(checkpoint, self.wall(now), bytes, accounts);
         self.last_completed = checkpoint;
         self.is_over = barrier.is_last;
+        let cut = manifest.pending.last().and_then(|epoch| epoch.cut.clone());
         self.unpublished.extend(manifest.pending.last().cloned());
         let positions: Vec<Split> = manifest.splits.iter().map(|split| split.split.clone()).collect();
         self.retained.add(manifest);
-        effects.push(Effect::Complete { checkpoint, prev, accounts });
+        effects.push(Effect::Complete { checkpoint, prev, accounts, cut });
         effects.push(Effect::CommitPositions(positions));
         for request in requests {
             match request.kind {

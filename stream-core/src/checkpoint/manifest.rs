@@ -55,6 +55,19 @@ pub struct SplitSnapshot {
     pub watermark: Option<Watermark>,
     /// Whether it was read to its end.
     pub is_finished: bool,
+    /// Where the job began to read it, and then each place at which it went on behind a drain: a window reaches over none of
+    /// these. Empty in a checkpoint of a version that did not keep it.
+    #[serde(default)]
+    pub begun: Vec<u64>,
+}
+
+/// What an epoch is the result of: all that was read up to its barrier, and how far event time had come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// The operators' watermark at the barrier, which decides what has fired.
+    pub watermark: Watermark,
+    /// How far each split was read.
+    pub splits: Vec<SplitSnapshot>,
 }
 
 /// The state of one operator subtask.
@@ -83,6 +96,9 @@ pub struct SealedEpoch {
     pub rows: u64,
     /// The accounts at its cut.
     pub accounts: Accounts,
+    /// Its cut; none in a checkpoint of a version that did not keep it.
+    #[serde(default)]
+    pub cut: Option<Cut>,
 }
 
 /// An immutable file beside the manifest.
@@ -147,6 +163,13 @@ impl Accounts {
     /// Whether everything that was read is accounted for exactly once (invariant I1).
     pub fn balance(&self) -> bool {
         self.read == self.bad + self.late + self.in_sessions + self.open
+    }
+}
+
+impl SplitSnapshot {
+    /// A split of which nothing was read.
+    pub fn unread(split: Split) -> Self {
+        SplitSnapshot { watermark: None, is_finished: false, begun: vec![split.start], split }
     }
 }
 

@@ -22,7 +22,7 @@ pub use choose::{Choice, Refusal, choose, choose_savepoint};
 pub use coordinator::{BrokenInvariant, Coordinator};
 pub use history::{CheckpointState, Entry};
 pub use manifest::{
-    Accounts, FORMAT_VERSION, FileRef, Manifest, OperatorSnapshot, SealedEpoch, SplitSnapshot, TaskSnapshot,
+    Accounts, Cut, FORMAT_VERSION, FileRef, Manifest, OperatorSnapshot, SealedEpoch, SplitSnapshot, TaskSnapshot,
 };
 
 use crate::barrier::Barrier;
@@ -186,6 +186,8 @@ pub enum Effect {
         prev: CheckpointId,
         /// The accounts at its cut.
         accounts: Accounts,
+        /// The cut.
+        cut: Option<Cut>,
     },
     /// Tell every task that nobody waits for a checkpoint any more.
     Abort {

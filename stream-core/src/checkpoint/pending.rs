@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::manifest::{Accounts, FORMAT_VERSION, FileRef, Manifest, OperatorSnapshot, SealedEpoch, SplitSnapshot};
+use super::manifest::{Accounts, Cut, FORMAT_VERSION, FileRef, Manifest, OperatorSnapshot, SealedEpoch, SplitSnapshot};
 use super::{Attempt, Request, TaskSnapshot};
 use crate::barrier::Barrier;
 use crate::ids::{SplitId, SubtaskId};
 use crate::time::Timestamp;
+use crate::watermark::Watermark;
 
 /// A checkpoint that was triggered and has not ended.
 #[derive(Clone, Debug)]
@@ -44,6 +45,9 @@ impl Pending {
     /// What the acknowledgements make, behind epochs that are sealed and not known to be published.
     pub(super) fn manifest(&self, attempt: &Attempt, unpublished: &[SealedEpoch], completed: Timestamp) -> Manifest {
         let parts = Parts::of(&self.acks, attempt);
+        let splits: Vec<SplitSnapshot> = parts.splits.into_values().collect();
+        // Equal for all; where there is none, nothing has fired.
+        let watermark = parts.operators.iter().map(|state| state.watermark).min().unwrap_or(Watermark::NONE);
         let mut pending = unpublished.to_vec();
         pending.push(SealedEpoch {
             epoch: self.barrier.checkpoint,
@@ -51,6 +55,7 @@ impl Pending {
             files: parts.rows,
             rows: parts.row_count,
             accounts: parts.accounts,
+            cut: Some(Cut { watermark, splits: splits.clone() }),
         });
         Manifest {
             version: FORMAT_VERSION,
@@ -64,7 +69,7 @@ impl Pending {
             is_savepoint: self.barrier.is_full,
             parallelism: attempt.parallelism,
             max_parallelism: attempt.max_parallelism,
-            splits: parts.splits.into_values().collect(),
+            splits,
             operators: parts.operators,
             pending,
             accounts: parts.accounts,

@@ -17,7 +17,14 @@ pub(crate) fn id(sequence: u32) -> CheckpointId {
 }
 
 pub(crate) fn epoch(prev: u32, epoch: u32) -> SealedEpoch {
-    SealedEpoch { epoch: id(epoch), prev: id(prev), files: Vec::new(), rows: 1, accounts: Accounts::default() }
+    SealedEpoch {
+        epoch: id(epoch),
+        prev: id(prev),
+        files: Vec::new(),
+        rows: 1,
+        accounts: Accounts::default(),
+        cut: None,
+    }
 }
 
 pub(crate) fn manifest(checkpoint: u32, pending: &[(u32, u32)]) -> Manifest {
@@ -76,7 +83,7 @@ pub(crate) fn file(name: &str) -> FileRef {
 
 pub(crate) fn source_ack(index: u32) -> TaskSnapshot {
     let split = Split { id: SplitId(format!("topic/{index}")), start: 7, end: None };
-    let splits = vec![SplitSnapshot { split, watermark: None, is_finished: false }];
+    let splits = vec![SplitSnapshot::unread(split)];
     TaskSnapshot::Source { splits, events: 10, bad: 1 }
 }
 

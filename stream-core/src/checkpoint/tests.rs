@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::testing::{ack_all, attempt, file, operator_ack, settings, sink_ack, source_ack, subtask};
 use super::*;
 use crate::time::Timestamp;
+use crate::watermark::Watermark;
 
 const INTERVAL: i64 = 1000;
 
@@ -74,11 +75,13 @@ fn checkpoint_is_announced_once_all_have_acknowledged_and_its_manifest_is_stored
     assert_eq!(manifest.pending.len(), 1);
     assert_eq!((manifest.pending[0].epoch, manifest.pending[0].prev), (id(1), CheckpointId::ROOT));
     let effects = story.on(Event::Stored { checkpoint: id(1) });
-    let [Effect::Complete { checkpoint, prev, accounts }, Effect::CommitPositions(positions)] = effects.as_slice()
+    let [Effect::Complete { checkpoint, prev, accounts, cut }, Effect::CommitPositions(positions)] = effects.as_slice()
     else {
         panic!("{effects:?}")
     };
     assert_eq!((*checkpoint, *prev, *accounts), (id(1), CheckpointId::ROOT, manifest.accounts));
+    assert_eq!(cut, &Some(Cut { watermark: Watermark(0), splits: manifest.splits.clone() }));
+    assert_eq!(cut, &manifest.pending[0].cut, "whoever publishes it after a failure knows the same");
     assert_eq!(positions.len(), 2);
     assert_eq!(story.coordinator.last_completed(), id(1));
 }
@@ -251,13 +254,10 @@ fn new_attempt_follows_on_what_it_began_with() {
         files: vec![file("rows")],
         rows: 1,
         accounts: Accounts::default(),
+        cut: None,
     };
     let base = Accounts { read: 100, bad: 10, late: 20, in_sessions: 30, open: 40 };
-    let lost = SplitSnapshot {
-        split: Split { id: crate::ids::SplitId("topic/9".to_owned()), start: 5, end: None },
-        watermark: None,
-        is_finished: false,
-    };
+    let lost = SplitSnapshot::unread(Split { id: crate::ids::SplitId("topic/9".to_owned()), start: 5, end: None });
     let mut story = Story::new(Attempt {
         last_epoch: sealed.prev,
         pending: vec![sealed.clone()],
@@ -284,7 +284,12 @@ fn adopted_attempt_goes_on_above_what_was_seen_and_tells_its_committer_again() {
         Attempt { pending: manifest.pending.clone(), stored: vec![manifest.clone()], last_sequence: 5, ..attempt() };
     let mut coordinator = Coordinator::new(settings(), adopted, Timestamp(0));
     let effects = coordinator.on(Timestamp(0), Event::Running);
-    let complete = Effect::Complete { checkpoint: first, prev: CheckpointId::ROOT, accounts: manifest.accounts };
+    let complete = Effect::Complete {
+        checkpoint: first,
+        prev: CheckpointId::ROOT,
+        accounts: manifest.accounts,
+        cut: manifest.pending[0].cut.clone(),
+    };
     assert_eq!(effects, [complete]);
     let effects = coordinator.on(Timestamp(INTERVAL), Event::Tick);
     assert!(

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use stream_core::checkpoint::{Accounts, SealedEpoch, SplitSnapshot};
+use stream_core::checkpoint::{Accounts, Cut, SealedEpoch, SplitSnapshot};
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId, Nonce, SplitId, Token};
 use stream_core::key_group::{KeyGroup, MaxParallelism};
 use stream_core::pipeline::Split;
@@ -41,6 +41,7 @@ fn manifest() -> Manifest {
     let epoch = CheckpointId::new(Token(3), 17);
     let accounts = Accounts { read: 10, bad: 1, late: 2, in_sessions: 3, open: 4 };
     let split = Split { id: SplitId("topic/0".to_owned()), start: 10, end: None };
+    let split = SplitSnapshot { split, watermark: Some(Watermark::NONE), is_finished: false, begun: vec![4, 7] };
     Manifest {
         version: FORMAT_VERSION,
         job_id: JobId(7),
@@ -53,7 +54,7 @@ fn manifest() -> Manifest {
         is_savepoint: false,
         parallelism: 2,
         max_parallelism: MaxParallelism::DEFAULT,
-        splits: vec![SplitSnapshot { split, watermark: Some(Watermark::NONE), is_finished: false }],
+        splits: vec![split.clone()],
         operators: Vec::new(),
         pending: vec![SealedEpoch {
             epoch,
@@ -61,6 +62,7 @@ fn manifest() -> Manifest {
             files: vec![FileRef { name: "rows/1".to_owned(), bytes: 3, checksum: u64::MAX }],
             rows: 2,
             accounts,
+            cut: Some(Cut { watermark: Watermark(5), splits: vec![split] }),
         }],
         accounts,
     }
@@ -159,6 +161,10 @@ fn files_of_version_1_can_still_be_read() {
     let (state, lines) = (read("state"), read("rows"));
     assert_eq!(decode_state(&file_ref("s", &state), &state, ALL), Ok(snapshot()));
     assert_eq!(decode_rows(&file_ref("r", &lines), &lines, &columns()), Ok(rows()));
-    assert_eq!(decode_manifest("m", &read("manifest")), Ok(manifest()));
+    // Of the time before cuts were kept.
+    let mut of_then = manifest();
+    of_then.splits[0].begun.clear();
+    of_then.pending[0].cut = None;
+    assert_eq!(decode_manifest("m", &read("manifest")), Ok(of_then));
     assert_eq!(decode_job::<Vec<String>>("j", &read("job")), Ok(vec!["a".to_owned(), "b".to_owned()]));
 }

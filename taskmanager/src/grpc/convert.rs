@@ -96,6 +96,7 @@ pub(crate) fn command(message: v1::JobManagerMessage) -> Result<Option<Command>,
             checkpoint: CheckpointId(complete.checkpoint_id),
             prev: CheckpointId(complete.prev),
             accounts: required(complete.accounts, "complete_checkpoint.accounts")?.into(),
+            cut: complete.cut.map(TryInto::try_into).transpose()?,
         }),
         Message::AbortCheckpoint(abort) => {
             Some(Command::Abort(holder(&abort.job_id, abort.attempt)?, CheckpointId(abort.checkpoint_id)))

@@ -39,10 +39,10 @@ impl Service {
                     attempt.write_to_sources(|| Letter::Trigger(barrier));
                 }
             }
-            Command::Complete { holder, checkpoint, prev, accounts } => {
+            Command::Complete { holder, checkpoint, prev, accounts, cut } => {
                 if let Some(attempt) = self.attempt(holder) {
                     attempt.on_checkpoint(checkpoint);
-                    attempt.write_to_all(|| Letter::Completed { checkpoint, prev, accounts });
+                    attempt.write_to_all(|| Letter::Completed { checkpoint, prev, accounts, cut: cut.clone() });
                 }
             }
             Command::Abort(holder, checkpoint) => {

@@ -69,6 +69,7 @@ mod tests {
             split: Split { id: SplitId(String::new()), start: 0, end: None },
             watermark: watermark.map(Watermark),
             is_finished,
+            begun: vec![0],
         };
         assert_eq!(behind_drain(&[split(Some(7), false), split(Some(9), false), split(Some(1), true)]), Watermark(7));
         assert_eq!(behind_drain(&[split(Some(7), false), split(None, false)]), Watermark::NONE);

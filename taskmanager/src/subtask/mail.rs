@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use stream_core::barrier::Barrier;
-use stream_core::checkpoint::{Accounts, FileRef};
+use stream_core::checkpoint::{Accounts, Cut, FileRef};
 use stream_core::ids::CheckpointId;
 use stream_core::pipeline::Split;
 use stream_runtime::store::StoreError;
@@ -30,6 +30,8 @@ pub(crate) enum Letter {
         prev: CheckpointId,
         /// The accounts at its cut.
         accounts: Accounts,
+        /// The cut.
+        cut: Option<Cut>,
     },
     /// Nobody waits for a checkpoint any more.
     Aborted(CheckpointId),

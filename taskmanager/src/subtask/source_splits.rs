@@ -25,6 +25,8 @@ pub(crate) struct SourceSplits {
 #[derive(Debug)]
 struct SplitState {
     id: SplitId,
+    /// See [`SplitSnapshot::begun`].
+    begun: Vec<u64>,
     position: u64,
     /// Its end as it was given.
     end: Option<u64>,
@@ -62,7 +64,7 @@ impl SourceSplits {
     pub(crate) fn add(&mut self, splits: &[Split]) {
         for split in splits {
             self.watermarks.add_split();
-            self.push(split);
+            self.push(SplitSnapshot::unread(split.clone()));
         }
     }
 
@@ -70,11 +72,12 @@ impl SourceSplits {
     pub(crate) fn restore(&mut self, splits: Vec<SplitSnapshot>) -> Vec<Split> {
         let (finished, unfinished): (Vec<_>, Vec<_>) = splits.into_iter().partition(|split| split.is_finished);
         self.finished_before.extend(finished);
-        for split in &unfinished {
+        let to_read = unfinished.iter().map(|split| split.split.clone()).collect();
+        for split in unfinished {
             self.watermarks.add_split_at(split.watermark);
-            self.push(&split.split);
+            self.push(split);
         }
-        unfinished.into_iter().map(|split| split.split).collect()
+        to_read
     }
 
     /// How far every split was read.
@@ -83,6 +86,7 @@ impl SourceSplits {
             split: Split { id: state.id.clone(), start: state.position, end: state.end },
             watermark: self.watermark(index),
             is_finished: state.is_finished,
+            begun: state.begun.clone(),
         });
         now.chain(self.finished_before.iter().cloned()).collect()
     }
@@ -158,9 +162,11 @@ impl SourceSplits {
         }
     }
 
-    fn push(&mut self, split: &Split) {
+    fn push(&mut self, snapshot: SplitSnapshot) {
+        let SplitSnapshot { split, begun, .. } = snapshot;
         self.splits.push(SplitState {
-            id: split.id.clone(),
+            id: split.id,
+            begun,
             position: split.start,
             end: split.end,
             known_end: split.end,

@@ -164,6 +164,7 @@ impl JobManager {
             checkpoint_id: barrier.checkpoint.0,
             prev: barrier.prev.0,
             accounts: Some(v1::Accounts::default()),
+            cut: None,
         };
         self.send_to_all(v1::job_manager_message::Message::CompleteCheckpoint(complete)).await;
     }
@@ -269,6 +270,7 @@ fn restore_from(acks: &[v1::CheckpointAck], barrier: Barrier) -> v1::Restore {
                 files: sink.files,
                 rows: sink.rows,
                 accounts: Some(v1::Accounts::default()),
+                cut: None,
             }),
         }
     }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use stream_core::barrier::Barrier;
-use stream_core::checkpoint::{Accounts, FileRef, SealedEpoch};
+use stream_core::checkpoint::{Accounts, Cut, FileRef, SealedEpoch};
 use stream_core::ids::CheckpointId;
 use stream_core::row::RowBatch;
 use stream_runtime::store::StoreError;
@@ -191,7 +191,13 @@ impl Epochs {
     }
 
     /// A checkpoint is complete: its epoch is to be published. One that is not waited for changes nothing.
-    pub(super) fn complete(&mut self, checkpoint: CheckpointId, prev: CheckpointId, accounts: Accounts) {
+    pub(super) fn complete(
+        &mut self,
+        checkpoint: CheckpointId,
+        prev: CheckpointId,
+        accounts: Accounts,
+        cut: Option<Cut>,
+    ) {
         let is_it = |sealed: &Sealed| sealed.epoch == checkpoint && sealed.is_acknowledged;
         let Some(place) = self.sealed.iter().position(is_it) else { return };
         let sealed = self.sealed.remove(place).expect("it was just found");
@@ -201,6 +207,7 @@ impl Epochs {
             files: sealed.chunks.iter().filter_map(Chunk::file).collect(),
             rows: sealed.chunks.iter().map(|chunk| chunk.count).sum(),
             accounts,
+            cut,
         };
         let bytes = sealed.chunks.iter().map(|chunk| chunk.bytes).sum();
         let pieces = sealed.chunks.into_iter().map(|chunk| Piece { file: chunk.file(), rows: chunk.rows }).collect();

@@ -177,7 +177,9 @@ impl Committer {
     fn read_mail(&mut self) -> Result<(), TaskError> {
         for letter in self.mailbox.take() {
             match letter {
-                Letter::Completed { checkpoint, prev, accounts } => self.epochs.complete(checkpoint, prev, accounts),
+                Letter::Completed { checkpoint, prev, accounts, cut } => {
+                    self.epochs.complete(checkpoint, prev, accounts, cut);
+                }
                 Letter::Stored { ticket, result } => self.on_stored(ticket, result),
                 Letter::Published(published) => self.on_published(published?),
                 Letter::Finished(finished) => {

@@ -66,7 +66,7 @@ impl Fixture {
 
     fn complete(&self, checkpoint: u64, prev: u64) {
         let (checkpoint, prev) = (CheckpointId(checkpoint), CheckpointId(prev));
-        self.mailbox.put(Letter::Completed { checkpoint, prev, accounts: Accounts::default() });
+        self.mailbox.put(Letter::Completed { checkpoint, prev, accounts: Accounts::default(), cut: None });
     }
 
     fn run(&mut self) -> Step {
@@ -188,7 +188,7 @@ fn restored_epochs_are_published_first_and_read_back_from_the_store() {
     let (_, files, rows) = before.run_until_acknowledged();
     drop(before);
     let (checkpoint, accounts) = (CheckpointId(1), Accounts::default());
-    let pending = SealedEpoch { epoch: checkpoint, prev: CheckpointId::ROOT, files, rows, accounts };
+    let pending = SealedEpoch { epoch: checkpoint, prev: CheckpointId::ROOT, files, rows, accounts, cut: None };
     let mut f = fixture(Some(&store), vec![pending]);
     f.push(0, row("b"));
     f.cut(barrier(2, 1));
@@ -329,7 +329,7 @@ fn stored_rows_stay_in_memory_within_a_budget_only() {
             assert_eq!(epochs.on_stored(ticket, Ok(file)), None);
         }
         assert_eq!((epochs.unstored_bytes(), epochs.take_acknowledged().len()), (0, 1));
-        epochs.complete(CheckpointId(checkpoint), CheckpointId(checkpoint - 1), Accounts::default());
+        epochs.complete(CheckpointId(checkpoint), CheckpointId(checkpoint - 1), Accounts::default(), None);
     }
     let mut is_held = || {
         let held = epochs.next_ready().unwrap().pieces[0].rows.is_some();

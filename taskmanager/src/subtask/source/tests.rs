@@ -136,7 +136,12 @@ fn bounded_source_ends_event_time_and_waits_for_the_last_checkpoint() {
     f.mailbox.put(Letter::Trigger(last_barrier(2, 1)));
     assert_eq!(f.steps(2), Step::AwaitingInput);
     assert_eq!(f.received(), ["B2"]);
-    let finished = SplitSnapshot { split: Split { start: 2, ..split("f") }, watermark: Some(W20), is_finished: true };
+    let finished = SplitSnapshot {
+        split: Split { start: 2, ..split("f") },
+        watermark: Some(W20),
+        is_finished: true,
+        begun: vec![0],
+    };
     assert_eq!(f.acknowledged(), [(1, vec![finished.clone()], 2, 0), (2, vec![finished], 2, 0)]);
 
     f.mailbox.put(completed(1));
@@ -154,6 +159,7 @@ fn completed(checkpoint: u64) -> Letter {
         checkpoint: CheckpointId(checkpoint),
         prev: CheckpointId(0),
         accounts: stream_core::checkpoint::Accounts::default(),
+        cut: None,
     }
 }
 
@@ -166,8 +172,12 @@ fn barrier_travels_behind_what_was_read_and_tells_its_positions() {
     f.mailbox.put(Letter::Trigger(barrier(1, 0)));
     f.steps(1);
     assert_eq!(f.received(), ["a", "B1", "b"], "and a trigger that is told twice sends one barrier");
-    let read = SplitSnapshot { split: Split { start: 2, ..split("t/0") }, watermark: Some(W20), is_finished: false };
-    let unread = SplitSnapshot { split: split("t/1"), watermark: None, is_finished: false };
+    let read = SplitSnapshot {
+        split: Split { start: 2, ..split("t/0") },
+        watermark: Some(W20),
+        ..SplitSnapshot::unread(split("t/0"))
+    };
+    let unread = SplitSnapshot::unread(split("t/1"));
     assert_eq!(f.acknowledged(), [(1, vec![read, unread], 1, 1)]);
 }
 
@@ -229,6 +239,7 @@ fn restored_source_goes_on_from_its_positions_and_leaves_out_what_was_finished()
         split: Split { start, end: Some(9), ..split(id) },
         watermark,
         is_finished,
+        begun: vec![1, 3],
     };
     let (done, open) = (at("f/0", 9, Some(W20), true), at("f/1", 4, Some(Watermark(7)), false));
     let mut splits = SourceSplits::new(0, IDLE_TIMEOUT);
