@@ -19,6 +19,14 @@ pub(crate) fn redact(mut message: String, pipeline: &Pipeline) -> String {
     message
 }
 
+/// What the job runs, as it may be shown to every client.
+pub(crate) fn without_secrets(pipeline: &Pipeline) -> Pipeline {
+    let mut shown = pipeline.clone();
+    shown.source.secrets.clear();
+    shown.sink.secrets.clear();
+    shown
+}
+
 /// Whether a URI carries a user, or a password in its query. Specs are shown as they are, so they must not.
 pub(crate) fn has_credentials(uri: &str) -> bool {
     let authority = uri.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?']).next().unwrap_or(rest));
@@ -42,6 +50,16 @@ mod tests {
             redact("login hunter2@127.0.0.1 with `hunter2` refused".to_owned(), &pipeline),
             "login <secret>@127.0.0.1 with `<secret>` refused"
         );
+    }
+
+    #[test]
+    fn a_pipeline_is_shown_without_its_secrets() {
+        let mut pipeline = pipeline(1);
+        pipeline.source.properties.insert("group.id".to_owned(), "g".to_owned());
+        let open = pipeline.clone();
+        pipeline.sink.secrets.insert("password".to_owned(), Secret::new("hunter2"));
+        pipeline.source.secrets.insert("sasl.password".to_owned(), Secret::new("hunter3"));
+        assert_eq!(without_secrets(&pipeline), open);
     }
 
     #[test]

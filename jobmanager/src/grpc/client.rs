@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 use super::convert;
 use super::watching::{WAITING_DETAILS, watch_job};
 use crate::handle::Handle;
+use crate::redaction::without_secrets;
 use crate::submit::{FromSavepoint, Submitter};
 
 /// The gRPC service `JobManager`.
@@ -50,6 +51,15 @@ impl v1::job_manager_server::JobManager for Service {
     async fn describe_job(&self, request: Request<v1::DescribeJobRequest>) -> Result<Response<v1::JobDetails>, Status> {
         let record = self.handle.job(request.into_inner().job).await??;
         Ok(Response::new(convert::details(&record)))
+    }
+
+    async fn get_pipeline(
+        &self,
+        request: Request<v1::GetPipelineRequest>,
+    ) -> Result<Response<v1::GetPipelineResponse>, Status> {
+        let record = self.handle.job(request.into_inner().job).await??;
+        let pipeline = without_secrets(record.pipeline.as_ref());
+        Ok(Response::new(v1::GetPipelineResponse { job_id: record.id.to_string(), pipeline: Some((&pipeline).into()) }))
     }
 
     async fn cancel_job(
