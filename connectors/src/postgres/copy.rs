@@ -21,7 +21,7 @@ const FINISH_WITHIN: Duration = Duration::from_secs(150);
 const REASON_WITHIN: Duration = Duration::from_secs(2);
 
 /// The signature, no flags, no extension (PostgreSQL documentation, "COPY", "Binary Format").
-const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const TRAILER: &[u8] = &(-1_i16).to_be_bytes();
 
 /// The statement for rows of these columns.

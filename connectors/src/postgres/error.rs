@@ -101,6 +101,29 @@ pub enum Error {
         /// Where the ledger is to be.
         schema: String,
     },
+    /// An audit cannot read.
+    #[error(
+        "user `{user}` may not read table {table} and its gapwise_ledger; grant SELECT on both, or use another user"
+    )]
+    MayNotRead {
+        /// Who asked.
+        user: String,
+        /// The table.
+        table: TableName,
+    },
+    /// There is no table, or no ledger.
+    #[error(
+        "at `{address}` table {table}, its columns or the gapwise_ledger beside it are missing; \
+         check that this is the database that the job publishes into"
+    )]
+    NothingToAudit {
+        /// The table.
+        table: TableName,
+        /// Host and port.
+        address: String,
+        /// In the server's words.
+        source: DriverWords,
+    },
     /// The ledger's row stays locked.
     #[error(
         "the ledger of {table} is held by another session at `{address}`, which could not be ended; \
@@ -190,8 +213,13 @@ impl Error {
         match self {
             Error::Settings(_) | Error::TableName(_) => ConnectorErrorKind::Invalid,
             Error::Unreachable { .. } | Error::Tls { .. } | Error::Broken { .. } => ConnectorErrorKind::Unreachable,
-            Error::Refused { .. } | Error::NotPermitted { .. } | Error::Ledger { .. } => ConnectorErrorKind::Denied,
-            Error::NoDatabase { .. } | Error::NoSchema { .. } | Error::TableGone { .. } => ConnectorErrorKind::NotFound,
+            Error::Refused { .. } | Error::NotPermitted { .. } | Error::MayNotRead { .. } | Error::Ledger { .. } => {
+                ConnectorErrorKind::Denied
+            }
+            Error::NoDatabase { .. }
+            | Error::NoSchema { .. }
+            | Error::NothingToAudit { .. }
+            | Error::TableGone { .. } => ConnectorErrorKind::NotFound,
             Error::NotATable { .. } | Error::Mismatch { .. } => ConnectorErrorKind::Mismatch,
             Error::LedgerLocked { .. }
             | Error::LedgerForeign { .. }
@@ -209,6 +237,7 @@ impl From<Error> for ConnectorError {
             | Error::Tls { source, .. }
             | Error::Refused { source, .. }
             | Error::Broken { source, .. }
+            | Error::NothingToAudit { source, .. }
             | Error::Rejected { source, .. }
             | Error::Statement { source, .. } => ConnectorError::caused_by(kind, message, source),
             Error::Settings(_)
@@ -216,6 +245,7 @@ impl From<Error> for ConnectorError {
             | Error::NoDatabase { .. }
             | Error::NoSchema { .. }
             | Error::NotPermitted { .. }
+            | Error::MayNotRead { .. }
             | Error::NotATable { .. }
             | Error::Ledger { .. }
             | Error::LedgerLocked { .. }

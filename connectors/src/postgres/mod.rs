@@ -5,6 +5,7 @@
 //!
 //! Tests: beside the code for URLs and names, and `e2e/tests/postgres_sink.rs` against a real server.
 
+mod audit;
 mod client;
 mod connect;
 mod copy;
@@ -17,6 +18,7 @@ mod settings;
 mod table;
 mod table_name;
 
+pub use audit::{Audit, LedgerEntry, Look};
 pub use client::{Client, ColumnHead, Table};
 pub use error::{DriverWords, Error};
 pub use fence::fence;
