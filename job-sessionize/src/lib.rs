@@ -7,6 +7,7 @@
 //! | [`key`] | `(ip, host)` as bytes |
 //! | [`decoder`] | a record → keyed events |
 //! | [`operator`] | keyed events and watermarks → rows of closed sessions |
+//! | [`replay`] | the sessions of a log, computed once more in another way, and compared with a table |
 //!
 //! Deliberately absent: clients of Kafka or Postgres, threads, clocks. A session's rules are `stream_core::session`'s, the
 //! record's are `web_event`'s; this crate says which fields are the key and what a row is.
@@ -18,6 +19,7 @@ pub mod key;
 pub mod operator;
 pub mod options;
 pub mod pipeline;
+pub mod replay;
 
 use stream_core::operator::{Decoder, Operator};
 use stream_core::pipeline::{JobDefinition, OperatorContext, OptionsError};

@@ -1,0 +1,155 @@
+//! The replay finds nothing wrong with what the operator makes of events in any order, and finds every row that is taken out
+//! or counted wrong.
+
+use job_sessionize::key::Key;
+use job_sessionize::operator::SessionOperator;
+use job_sessionize::options::Options;
+use job_sessionize::pipeline::columns;
+use job_sessionize::replay::{Event, Findings, Parts, Row, Rules, compare};
+use proptest::prelude::*;
+use std::time::Duration;
+use stream_core::collector::Collector;
+use stream_core::event_batch::{EventBatch, KeyedEvent};
+use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
+use stream_core::operator::Operator;
+use stream_core::row::Field;
+use stream_core::time::EventTime;
+use stream_core::watermark::Watermark;
+
+const GAP_MS: u64 = 10;
+const DELAY_MS: i64 = 5;
+
+type FoundRow = (Vec<u8>, Option<EventTime>, Option<i64>);
+
+/// A run of the operator: what it wrote, how many events were late, and what the replay is told of each event.
+struct Run {
+    rules: Rules,
+    rows: Vec<FoundRow>,
+    events: Vec<(Vec<u8>, i64, bool)>,
+}
+
+impl Run {
+    /// Events as (key, time), in their order, in batches behind each of which the watermark moves.
+    fn of(events: &[(u8, i64)], batch: usize, lateness_ms: u64) -> Run {
+        let options = Options::new(Duration::from_millis(GAP_MS), Duration::from_millis(lateness_ms)).expect("options");
+        let max = MaxParallelism::DEFAULT;
+        let all = KeyGroupRange { start: 0, end: max.get() };
+        let mut operator = SessionOperator::new(options.windows(), options.form(), all, max);
+        let mut out = Collector::new(max, 1);
+        let (mut newest, mut watermark, mut told) = (i64::MIN, i64::MIN, Vec::new());
+        for events in events.chunks(batch) {
+            let mut of_batch = EventBatch::default();
+            for &(host, time) in events {
+                let mut key = Vec::new();
+                Key { ip: None, host: Some(&host.to_string()) }.encode(&mut key);
+                of_batch.push(KeyedEvent { hash: hash_key(&key), time: EventTime(time), count: 1, key: &key });
+                told.push((key, time, time - 1 <= newest.saturating_sub(DELAY_MS)));
+                newest = newest.max(time);
+            }
+            operator.on_events(&of_batch, &mut out);
+            watermark = newest - DELAY_MS;
+            operator.on_watermark(Watermark(watermark), &mut out);
+        }
+        let late = operator.counters().late;
+        let (watermark, parts) = (Watermark(watermark), Parts::WhereBehind);
+        let gap_ms = options.windows().gap_ms;
+        let rules = Rules { gap_ms, form: options.form(), last_section: 0, watermark, late, parts };
+        Run { rules, rows: rows(&mut out), events: told }
+    }
+
+    fn compared_with(&self, rows: &[FoundRow]) -> Findings {
+        let event = |(key, ms, is_behind): &'_ (Vec<u8>, i64, bool)| (key.clone(), *ms, *is_behind);
+        let events: Vec<_> = self.events.iter().map(event).collect();
+        let mut events: Vec<Event<'_>> = events
+            .iter()
+            .map(|(key, ms, is_behind)| Event { key, section: 0, time: EventTime(*ms), is_behind: *is_behind })
+            .collect();
+        let row = |(key, start, num_hits): &'_ FoundRow| (key.clone(), *start, *num_hits);
+        let rows: Vec<_> = rows.iter().map(row).collect();
+        let mut rows: Vec<Row<'_>> =
+            rows.iter().map(|(key, start, num_hits)| Row { key, start: *start, num_hits: *num_hits }).collect();
+        let mut findings = Findings::default();
+        compare(&self.rules, &mut events, &mut rows, &mut findings);
+        findings
+    }
+}
+
+fn rows(out: &mut Collector) -> Vec<FoundRow> {
+    let batch = out.take_rows().unwrap_or_default();
+    let (columns, mut rows) = (columns(), Vec::new());
+    let mut reader = batch.reader(&columns);
+    loop {
+        let (mut start, mut host, mut num_hits) = (None, None, None);
+        let is_row = reader.next_row(|column, field| match (column, field) {
+            (0, Field::Timestamp(time)) => start = Some(time),
+            (2, Field::Text(text)) => host = Some(text),
+            (3, Field::BigInt(hits)) => num_hits = Some(hits),
+            _ => {}
+        });
+        if !is_row.expect("own rows") {
+            return rows;
+        }
+        let mut key = Vec::new();
+        Key { ip: None, host }.encode(&mut key);
+        rows.push((key, start, num_hits));
+    }
+}
+
+/// Time goes on, with steps back of up to so much.
+fn events(back: i64) -> impl Strategy<Value = Vec<(u8, i64)>> {
+    prop::collection::vec((0_u8..3, 0_i64..8, 0..=back), 1..120).prop_map(|steps| {
+        let mut now = 0;
+        let at = |(key, step, back)| {
+            now += step;
+            (key, now - back)
+        };
+        steps.into_iter().map(at).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn events_in_time_give_equal_rows(events in events(DELAY_MS - 2), batch in 1_usize..10) {
+        let run = Run::of(&events, batch, 0);
+        let findings = run.compared_with(&run.rows);
+        prop_assert_eq!(run.rules.late, 0);
+        prop_assert_eq!((findings.differences(), findings.in_parts), (0, 0), "{:?}", findings);
+        prop_assert_eq!(findings.equal, run.rows.len() as u64);
+    }
+
+    #[test]
+    fn events_behind_the_watermark_explain_all_that_they_cause(events in events(40), batch in 1_usize..10) {
+        let run = Run::of(&events, batch, 0);
+        let findings = run.compared_with(&run.rows);
+        prop_assert_eq!(findings.differences(), 0, "{:?}", findings);
+        prop_assert!(findings.not_in_parts <= run.rules.late, "{:?}", findings);
+    }
+
+    #[test]
+    fn allowed_lateness_is_explained_too(events in events(40), batch in 1_usize..10, lateness_ms in 1_u64..30) {
+        let run = Run::of(&events, batch, lateness_ms);
+        let findings = run.compared_with(&run.rows);
+        prop_assert_eq!(findings.differences(), 0, "{:?}", findings);
+    }
+
+    #[test]
+    fn a_row_that_is_gone_twice_there_or_counted_wrong_is_found(
+        events in events(DELAY_MS - 2), batch in 1_usize..10, at in any::<prop::sample::Index>(), more in 1_i64..3,
+    ) {
+        let run = Run::of(&events, batch, 0);
+        if run.rows.is_empty() {
+            return Ok(());
+        }
+        let at = at.index(run.rows.len());
+        let mut changed = run.rows.clone();
+        let gone = changed.remove(at);
+        prop_assert!(run.compared_with(&changed).differences() > 0, "gone");
+        changed.extend([gone.clone(), gone.clone()]);
+        prop_assert!(run.compared_with(&changed).differences() > 0, "twice");
+        changed.truncate(run.rows.len());
+        changed[run.rows.len() - 1].2 = gone.2.map(|hits| hits + more);
+        prop_assert!(run.compared_with(&changed).differences() > 0, "counted wrong");
+    }
+}
