@@ -32,6 +32,7 @@ Examples:
   jobctl submit sessionize --gap 5m --parallelism 2
   jobctl list
   jobctl describe sessionize
+  jobctl audit sessionize --replay
   jobctl stop sessionize --drain
   jobctl submit sessionize --from-savepoint file:///var/lib/gapwise/savepoints/…";
 
@@ -74,6 +75,9 @@ pub(crate) enum Command {
     /// Lists a job's checkpoints and savepoints, the latest first
     #[command(after_help = "Example:\n  jobctl checkpoints sessionize")]
     Checkpoints(JobName),
+    /// Checks that the job's table holds what it should: by the ledger's accounts, or row by row
+    #[command(after_help = AUDIT_HELP)]
+    Audit(Audit),
     /// Goes on with another parallelism, from a checkpoint taken now
     #[command(after_help = "Example:\n  jobctl rescale sessionize --parallelism 4")]
     Rescale(Rescale),
@@ -129,6 +133,45 @@ pub(crate) struct Savepoint {
     /// Where it goes: a folder that every process reaches [default: beside the checkpoints]
     #[arg(value_name = "URI")]
     pub(crate) target: Option<String>,
+}
+
+const AUDIT_HELP: &str = "\
+Without --replay the ledger's row is compared with the table, in one statement: rows, hits, and that every event read is in a \
+session, open, late or bad. With --replay everything that the job had read at its last epoch is read again from Kafka, and its \
+sessions are compared row by row; the first 20 that differ are listed.
+
+Source and sink are the job's own, unless --source, --sink, KAFKA_URL or POSTGRES_URL say where they are to be found from here. \
+Passwords come from there too, or from the variables that `submit` knows: the jobmanager tells nobody the job's.
+
+Ends with 0 if every check holds, and with 1 if one does not.
+
+Examples:
+  jobctl audit sessionize
+  jobctl audit sessionize --replay
+  POSTGRES_PASSWORD=… jobctl audit sessionize --sink postgres://auditor@db.example.com/web --output json";
+
+/// `audit`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Audit {
+    #[command(flatten)]
+    pub(crate) job: JobName,
+    /// Reads the source again up to the last epoch and compares row by row
+    #[arg(long)]
+    pub(crate) replay: bool,
+    /// Rows that are known to have stood in the table before any job published into it [default: 0]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) rows_before: Option<String>,
+    /// Where the job's topic is to be found from here: `kafka://HOST:PORT/TOPIC` [default: the job's own]
+    /// [env: GAPWISE_SOURCE]
+    #[arg(long, value_name = "URI")]
+    pub(crate) source: Option<String>,
+    /// A setting of the Kafka client; may be given several times [env: GAPWISE_KAFKA_PROPERTY, with `;` between them]
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) kafka_property: Vec<String>,
+    /// Where the job's database is to be found from here: `postgres://HOST:PORT/DATABASE` [default: the job's own]
+    /// [env: GAPWISE_SINK]
+    #[arg(long, value_name = "URI")]
+    pub(crate) sink: Option<String>,
 }
 
 /// `rescale`.

@@ -87,6 +87,16 @@ impl Client {
         self.answer(answer)
     }
 
+    /// A job's id and what it runs, without its secrets.
+    pub(crate) async fn pipeline(&mut self, job: &str) -> Result<(String, Pipeline), Failure> {
+        let message = v1::GetPipelineRequest { job: job.to_owned() };
+        let answer = self.inner.get_pipeline(within(ANSWER_TIMEOUT, message)).await;
+        let v1::GetPipelineResponse { job_id, pipeline } = self.answer(answer)?;
+        let unreadable = |error| Failure::failed("the jobmanager's answer cannot be read", &error);
+        let pipeline = proto::required(pipeline, "pipeline").and_then(TryInto::try_into).map_err(unreadable)?;
+        Ok((job_id, pipeline))
+    }
+
     pub(crate) async fn cancel(&mut self, job: &str) -> Result<(), Failure> {
         let message = v1::CancelJobRequest { job: job.to_owned() };
         let answer = self.inner.cancel_job(within(ANSWER_TIMEOUT, message)).await;

@@ -26,6 +26,13 @@ impl Environment {
         self.variables.get(name).map(|value| unquoted(value.trim())).filter(|value| !value.is_empty())
     }
 
+    /// The same with another value of one variable.
+    pub(crate) fn with(&self, name: &str, value: &str) -> Self {
+        let mut changed = self.clone();
+        changed.variables.insert(name.to_owned(), value.to_owned());
+        changed
+    }
+
     #[cfg(test)]
     pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
         let variables = variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();

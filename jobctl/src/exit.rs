@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// What was asked for is done.
     Done = 0,
-    /// The job failed, or something else did.
+    /// The job failed, a check of an audit does not hold, or something else failed.
     Failed = 1,
     /// What the user typed cannot be.
     Usage = 2,
@@ -28,7 +28,7 @@ pub enum Exit {
 pub const HELP: &str = "\
 Exit codes:
   0  done
-  1  the job failed, or something else did
+  1  the job failed, a check of `audit` does not hold, or something else failed
   2  usage: an option or its value cannot be
   3  no jobmanager at that address
   4  no such job, topic, table or file

@@ -1,6 +1,6 @@
 //! A failure as the user reads it: one line that says what, where and what to do, then causes where they add something.
 
-use stream_runtime::connector::cause_chain;
+use stream_runtime::connector::{ConnectorError, ConnectorErrorKind, cause_chain};
 
 use crate::exit::Exit;
 use crate::terminal::Colors;
@@ -28,6 +28,17 @@ impl Failure {
     /// Something that only the machine can be blamed for.
     pub(crate) fn failed(message: impl Into<String>, cause: &(dyn std::error::Error + 'static)) -> Self {
         Self::new(Exit::Failed, message).because(cause_chain(cause))
+    }
+
+    /// A source or a sink that was asked from here.
+    pub(crate) fn connector(error: &ConnectorError) -> Self {
+        let exit = match error.kind {
+            ConnectorErrorKind::Invalid => Exit::Usage,
+            ConnectorErrorKind::NotFound => Exit::NotFound,
+            ConnectorErrorKind::Denied | ConnectorErrorKind::Unreachable => Exit::Unreachable,
+            ConnectorErrorKind::Mismatch | ConnectorErrorKind::Failed => Exit::Failed,
+        };
+        Self::new(exit, error.to_string()).because(cause_chain(error))
     }
 
     /// The answer could not be written.

@@ -3,9 +3,13 @@
 //! Names are `snake_case`, times are milliseconds since 1970 UTC (`_ms`), states are lower-case words, and what is not known
 //! is `null`. Fields may be added; none is renamed or removed without a word in the changelog.
 
+mod audit;
+
 use proto::v1;
 use serde::Serialize;
 use stream_core::ids::CheckpointId;
+
+pub(crate) use audit::{Audit, Check, DifferentRow, Replay};
 
 /// `jobctl list`.
 #[derive(Clone, Debug, Serialize)]

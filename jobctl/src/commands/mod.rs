@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod audit;
 mod checkpoints;
 mod completions;
 mod inspect;
@@ -108,6 +109,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
             let parallelism = request::new_parallelism(&rescale.parallelism)?;
             block_on(checkpoints::rescale(context, &rescale.job.job, parallelism))
         }
+        Command::Audit(args) => audit::audit(context, &args),
         Command::Taskmanagers => block_on(inspect::taskmanagers(context)),
         Command::Cluster => block_on(inspect::cluster(context)),
         Command::Completions { shell } => completions::print(shell),

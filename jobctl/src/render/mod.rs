@@ -1,5 +1,6 @@
 //! Answers as text: aligned columns with a header, and nothing around them.
 
+mod audit;
 mod checkpoint;
 mod cluster;
 mod job;
@@ -13,6 +14,7 @@ use stream_runtime::duration;
 
 use crate::terminal::harmless;
 
+pub(crate) use audit::audit;
 pub(crate) use checkpoint::checkpoints;
 pub(crate) use cluster::{cluster, taskmanagers};
 pub(crate) use job::{details, jobs};

@@ -270,3 +270,97 @@ fn job_that_runs_again_shows_what_it_failed_with() {
         assert!(shown.contains(line), "{line}\n{shown}");
     }
 }
+
+fn sample_audit() -> view::Audit {
+    let check = |what: &str, found: i64, expected: i64, of: &str| view::Check {
+        what: what.to_owned(),
+        found,
+        relation: "=",
+        expected,
+        of: of.to_owned(),
+        difference: found - expected,
+        holds: found == expected,
+    };
+    let row = |kind, num_hits| view::DifferentRow {
+        kind,
+        event_hour_ms: Some(1_736_874_072_232),
+        ip: Some("1.2.3.4".to_owned()),
+        host: None,
+        num_hits: Some(num_hits),
+    };
+    view::Audit {
+        job: "4f1c".to_owned(),
+        sink: "postgres://h:5432/web".to_owned(),
+        table: "t".to_owned(),
+        epoch: Some("3.17".to_owned()),
+        source: Some("kafka://h:9092/events".to_owned()),
+        holds: false,
+        checks: vec![
+            check("rows in the table", 12, 12, "rows published"),
+            check("hits in the table", 99, 100, "events in sessions"),
+        ],
+        notes: vec!["a word".to_owned()],
+        replay: Some(view::Replay {
+            closed_sessions: 12,
+            open_sessions: 3,
+            rows: 12,
+            equal: 11,
+            sessions_in_parts: 0,
+            parts: 0,
+            missing: 1,
+            duplicate: 0,
+            unexpected: 30,
+            differences: vec![row("missing", 5), row("unexpected", 4)],
+        }),
+    }
+}
+
+#[test]
+fn audit_shows_both_sides_of_each_check_and_the_rows_that_differ() {
+    let expected = "\
+Job    4f1c
+Sink   postgres://h:5432/web t
+Epoch  3.17
+Read   kafka://h:9092/events
+
+CHECK              FOUND     EXPECTED  DIFFERENCE                 EXPECTED IS
+rows in the table     12  =        12           0  holds          rows published
+hits in the table     99  =       100          -1  DOES NOT HOLD  events in sessions
+
+12 closed sessions, 3 open ones, which are not expected; 11 of 12 rows are as computed
+
+DIFFERENT   EVENT_HOUR               IP       HOST  NUM_HITS
+missing     2025-01-14 17:01:12.232  1.2.3.4  -            5
+unexpected  2025-01-14 17:01:12.232  1.2.3.4  -            4
+and 29 more
+
+note: a word
+
+not every check holds
+";
+    assert_eq!(audit(&sample_audit()), expected);
+}
+
+#[test]
+fn json_of_an_audit_is_stable() {
+    let json = serde_json::to_value(sample_audit()).expect("JSON");
+    let keys = |value: &serde_json::Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&json), ["checks", "epoch", "holds", "job", "notes", "replay", "sink", "source", "table"]);
+    assert_eq!(keys(&json["checks"][0]), ["difference", "expected", "found", "holds", "of", "relation", "what"]);
+    assert_eq!(
+        keys(&json["replay"]),
+        [
+            "closed_sessions",
+            "differences",
+            "duplicate",
+            "equal",
+            "missing",
+            "open_sessions",
+            "parts",
+            "rows",
+            "sessions_in_parts",
+            "unexpected"
+        ]
+    );
+    assert_eq!(keys(&json["replay"]["differences"][0]), ["event_hour_ms", "host", "ip", "kind", "num_hits"]);
+}

@@ -3,6 +3,7 @@
 //! For each option: what was typed, else the variable `GAPWISE_…`, else the variable of the job's Flink version, else a
 //! default. A wrong value is told with the name under which it came in.
 
+mod audit;
 mod given;
 mod sink;
 mod source;
@@ -19,6 +20,7 @@ use stream_core::pipeline::Pipeline;
 use crate::args::Sessionize;
 use crate::environment::Environment;
 use crate::failure::Failure;
+pub(crate) use audit::{AuditRequest, audit, rows_before};
 pub(crate) use given::Given;
 
 /// The shortest interval between two checkpoints that makes sense: each is a commit in the sink.

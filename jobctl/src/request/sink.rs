@@ -15,6 +15,8 @@ use crate::failure::Failure;
 
 /// The database of `make up`, on this machine only, with the password that its documentation tells everybody.
 const LOCAL_POSTGRES: &str = "postgres://postgres:postgres@127.0.0.1:5432";
+/// Its password.
+pub(super) const LOCAL_PASSWORD: &str = "postgres";
 const DEFAULT_DATABASE: &str = "postgres";
 const POSTGRES_PORT: u16 = 5432;
 const SCHEMES: &str = "`postgres://HOST:PORT/DATABASE`, `csv:PATH`, `jsonl:PATH` or `stdout:`";
@@ -43,6 +45,11 @@ pub(super) fn spec(args: &Sessionize, environment: &Environment, place: Place) -
         _ => return Err(unknown(&given)),
     };
     Ok(sink)
+}
+
+/// Whether that is the database of `make up`.
+pub(super) fn is_local(shown: &str) -> bool {
+    shown.starts_with(&format!("{}/", uri::shown(LOCAL_POSTGRES)))
 }
 
 /// What was asked for, or the default of the place.

@@ -1,0 +1,237 @@
+//! `audit`: whether the table holds what it should, by the ledger's accounts and, if asked for, by computing it once more.
+//!
+//! It runs here and not in the jobmanager, so that a judge needs nothing of the judged but the job's description: the database
+//! and the brokers are asked directly. Secrets are those of whoever asks, never the job's, which nobody is told.
+
+mod accounts;
+mod buckets;
+mod reading;
+
+use connectors::postgres;
+use job_sessionize::Sessionize;
+use job_sessionize::key::Key;
+use job_sessionize::operator::Form;
+use job_sessionize::options::Options;
+use job_sessionize::replay::{self, Findings, Parts, Row, Rules};
+use stream_core::checkpoint::Cut;
+use stream_core::pipeline::{JobDefinition as _, Pipeline, SourceSpec};
+use stream_core::row::{Field, RowBatch};
+
+use super::{Context, block_on};
+use crate::args;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::render;
+use crate::request::{self, AuditRequest};
+use crate::view::Audit;
+use accounts::Verdict;
+use buckets::Buckets;
+use reading::Totals;
+
+/// The columns of the accounts.
+const HITS: &str = "num_hits";
+const HOST: &str = "host";
+
+pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failure> {
+    let rows_before = request::rows_before(args)?;
+    let (job, pipeline) = block_on(async { context.connect().await?.pipeline(&args.job.job).await })?;
+    let options =
+        Options::from_json(&pipeline.options).map_err(|error| Failure::failed("cannot audit this job", &error))?;
+    let AuditRequest { source, sink } = request::audit(args, &context.environment, &pipeline)?;
+    let mut buckets = args.replay.then(Buckets::new);
+    let look = block_on(async {
+        let failed = |error| Failure::connector(&error);
+        let mut audit = postgres::Audit::begin(&sink).await.map_err(failed)?;
+        let look = audit.look(HITS, HOST).await.map_err(failed)?;
+        if let Some(buckets) = &mut buckets {
+            let mut written = Ok(());
+            audit
+                .rows(|rows| {
+                    written = std::mem::replace(&mut written, Ok(())).and_then(|()| add_rows(&pipeline, rows, buckets))
+                })
+                .await
+                .map_err(failed)?;
+            written.map_err(|error| no_file(&error))?;
+        }
+        audit.close().await;
+        Ok(look)
+    })?;
+    let own = look.entries.iter().find(|entry| entry.job_id == job).ok_or_else(|| {
+        let message = format!(
+            "the ledger of {} in `{}` knows nothing of job {job}: pass the database that it publishes into with --sink",
+            sink.table, sink.uri
+        );
+        Failure::new(Exit::NotFound, message)
+    })?;
+    let mut verdict = accounts::check(&look, own, options.form(), rows_before);
+    let replay = match buckets {
+        None => None,
+        Some(_) if look.entries.iter().any(|entry| entry.job_id != job && entry.rows_total > 0) => {
+            let message = "the table holds rows of several jobs, and no row tells whose it is: `--replay` needs a table of the job's own";
+            return Err(Failure::new(Exit::Failed, message));
+        }
+        Some(buckets) => {
+            let cut = own.cut.as_ref().ok_or_else(|| no_cut(own.last_epoch.0))?;
+            let rules = rules(&options, &pipeline, cut, own.accounts.late, rows_before);
+            let (findings, totals) = compute(context, &source, &pipeline, cut, &rules, buckets)?;
+            judge(&mut verdict, &findings, totals, own, &rules, rows_before);
+            Some(findings.into())
+        }
+    };
+    let audit = Audit {
+        job,
+        sink: sink.uri,
+        table: sink.table,
+        epoch: (own.last_epoch.0 > 0).then(|| own.last_epoch.to_string()),
+        source: args.replay.then_some(source.uri),
+        holds: verdict.holds(),
+        checks: verdict.checks,
+        notes: verdict.notes,
+        replay,
+    };
+    context.show(&audit, render::audit)?;
+    Ok(if audit.holds { Exit::Done } else { Exit::Failed })
+}
+
+fn rules(options: &Options, pipeline: &Pipeline, cut: &Cut, late: u64, rows_before: u64) -> Rules {
+    let may_be_silent = !pipeline.source.idle_timeout.is_zero() && cut.splits.len() > 1;
+    Rules {
+        gap_ms: options.windows().gap_ms,
+        form: options.form(),
+        last_section: reading::last_section(cut),
+        watermark: cut.watermark,
+        late,
+        // Rows that stood there before could be taken for parts.
+        parts: match (rows_before, may_be_silent) {
+            (1.., _) => Parts::Never,
+            (0, true) => Parts::Anywhere,
+            (0, false) => Parts::WhereBehind,
+        },
+    }
+}
+
+/// Reads the source once more and compares.
+fn compute(
+    context: &Context,
+    source: &SourceSpec,
+    pipeline: &Pipeline,
+    cut: &Cut,
+    rules: &Rules,
+    mut buckets: Buckets,
+) -> Result<(Findings, Totals), Failure> {
+    let decoder = Sessionize
+        .decoder(&pipeline.options)
+        .map_err(|error| Failure::failed("cannot read the job's records", &error))?;
+    let totals = reading::read(source, decoder, cut, &mut buckets, context.clock)?;
+    let mut findings = Findings::default();
+    let compared = buckets.for_each(|events, rows| replay::compare(rules, events, rows, &mut findings));
+    compared.map_err(|error| no_file(&error))?;
+    Ok((findings, totals))
+}
+
+/// What must hold of a replay.
+fn judge(
+    verdict: &mut Verdict,
+    findings: &Findings,
+    totals: Totals,
+    own: &postgres::LedgerEntry,
+    rules: &Rules,
+    rows_before: u64,
+) {
+    let accounts = &own.accounts;
+    let (events, bad) = (i128::from(totals.events), i128::from(totals.bad));
+    verdict.check("replay: records bad", bad, "=", accounts.bad.into(), "records bad in the ledger");
+    verdict.check(
+        "replay: events and bad records",
+        events + bad,
+        "=",
+        accounts.read.into(),
+        "events read in the ledger",
+    );
+    verdict.check("replay: rows missing", findings.missing.into(), "=", 0, "none");
+    let surplus = findings.duplicate + findings.unexpected;
+    let of = if rows_before > 0 { "rows before" } else { "none" };
+    verdict.check("replay: rows too many", surplus.into(), "=", rows_before.into(), of);
+    if findings.in_parts == 0 && accounts.late == 0 {
+        let (closed, open) = (findings.closed_events, findings.open_events);
+        verdict.check(
+            "replay: events in sessions",
+            closed.into(),
+            "=",
+            accounts.in_sessions.into(),
+            "those in the ledger",
+        );
+        verdict.check("replay: events open", open.into(), "=", accounts.open.into(), "those in the ledger");
+    } else {
+        let missing = findings.not_in_parts;
+        verdict.check(
+            "replay: events missing in parts",
+            missing.into(),
+            "<=",
+            accounts.late.into(),
+            "late events in the ledger",
+        );
+    }
+    if findings.differences() == surplus && surplus == rows_before && findings.in_parts == 0 {
+        let of = if rows_before > 0 { "every other row is" } else { "every row is" };
+        verdict.notes.push(format!("{of} what all {events} events together give, once each"));
+    } else if findings.in_parts > 0 {
+        verdict.notes.push(in_parts(findings, rules, accounts.late));
+    }
+}
+
+/// What a replay cannot tell, and what it can.
+fn in_parts(findings: &Findings, rules: &Rules, late: u64) -> String {
+    let Findings { in_parts, .. } = findings;
+    let cause = match rules.parts {
+        Parts::Anywhere => {
+            "a partition may have been silent longer than the idle timeout, and have been left out of the watermark"
+        }
+        Parts::WhereBehind | Parts::Never => "each holds an event behind its partition's watermark",
+    };
+    let known = match rules.form {
+        Form::Sql => format!(
+            "each part begins with an event of its session, and together they hold its events, less those that were late ({late} in all)"
+        ),
+        Form::DataStream => "each part begins with an event of its session and holds no more events than it".to_owned(),
+    };
+    format!(
+        "{in_parts} sessions are not row by row what all events together give, because the order of arrival decides on them and \
+         nobody knows it any more ({cause}); what is proven of them: {known}"
+    )
+}
+
+/// Rows with the sink's columns, which are the job's own.
+fn add_rows(pipeline: &Pipeline, rows: &RowBatch, buckets: &mut Buckets) -> std::io::Result<()> {
+    let mut reader = rows.reader(&pipeline.sink.columns);
+    let mut bytes = Vec::new();
+    loop {
+        let (mut start, mut ip, mut host, mut num_hits) = (None, None, None, None);
+        let is_row = reader.next_row(|column, field| match (column, field) {
+            (0, Field::Timestamp(time)) => start = Some(time),
+            (1, Field::Text(text)) => ip = Some(text),
+            (2, Field::Text(text)) => host = Some(text),
+            (3, Field::BigInt(hits)) => num_hits = Some(hits),
+            _ => {}
+        });
+        if !is_row.expect("the rows were checked as they came") {
+            return Ok(());
+        }
+        Key { ip, host }.encode(&mut bytes);
+        buckets.add_row(Row { key: &bytes, start, num_hits })?;
+    }
+}
+
+fn no_cut(last_epoch: u64) -> Failure {
+    let why = match last_epoch {
+        0 => "the job has published nothing yet: wait for its first checkpoint",
+        _ => {
+            "the last epoch was published by a version that kept no cut: wait for the next one, or leave `--replay` out"
+        }
+    };
+    Failure::new(Exit::Failed, format!("`--replay` does not know how far the job had read: {why}"))
+}
+
+fn no_file(error: &std::io::Error) -> Failure {
+    Failure::failed("cannot use a temporary file: make room, or set TMPDIR to another folder", error)
+}

@@ -1,0 +1,242 @@
+//! Reads once more what a job had read at a cut, with the job's own decoder.
+
+use std::io;
+use std::time::Duration;
+
+use connectors::kafka;
+use job_sessionize::replay::Event;
+use stream_core::checkpoint::{Cut, SplitSnapshot};
+use stream_core::collector::Collector;
+use stream_core::key_group::MaxParallelism;
+use stream_core::operator::{Decoder, Record};
+use stream_core::pipeline::{SourceSpec, Split};
+use stream_core::time::millis;
+use stream_runtime::clock::{Clock as _, SystemClock};
+use stream_runtime::connector::{SourceReader as _, SourceVisitor, split_names};
+
+use super::super::outcome::Accounts;
+use super::super::progress::Progress;
+use super::buckets::Buckets;
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// How long one look for records waits.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+/// How long nothing may come although something is missing: longer than a broker takes to restart.
+const SILENCE_LIMIT: Duration = Duration::from_secs(30);
+
+/// What was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    /// Events.
+    pub(super) events: u64,
+    /// Records that could not be read.
+    pub(super) bad: u64,
+}
+
+/// Puts every event up to the cut into `buckets`.
+///
+/// # Errors
+/// If the cut does not say where the job began, or the records are no longer all there.
+pub(super) fn read(
+    source: &SourceSpec,
+    decoder: Box<dyn Decoder>,
+    cut: &Cut,
+    buckets: &mut Buckets,
+    clock: SystemClock,
+) -> Result<Totals, Failure> {
+    let splits = ranges(cut)?;
+    let mut reader = kafka::Reader::open(source, &splits).map_err(|error| Failure::connector(&error))?;
+    let mut reading = Reading {
+        splits: Sections::of(cut, millis(source.watermark_delay)),
+        decoder,
+        collector: Collector::new(MaxParallelism::DEFAULT, 1),
+        buckets,
+        totals: Totals::default(),
+        unfinished: splits.iter().map(|split| Some(split.clone())).collect(),
+        position: 0,
+        failure: None,
+    };
+    let end = splits.iter().map(|split| split.end.unwrap_or(split.start) - split.start).sum();
+    let progress = Progress::begin(clock);
+    let mut last = (0, clock.monotonic());
+    while reading.unfinished.iter().any(Option::is_some) {
+        reader.poll(POLL_WAIT, &mut reading).map_err(|error| Failure::connector(&error))?;
+        if let Some(error) = reading.failure.take() {
+            return Err(super::no_file(&error));
+        }
+        let (position, now) = (reading.position, clock.monotonic());
+        if position > last.0 {
+            last = (position, now);
+        } else if now.saturating_sub(last.1) > SILENCE_LIMIT {
+            progress.end();
+            return Err(silent(&reading.unfinished, source));
+        }
+        progress.show(&Accounts { events: reading.totals.events, position, end: Some(end), ..Accounts::default() });
+    }
+    progress.end();
+    Ok(reading.totals)
+}
+
+/// From where the job began to the cut.
+fn ranges(cut: &Cut) -> Result<Vec<Split>, Failure> {
+    let range = |snapshot: &SplitSnapshot| {
+        let start = *snapshot.begun.first()?;
+        Some(Split { id: snapshot.split.id.clone(), start, end: Some(snapshot.split.start) })
+    };
+    let ranges: Option<Vec<Split>> = cut.splits.iter().map(range).collect();
+    ranges.ok_or_else(|| {
+        let message = "the job began with a version that did not keep where: `--replay` cannot know what it had read; leave it out";
+        Failure::new(Exit::Failed, message)
+    })
+}
+
+fn silent(unfinished: &[Option<Split>], source: &SourceSpec) -> Failure {
+    let left = split_names(unfinished.iter().flatten().map(|split| &split.id));
+    let (uri, limit) = (&source.uri, SILENCE_LIMIT.as_secs());
+    let message = format!(
+        "nothing came from `{uri}` for {limit} s, though the job had read more of {left}: \
+         check that the brokers run, and that it is the topic that the job read"
+    );
+    Failure::new(Exit::Unreachable, message)
+}
+
+/// To which section of the input a record belongs, and where the watermark of its split was.
+struct Sections {
+    splits: Vec<SplitSections>,
+    delay_ms: i64,
+}
+
+struct SplitSections {
+    /// Where each begins, but for those before the split was there.
+    begins: Vec<u64>,
+    /// That of the first of them.
+    first: u16,
+    newest_ms: i64,
+}
+
+impl Sections {
+    fn of(cut: &Cut, delay_ms: i64) -> Self {
+        // A split that came later has no part in the earlier sections; the last is common to all.
+        let last = last_section(cut);
+        let of_split = |snapshot: &SplitSnapshot| SplitSections {
+            begins: snapshot.begun.clone(),
+            first: last.saturating_sub(u16::try_from(snapshot.begun.len().saturating_sub(1)).unwrap_or(u16::MAX)),
+            newest_ms: i64::MIN,
+        };
+        Sections { splits: cut.splits.iter().map(of_split).collect(), delay_ms }
+    }
+}
+
+impl SplitSections {
+    fn at(&self, offset: u64) -> u16 {
+        let begun = self.begins.partition_point(|&begin| begin <= offset).saturating_sub(1);
+        self.first.saturating_add(u16::try_from(begun).unwrap_or(u16::MAX))
+    }
+}
+
+/// The number of the last section: how often the job went on behind a drain.
+pub(super) fn last_section(cut: &Cut) -> u16 {
+    let most = cut.splits.iter().map(|split| split.begun.len()).max().unwrap_or(0);
+    u16::try_from(most.saturating_sub(1)).unwrap_or(u16::MAX)
+}
+
+struct Reading<'a> {
+    splits: Sections,
+    decoder: Box<dyn Decoder>,
+    collector: Collector,
+    buckets: &'a mut Buckets,
+    totals: Totals,
+    unfinished: Vec<Option<Split>>,
+    /// Records and gaps passed, over all splits.
+    position: u64,
+    failure: Option<io::Error>,
+}
+
+impl Reading<'_> {
+    fn decode(&mut self, split: usize, section: u16, records: &[Record<'_>]) -> io::Result<()> {
+        let decoded = self.decoder.decode(records, &mut self.collector);
+        self.totals.events += decoded.events;
+        self.totals.bad += decoded.bad;
+        let delay_ms = self.splits.delay_ms;
+        let newest_ms = &mut self.splits.splits[split].newest_ms;
+        for (_, batch) in self.collector.take_all() {
+            for event in batch.iter() {
+                let ms = event.time.0;
+                // At one gap sharp a session is joined, unless the watermark is but 1 ms behind the event.
+                let is_behind = ms.saturating_sub(1) <= newest_ms.saturating_sub(delay_ms);
+                *newest_ms = ms.max(*newest_ms);
+                let told = Event { key: event.key, section, time: event.time, is_behind };
+                self.buckets.add_event(event.hash, told)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SourceVisitor for Reading<'_> {
+    fn on_records(&mut self, split: usize, records: &[Record<'_>], next_offset: u64) {
+        let sections = &self.splits.splits[split];
+        let ends: Vec<(u16, usize)> = records
+            .chunk_by(|a, b| sections.at(a.offset) == sections.at(b.offset))
+            .map(|of_section| (sections.at(of_section[0].offset), of_section.len()))
+            .collect();
+        let mut rest = records;
+        for (section, length) in ends {
+            let (of_section, behind) = rest.split_at(length);
+            rest = behind;
+            if let Err(error) = self.decode(split, section, of_section) {
+                self.failure.get_or_insert(error);
+            }
+        }
+        if let Some(split) = &mut self.unfinished[split] {
+            self.position += next_offset.saturating_sub(split.start);
+            split.start = next_offset;
+        }
+    }
+
+    fn on_end_of_split_for_now(&mut self, _: usize) {}
+
+    fn on_split_finished(&mut self, split: usize) {
+        if let Some(Split { start, end, .. }) = self.unfinished[split].take() {
+            self.position += end.unwrap_or(start).saturating_sub(start);
+        }
+    }
+
+    fn on_known_end(&mut self, _: usize, _: u64) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use stream_core::ids::SplitId;
+    use stream_core::watermark::Watermark;
+
+    use super::*;
+
+    fn cut(begun: &[&[u64]]) -> Cut {
+        let split = |begun: &&[u64]| SplitSnapshot {
+            split: Split { id: SplitId("t/0".to_owned()), start: 100, end: None },
+            watermark: None,
+            is_finished: false,
+            begun: begun.to_vec(),
+        };
+        Cut { watermark: Watermark::NONE, splits: begun.iter().map(split).collect() }
+    }
+
+    #[test]
+    fn sections_are_counted_from_the_last_which_all_splits_have() {
+        let cut = cut(&[&[5, 10, 10, 50], &[0, 7]]);
+        assert_eq!(last_section(&cut), 3);
+        let sections = Sections::of(&cut, 0);
+        let at = |split: usize, offsets: [u64; 4]| offsets.map(|offset| sections.splits[split].at(offset));
+        assert_eq!(at(0, [5, 9, 10, 50]), [0, 0, 2, 3], "the second is empty");
+        assert_eq!(at(1, [0, 6, 7, 99]), [2, 2, 3, 3]);
+    }
+
+    #[test]
+    fn a_job_is_read_from_where_it_began_to_the_cut_or_not_at_all() {
+        let ranges_of = |begun: &[&[u64]]| ranges(&cut(begun)).map(|splits| (splits[0].start, splits[0].end));
+        assert_eq!(ranges_of(&[&[5, 10]]), Ok((5, Some(100))));
+        assert!(ranges_of(&[&[]]).is_err());
+    }
+}
