@@ -39,7 +39,7 @@ async fn a_good_table_holds_while_the_job_runs_and_behind_each_of_its_ends(clust
     let mut traffic = Traffic::new(3);
     // Before the job: what it does not read must not be replayed either.
     feed::produce(&bootstrap, "good", &mut traffic, 3_000)?;
-    audited.job.submit(cluster, 2, &["--from", "latest"])?;
+    let id = audited.job.submit(cluster, 2, &["--from", "latest"])?;
     let feed = Feed::start(&bootstrap, "good", traffic, RATE)?;
     audited.wait_for("the first sessions", |now| now.rows_total > 500)?;
     audited.holds(cluster, &[])?;
@@ -80,8 +80,7 @@ async fn a_good_table_holds_while_the_job_runs_and_behind_each_of_its_ends(clust
     ensure!(said["replay"]["equal"] == said["replay"]["rows"], "{said}");
     audited.job.stop(cluster, true)?;
     // Checkpoints are not what an audit needs.
-    std::fs::remove_dir_all(cluster.checkpoint_dir())?;
-    std::fs::create_dir_all(cluster.checkpoint_dir())?;
+    std::fs::remove_dir_all(cluster.checkpoint_dir().join(id))?;
     audited.holds(cluster, &["--replay"])?;
     let text = cluster.jobctl_with(&["audit", "good", "--replay"], &audited.env())?.ok()?;
     ensure!(text.ends_with("every check holds\n") && text.contains("rows in the table"), "{text}");
@@ -217,10 +216,14 @@ async fn what_stood_in_the_table_before_is_not_guessed(cluster: &Cluster) -> Res
     audited.job.stop(cluster, true)?;
 
     // A second job into the same table: its rows count, and cannot be told from the first one's.
-    let second = Job { name: "before".to_owned(), postgres_url: audited.url.clone() };
-    second.submit(cluster, 1, &["--until", "latest", "--wait"])?;
-    audited.holds(cluster, &["--rows-before", "2"])?;
-    let said = audited.audit(cluster, &["--rows-before", "2", "--replay"])?;
+    let second = audited.job.submit(cluster, 1, &["--until", "latest", "--wait"])?;
+    let of_second = |more: &[&str]| {
+        let args = [&["audit", &second, "--rows-before", "2"], more].concat();
+        cluster.jobctl_with(&args, &audited.env())
+    };
+    let said = of_second(&[])?.ok()?;
+    ensure!(said.contains("by 2 jobs"), "{said}");
+    let said = of_second(&["--replay"])?;
     ensure!(said.code == Some(1) && said.err.contains("several jobs"), "{said:?}");
     Ok(())
 }
