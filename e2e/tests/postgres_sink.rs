@@ -8,15 +8,16 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use connectors::RealConnectors;
-use connectors::postgres::Client;
+use connectors::postgres::{self, Client};
 use e2e::cluster::readable_dir;
 use localcluster::postgres::Postgres;
-use stream_core::checkpoint::{Accounts, SealedEpoch};
-use stream_core::ids::{CheckpointId, JobId, Nonce, Token};
-use stream_core::pipeline::SinkSpec;
+use stream_core::checkpoint::{Accounts, Cut, SealedEpoch, SplitSnapshot};
+use stream_core::ids::{CheckpointId, JobId, Nonce, SplitId, Token};
+use stream_core::pipeline::{SinkSpec, Split};
 use stream_core::row::{Column, ColumnType, RowBatch};
 use stream_core::secret::Secret;
 use stream_core::time::EventTime;
+use stream_core::watermark::Watermark;
 use stream_runtime::connector::{
     Anchor, Claim, ConnectorErrorKind, Connectors, Grant, PublishError, Published, Publisher, RowChunks,
 };
@@ -60,6 +61,51 @@ async fn rows_arrive_as_they_are_together_with_the_ledger() -> Result<()> {
     let expected = format!("{JOB} \"public\".\"sessions\" 0 1 1 0 3 10 4 2 1 3 t");
     assert_eq!(text(&mut sql, ledger).await?, expected);
     attempt.finish().await
+}
+
+/// As it was made before there was a cut.
+const OLD_LEDGER: &str = "
+    DROP FUNCTION gapwise_publish;
+    ALTER TABLE gapwise_ledger DROP COLUMN cut;
+    CREATE FUNCTION gapwise_publish(text, text, integer, bigint, text, bigint, bigint, bigint, bigint, bigint, bigint,
+        bigint, bigint) RETURNS void LANGUAGE sql AS 'SELECT'";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cut_moves_with_the_rows_and_an_older_ledger_gains_its_column() -> Result<()> {
+    let (server, mut sql) = start().await?;
+    let sink = sink(&server, "sessions");
+    connectors().check_sink(&sink).await?;
+    Attempt::begin(&sink, 1).await?;
+    sql.execute(OLD_LEDGER).await?;
+    let attempt = Attempt::begin(&sink, 2).await?;
+    assert_eq!(attempt.grant.token, Token(2), "what the ledger knew, it knows");
+    let functions = "SELECT count(*) FROM pg_proc WHERE proname = 'gapwise_publish'";
+    assert_eq!(text(&mut sql, functions).await?, "1", "the old one would leave the cut behind");
+    let mut audit = postgres::Audit::begin(&sink).await?;
+    assert_eq!(audit.look("num_hits", "host").await?.entries[0].cut, None);
+    audit.close().await;
+
+    let split = Split { id: SplitId(r"it's\0/1".to_owned()), start: 7, end: None };
+    let cut = Some(Cut { watermark: Watermark::END, splits: vec![SplitSnapshot::unread(split)] });
+    let one = SealedEpoch { cut: cut.clone(), ..attempt.epoch(1, ROOT, 20_000) };
+    attempt.publish(one.clone(), numbers(0..20_000)).await?;
+    let mut audit = postgres::Audit::begin(&sink).await?;
+    let look = audit.look("num_hits", "host").await?;
+    assert_eq!((look.rows, look.sum, look.nulls), (20_000, (0..20_000).sum(), 0));
+    let entry = &look.entries[0];
+    assert_eq!((look.entries.len(), entry.last_epoch, entry.rows_total, &entry.cut), (1, one.epoch, 20_000, &cut));
+    // What is published meanwhile is not of the state that the audit sees.
+    let two = SealedEpoch { cut: None, ..attempt.epoch(2, one.epoch, 10) };
+    attempt.publish(two, numbers(0..10)).await?;
+    let (mut rows, mut pieces) = (0, 0);
+    let count = |batch: &RowBatch| (rows, pieces) = (rows + batch.rows(), pieces + 1);
+    audit.rows(count).await?;
+    assert_eq!(rows, 20_000);
+    assert!(pieces > 1, "all rows in memory at once");
+    audit.close().await;
+    let mut audit = postgres::Audit::begin(&sink).await?;
+    assert_eq!(audit.look("num_hits", "host").await?.entries[0].cut, None, "an epoch without a cut leaves none behind");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
