@@ -9,7 +9,7 @@ use stream_core::checkpoint::{Cut, SplitSnapshot};
 use stream_core::collector::Collector;
 use stream_core::key_group::MaxParallelism;
 use stream_core::operator::{Decoder, Record};
-use stream_core::pipeline::{SourceSpec, Split};
+use stream_core::pipeline::{SourceSpec, Split, StartPosition};
 use stream_core::time::millis;
 use stream_runtime::clock::{Clock as _, SystemClock};
 use stream_runtime::connector::{SourceReader as _, SourceVisitor, split_names};
@@ -46,6 +46,10 @@ pub(super) fn read(
     clock: SystemClock,
 ) -> Result<Totals, Failure> {
     let splits = ranges(cut)?;
+    // What is there now, from the first record to the last.
+    let all = SourceSpec { from: StartPosition::Earliest, is_bounded: true, ..source.clone() };
+    let available = kafka::discover(&all).map_err(|error| Failure::connector(&error))?;
+    check_available(&splits, &available)?;
     let mut reader = kafka::Reader::open(source, &splits).map_err(|error| Failure::connector(&error))?;
     let mut reading = Reading {
         splits: Sections::of(cut, millis(source.watermark_delay)),
@@ -89,6 +93,34 @@ fn ranges(cut: &Cut) -> Result<Vec<Split>, Failure> {
         let message = "the job began with a version that did not keep where: `--replay` cannot know what it had read; leave it out";
         Failure::new(Exit::Failed, message)
     })
+}
+
+/// Whether the source still has all of it.
+fn check_available(splits: &[Split], available: &[Split]) -> Result<(), Failure> {
+    let gone = |message: String| {
+        Err(Failure::new(Exit::Failed, format!("{message}; without `--replay` the accounts are checked")))
+    };
+    // Of an empty range nothing can be gone.
+    for split in splits.iter().filter(|split| split.end > Some(split.start)) {
+        let Split { id, start, end } = split;
+        let Some(now) = available.iter().find(|now| now.id == *id) else {
+            return gone(format!("`{}`, which the job read, is gone", id.0));
+        };
+        if now.start > *start {
+            let first = now.start;
+            return gone(format!(
+                "of `{id}` everything before offset {first} was deleted, and the job began with {start}"
+            ));
+        }
+        if now.end < *end {
+            let (last, read) = (now.end.unwrap_or_default(), end.unwrap_or_default());
+            return gone(format!(
+                "`{}` ends at offset {last}, and the job had read up to {read}: it was made anew",
+                id.0
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn silent(unfinished: &[Option<Split>], source: &SourceSpec) -> Failure {
@@ -238,5 +270,17 @@ mod tests {
         let ranges_of = |begun: &[&[u64]]| ranges(&cut(begun)).map(|splits| (splits[0].start, splits[0].end));
         assert_eq!(ranges_of(&[&[5, 10]]), Ok((5, Some(100))));
         assert!(ranges_of(&[&[]]).is_err());
+    }
+
+    #[test]
+    fn records_that_are_gone_are_told_and_nothing_is_gone_of_an_empty_range() {
+        let split = |id: &str, start, end| Split { id: SplitId(id.to_owned()), start, end: Some(end) };
+        let said = |now: &[Split]| {
+            check_available(&[split("t/0", 5, 9), split("t/1", 3, 3)], now).map_err(|failure| failure.message)
+        };
+        assert_eq!(said(&[split("t/0", 5, 9)]), Ok(()));
+        assert!(said(&[split("t/0", 6, 9)]).expect_err("gone").contains("before offset 6 was deleted"));
+        assert!(said(&[split("t/0", 0, 8)]).expect_err("gone").contains("made anew"));
+        assert!(said(&[split("t/1", 0, 8)]).expect_err("gone").contains("`t/0`, which the job read, is gone"));
     }
 }
