@@ -9,12 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stream_core::checkpoint::Manifest;
-use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SlotId, SubtaskId, TaskManagerId};
+use stream_core::checkpoint::{self, Adopted, Manifest};
+use stream_core::ids::{AttemptNumber, JobId, SlotId, SubtaskId, TaskManagerId};
 use stream_core::job::{Event, History, Job, TaskState};
 
 use crate::beside::Outcome;
-use crate::coordination::LastSequence;
 use crate::job_store::{StoredAttempt, StoredJob};
 use crate::jobs::JobRecord;
 use crate::preparation::Start;
@@ -46,13 +45,11 @@ impl Adoption {
         self.stored.plan.tasks().iter().all(|task| self.reported.contains_key(&task.subtask))
     }
 
-    /// Whether a task has seen a barrier behind the newest of these manifests. Nobody knows then whether that manifest was taken
-    /// for complete, or given up because the answer to its write was lost; the committer has sealed the next epoch by the one
-    /// or by the other, and a wrong guess would publish rows twice.
-    fn knows_more_than(&self, manifests: &[Manifest]) -> bool {
-        let is_own = |manifest: &&Manifest| manifest.token == self.stored.start.token;
-        let newest = manifests.iter().filter(is_own).map(|manifest| manifest.checkpoint).max();
-        newest.is_some_and(|newest| self.reported.values().any(|task| task.last_checkpoint > newest))
+    /// Where its checkpoints go on, if that is clear.
+    fn checkpoints(&self, manifests: &[Manifest]) -> Result<Adopted, checkpoint::Unclear> {
+        let barriers = self.reported.values().filter_map(|task| task.last_barrier);
+        let newest = barriers.max_by_key(|barrier| barrier.checkpoint);
+        checkpoint::adopt(self.stored.start.token, manifests, newest)
     }
 
     /// Whether this is a task of the plan, where the plan has it.
@@ -189,14 +186,17 @@ impl Service {
             Ok(manifests) => manifests,
             Err(reason) => return self.give_up_adoption(job, &reason),
         };
-        if adoption.knows_more_than(&manifests) {
-            return self.give_up_adoption(job, "a checkpoint was under way");
-        }
         // A taskmanager may be gone meanwhile; it may come back in time.
-        if adoption.is_complete()
-            && let Some(adoption) = self.adoptions.waiting.remove(&job)
-        {
-            self.adopt(job, adoption, manifests);
+        if !adoption.is_complete() {
+            return;
+        }
+        match adoption.checkpoints(&manifests) {
+            Err(unclear) => self.give_up_adoption(job, &unclear.to_string()),
+            Ok(adopted) => {
+                if let Some(adoption) = self.adoptions.waiting.remove(&job) {
+                    self.adopt(job, adoption, manifests, adopted);
+                }
+            }
         }
     }
 
@@ -212,7 +212,7 @@ impl Service {
         });
     }
 
-    fn adopt(&mut self, job: JobId, adoption: Adoption, manifests: Vec<Manifest>) {
+    fn adopt(&mut self, job: JobId, adoption: Adoption, manifests: Vec<Manifest>, adopted: Adopted) {
         let Adoption { stored: StoredAttempt { attempt, start, plan }, reported, .. } = adoption;
         let Some(record) = self.jobs.get(job) else { return };
         let history = History { restarts: record.job.restarts(), last_failure: record.job.last_failure().to_vec() };
@@ -223,9 +223,6 @@ impl Service {
         for leftovers in self.adoptions.leftovers.values_mut() {
             leftovers.retain(|leftover| leftover.task.job != job || leftover.task.attempt != attempt);
         }
-        let seen = reported.values().map(|task| task.last_checkpoint);
-        let own = seen.chain(manifests.iter().map(|manifest| manifest.checkpoint));
-        let last = own.filter(|id| id.token() == start.token).map(CheckpointId::sequence).max().unwrap_or(0);
         let (settings, now) = (self.options.job(), self.steady());
         let start = Arc::new(start);
         let Some(record) = self.jobs.get_mut(job) else { return };
@@ -243,7 +240,7 @@ impl Service {
                 ..start.as_ref().clone()
             },
         };
-        self.begin_coordination(job, &going_on, manifests, LastSequence(last));
+        self.begin_coordination(job, &going_on, manifests, Some(adopted));
         self.resume_sources(job);
         self.store_job(job, Then::Nothing);
         self.notice_running(job);

@@ -9,7 +9,6 @@ use stream_core::slot::NoFreeSlot;
 
 use crate::beside::Outcome;
 use crate::checkpoint_store::CheckpointStore;
-use crate::coordination::LastSequence;
 use crate::handle::CheckpointError;
 use crate::preparation::{NotPrepared, Preparation, Prepared};
 use crate::records::{Ready, Then};
@@ -140,7 +139,7 @@ impl Service {
         record.start = Some(Arc::clone(&start));
         self.apply(job, Event::Planned { attempt, plan });
         if self.jobs.get(job).is_some_and(|record| record.state() == JobState::Running) {
-            self.begin_coordination(job, &start, stored, LastSequence::default());
+            self.begin_coordination(job, &start, stored, None);
         }
         self.answer_rescale(job, Ok(()));
     }

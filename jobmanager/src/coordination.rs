@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use stream_core::checkpoint::{self, CheckpointState, Coordinator, Effect, Event, Manifest};
+use stream_core::checkpoint::{self, Adopted, CheckpointState, Coordinator, Effect, Event, Manifest};
 use stream_core::ids::{AttemptNumber, JobId, SubtaskId, TaskManagerId};
 use stream_core::job::{JobState, TaskState};
 use stream_core::pipeline::{Split, StageKind};
@@ -26,20 +26,24 @@ pub(crate) struct Coordination {
     attempt: AttemptNumber,
     /// Checkpoints of earlier attempts, the latest first.
     earlier: Vec<checkpoint::Entry>,
+    /// Of an attempt that ran before this jobmanager.
+    adopted: Option<Adopted>,
     is_running: bool,
     are_sources_paused: bool,
 }
-
-/// An attempt that was adopted goes on above what was seen of it; 0 for one that begins.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct LastSequence(pub(crate) u32);
 
 /// Checkpoints of a job that are shown.
 const CHECKPOINTS_SHOWN: usize = 64;
 
 impl Service {
     /// A job's attempt is planned, or was adopted: its checkpoints begin once all its tasks run.
-    pub(crate) fn begin_coordination(&mut self, job: JobId, start: &Start, stored: Vec<Manifest>, last: LastSequence) {
+    pub(crate) fn begin_coordination(
+        &mut self,
+        job: JobId,
+        start: &Start,
+        stored: Vec<Manifest>,
+        adopted: Option<Adopted>,
+    ) {
         let now = self.steady();
         let Some(record) = self.jobs.get(job) else { return };
         let of_kind = |kind: StageKind| -> Vec<SubtaskId> {
@@ -66,13 +70,14 @@ impl Service {
             base: start.accounts(),
             splits: start.restored.as_ref().map(|manifest| manifest.splits.clone()).unwrap_or_default(),
             stored,
-            last_sequence: last.0,
+            last_sequence: adopted.map_or(0, |adopted| adopted.last_sequence),
             wall_offset_ms: self.clock.now().0.saturating_sub(millis(self.clock.monotonic())),
         };
         let coordination = Coordination {
             earlier: earlier(&record.checkpoints, &attempt),
             attempt: attempt.attempt,
             coordinator: Coordinator::new(settings, attempt, now),
+            adopted,
             is_running: false,
             are_sources_paused: false,
         };
@@ -127,7 +132,11 @@ impl Service {
         let runs = |subtask| record.job.task_state(subtask) == Some(TaskState::Running);
         if record.job.plan().tasks().iter().all(|task| runs(task.subtask)) {
             coordination.is_running = true;
-            self.coordinate(job, Event::Running);
+            let event = match coordination.adopted {
+                Some(Adopted { under_way, .. }) => Event::Adopted { under_way },
+                None => Event::Running,
+            };
+            self.coordinate(job, event);
         }
     }
 

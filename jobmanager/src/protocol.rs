@@ -40,8 +40,8 @@ pub(crate) struct RunningTask {
     pub(crate) slot: u32,
     /// How far it is.
     pub(crate) state: TaskState,
-    /// The highest checkpoint of which it knows.
-    pub(crate) last_checkpoint: CheckpointId,
+    /// The newest barrier that its taskmanager was told to send.
+    pub(crate) last_barrier: Option<Barrier>,
 }
 
 /// A task of one attempt of a job.

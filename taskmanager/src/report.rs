@@ -125,8 +125,8 @@ pub(crate) struct RunningTask {
     pub(crate) slot: u32,
     /// Its state.
     pub(crate) state: TaskState,
-    /// The highest checkpoint of which its attempt has heard here.
-    pub(crate) last_checkpoint: CheckpointId,
+    /// The newest barrier that its attempt was told to send from here.
+    pub(crate) last_barrier: Option<Barrier>,
 }
 
 /// What becomes of the connection to the jobmanager.

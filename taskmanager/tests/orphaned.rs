@@ -58,7 +58,9 @@ async fn tasks_go_on_without_a_jobmanager_and_the_next_one_adopts_them() {
     let seen = cluster.jobmanager.wait_for_registrations(2).await;
     let running: Vec<_> = seen.registrations.iter().flat_map(|register| &register.running).collect();
     assert_eq!(running.len(), count);
-    assert!(running.iter().all(|task| task.state() == v1::TaskState::Running && task.last_checkpoint == FIRST.0));
+    let knows_first =
+        |task: &&v1::RunningTask| task.last_barrier.is_some_and(|barrier| barrier.checkpoint_id == FIRST.0);
+    assert!(running.iter().all(|task| task.state() == v1::TaskState::Running && knows_first(task)));
     cluster.jobmanager.wait_for_running(JOB, 1, count).await;
     // Whether the first jobmanager heard of it, the next one cannot know: it is told again.
     cluster.jobmanager.wait_for_published(FIRST.0).await;

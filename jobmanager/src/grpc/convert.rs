@@ -46,8 +46,8 @@ pub(super) fn registration(register: v1::Register) -> Result<Registration, Inval
 
 fn running_task(running: v1::RunningTask) -> Result<RunningTask, InvalidMessage> {
     let state = running.state().try_into()?;
-    let last_checkpoint = CheckpointId(running.last_checkpoint);
-    Ok(RunningTask { task: task_ref(running.task)?, slot: running.slot, state, last_checkpoint })
+    let last_barrier = running.last_barrier.map(Into::into);
+    Ok(RunningTask { task: task_ref(running.task)?, slot: running.slot, state, last_barrier })
 }
 
 /// What a taskmanager told.

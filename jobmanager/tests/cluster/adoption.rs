@@ -19,6 +19,11 @@ fn records(stores: &FakeStores) -> Vec<String> {
     stores.at(STORE).names().into_iter().filter(|name| name.starts_with("jobs/")).collect()
 }
 
+/// The newest barrier that a task knows.
+fn seen(checkpoint_id: u64, prev: u64) -> v1::Barrier {
+    v1::Barrier { checkpoint_id, prev, ..v1::Barrier::default() }
+}
+
 /// Ends the jobmanager and starts another one in its place.
 async fn replace(cluster: Cluster, options: Options) -> (Jobmanager, Arc<FakeStores>) {
     let Cluster { jobmanager, connectors, stores, mut taskmanager } = cluster;
@@ -70,7 +75,8 @@ async fn attempt_whose_tasks_are_all_reported_is_adopted_and_nothing_of_it_chang
     let before = fences();
     assert_eq!(jobmanager.summary(&id).await.state(), JobState::Restarting);
 
-    let register = v1::Register { running: running(&deploy, complete.checkpoint_id), ..register("tm-1", 1) };
+    let register =
+        v1::Register { running: running(&deploy, Some(seen(complete.checkpoint_id, 0))), ..register("tm-1", 1) };
     let mut taskmanager = TaskManager::join_as(jobmanager.address, register).await;
     let resumed = taskmanager.next_command().await;
     assert!(matches!(resumed, Some(Command::PauseSources(v1::PauseSources { is_paused: false, .. }))), "{resumed:?}");
@@ -78,10 +84,8 @@ async fn attempt_whose_tasks_are_all_reported_is_adopted_and_nothing_of_it_chang
     let again = taskmanager.next_complete().await;
     assert_eq!((again.checkpoint_id, again.prev), (complete.checkpoint_id, 0));
 
-    let mut client = jobmanager.client.clone();
-    let request = v1::TriggerSavepointRequest { job: id.clone(), target: String::new() };
-    let (taken, next) = tokio::join!(client.trigger_savepoint(request), taskmanager.checkpoint(&deploy));
-    taken.unwrap();
+    // The last one is long ago: the next is not waited for.
+    let next = taskmanager.checkpoint(&deploy).await;
     assert_eq!(CheckpointId(next.checkpoint_id), CheckpointId::new(Token(1), 2));
     assert_eq!(next.prev, complete.checkpoint_id);
 
@@ -93,12 +97,32 @@ async fn attempt_whose_tasks_are_all_reported_is_adopted_and_nothing_of_it_chang
 }
 
 #[tokio::test]
-async fn attempt_whose_tasks_have_seen_a_later_barrier_is_not_adopted() {
+async fn checkpoint_that_was_under_way_is_given_up_and_the_next_one_follows_on_the_completed_one() {
+    let mut cluster = Cluster::start(1).await;
+    let (id, deploy) = cluster.running(&patient(1)).await;
+    let complete = cluster.savepoint(&id, &deploy).await;
+    let (jobmanager, _) = replace(cluster, stored()).await;
+    let under_way = seen(complete.checkpoint_id + 1, complete.checkpoint_id);
+    let register = v1::Register { running: running(&deploy, Some(under_way)), ..register("tm-1", 1) };
+    let mut taskmanager = TaskManager::join_as(jobmanager.address, register).await;
+    assert!(matches!(taskmanager.next_command().await, Some(Command::PauseSources(_))));
+    assert_eq!(taskmanager.next_complete().await.checkpoint_id, complete.checkpoint_id);
+    match taskmanager.next_command().await {
+        Some(Command::AbortCheckpoint(abort)) => assert_eq!(abort.checkpoint_id, under_way.checkpoint_id),
+        other => panic!("an abort was expected: {other:?}"),
+    }
+    let next = taskmanager.next_trigger().await;
+    assert_eq!((next.checkpoint_id, next.prev), (under_way.checkpoint_id + 1, complete.checkpoint_id));
+}
+
+#[tokio::test]
+async fn attempt_that_passed_over_a_stored_checkpoint_is_not_adopted() {
     let mut cluster = Cluster::start(2).await;
     let (id, deploy) = cluster.running(&patient(1)).await;
     let complete = cluster.savepoint(&id, &deploy).await;
     let (jobmanager, _) = replace(cluster, stored()).await;
-    let register = v1::Register { running: running(&deploy, complete.checkpoint_id + 1), ..register("tm-1", 2) };
+    let passed_over = seen(complete.checkpoint_id + 1, 0);
+    let register = v1::Register { running: running(&deploy, Some(passed_over)), ..register("tm-1", 2) };
     let mut taskmanager = TaskManager::join_as(jobmanager.address, register).await;
     assert_eq!(taskmanager.next_cancel().await.attempt, 1);
     let next = taskmanager.next_deploy().await;
@@ -111,9 +135,10 @@ async fn attempt_without_a_checkpoint_goes_on_above_what_its_tasks_have_seen() {
     let (_, deploy) = cluster.running(&eager(1)).await;
     let barrier = cluster.taskmanager.next_trigger().await;
     let (jobmanager, _) = replace(cluster, stored()).await;
-    let register = v1::Register { running: running(&deploy, barrier.checkpoint_id), ..register("tm-1", 1) };
+    let register = v1::Register { running: running(&deploy, Some(barrier)), ..register("tm-1", 1) };
     let mut taskmanager = TaskManager::join_as(jobmanager.address, register).await;
     assert!(matches!(taskmanager.next_command().await, Some(Command::PauseSources(_))));
+    assert!(matches!(taskmanager.next_command().await, Some(Command::AbortCheckpoint(_))));
     let next = taskmanager.next_trigger().await;
     assert_eq!((next.checkpoint_id, next.prev), (barrier.checkpoint_id + 1, 0));
 }
@@ -125,7 +150,7 @@ async fn attempt_of_which_a_task_is_missing_is_canceled_and_the_next_one_fences(
     let complete = cluster.taskmanager.checkpoint(&deploy).await;
     let options = Options { adoption_timeout: Duration::from_millis(300), ..stored() };
     let (mut jobmanager, _) = replace(cluster, options).await;
-    let mut two = running(&deploy, complete.checkpoint_id);
+    let mut two = running(&deploy, Some(seen(complete.checkpoint_id, 0)));
     let missing = two.pop().unwrap();
     let mut taskmanager =
         TaskManager::join_as(jobmanager.address, v1::Register { running: two, ..register("tm-1", 2) }).await;
@@ -146,7 +171,7 @@ async fn tasks_of_a_job_that_nobody_knows_are_canceled() {
     let mut cluster = Cluster::start(1).await;
     let (_, deploy) = cluster.running(&patient(1)).await;
     let mut other = Cluster::start(1).await;
-    let register = v1::Register { running: running(&deploy, 0), ..register("tm-2", 1) };
+    let register = v1::Register { running: running(&deploy, None), ..register("tm-2", 1) };
     let mut taskmanager = TaskManager::join_as(other.jobmanager.address, register).await;
     assert_eq!(taskmanager.next_cancel().await.job_id, deploy.job_id);
     assert_eq!(other.jobmanager.cluster().await.free_slots, 1);

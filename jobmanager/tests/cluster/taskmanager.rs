@@ -112,12 +112,12 @@ impl TaskManager {
 }
 
 /// The tasks of a deployment as they run on without a jobmanager.
-pub(crate) fn running(deploy: &v1::Deploy, last_checkpoint: u64) -> Vec<v1::RunningTask> {
+pub(crate) fn running(deploy: &v1::Deploy, last_barrier: Option<v1::Barrier>) -> Vec<v1::RunningTask> {
     let running = |task: &v1::TaskDeployment| v1::RunningTask {
         task: Some(task_ref(deploy, task)),
         slot: task.slot,
         state: v1::TaskState::Running.into(),
-        last_checkpoint,
+        last_barrier,
     };
     deploy.tasks.iter().map(running).collect()
 }

@@ -89,7 +89,16 @@ impl Coordinator {
             Event::Running => {
                 self.is_running = true;
                 self.due = now.saturating_add(self.settings.interval);
+            }
+            Event::Adopted { under_way } => {
+                self.is_running = true;
+                // The last one is long ago.
+                self.due = now;
                 self.repeat_completions(&mut effects);
+                effects.extend(under_way.map(|checkpoint| Effect::Abort {
+                    checkpoint,
+                    reason: "the jobmanager that had triggered it is gone".to_owned(),
+                }));
             }
             Event::Acknowledged { checkpoint, subtask, snapshot, cost } => {
                 let Some(pending) = self.pending.as_mut().filter(|pending| pending.barrier.checkpoint == checkpoint)
@@ -179,7 +188,7 @@ impl Coordinator {
         }
     }
 
-    /// The committer of an adopted attempt may not have heard of the last completions. Those of earlier attempts were
+    /// The committer of an adopted attempt may not have heard of the last completions; those of earlier attempts were
     /// deployed with it.
     fn repeat_completions(&self, effects: &mut Vec<Effect>) {
         let own = self.unpublished.iter().filter(|epoch| epoch.epoch.token() == self.attempt.token);

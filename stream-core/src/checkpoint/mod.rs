@@ -2,6 +2,7 @@
 //!
 //! `docs/design/0002-exactly-once.md` has the protocol and why it is safe.
 
+mod adopt;
 mod choose;
 mod coordinator;
 mod history;
@@ -18,6 +19,7 @@ mod tests;
 
 use std::time::Duration;
 
+pub use adopt::{Adopted, Unclear, adopt};
 pub use choose::{Choice, Refusal, choose, choose_savepoint};
 pub use coordinator::{BrokenInvariant, Coordinator};
 pub use history::{CheckpointState, Entry};
@@ -83,6 +85,11 @@ pub struct Attempt {
 pub enum Event {
     /// Every task of the attempt runs.
     Running,
+    /// The attempt runs since before this coordinator was: what it begins with is [`adopt`]'s answer.
+    Adopted {
+        /// The checkpoint that was under way.
+        under_way: Option<CheckpointId>,
+    },
     /// A task's part of a checkpoint is stored.
     Acknowledged {
         /// Of which checkpoint.

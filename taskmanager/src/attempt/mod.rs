@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use stream_core::barrier::Barrier;
 use stream_core::ids::{CheckpointId, SubtaskId};
 use stream_core::job::TaskState;
 use stream_core::pipeline::{JobDefinition, StageKind};
@@ -29,7 +30,7 @@ use crate::exchange::grpc::upstream::{self, Peers};
 use crate::report::{RunningTask, TaskRef};
 use crate::slot::Holder;
 use crate::snapshotting::Snapshotting;
-use crate::subtask::event::{Acknowledgement, Change, TaskEvent, Teller};
+use crate::subtask::event::{Change, TaskEvent, Teller};
 use crate::subtask::mail::{Letter, Mailbox};
 use crate::subtask::thread::{self, Outcome};
 
@@ -62,8 +63,8 @@ pub(crate) struct Attempt {
     wiring: Wiring,
     stop: CancellationToken,
     holder: Holder,
-    /// The highest checkpoint that anybody here has heard of.
-    last_checkpoint: CheckpointId,
+    /// The newest that the sources here were told to send.
+    last_barrier: Option<Barrier>,
 }
 
 struct Task {
@@ -93,8 +94,7 @@ impl Attempt {
         let stop = CancellationToken::new();
         let wiring = Wiring::new(&deployment, environment.channel_bytes, &stop);
         let holder = Holder { job_id: deployment.job_id, attempt: deployment.attempt };
-        let last_checkpoint = deployment.last_epoch;
-        let mut attempt = Attempt { tasks: BTreeMap::new(), wiring, stop, holder, last_checkpoint };
+        let mut attempt = Attempt { tasks: BTreeMap::new(), wiring, stop, holder, last_barrier: None };
         environment.directory.add(attempt.wiring.take_inlets());
         for link in attempt.wiring.take_links() {
             let (stop, peers) = (attempt.stop.clone(), Arc::clone(&environment.peers));
@@ -132,9 +132,7 @@ impl Attempt {
             Change::Running => task.state = TaskState::Running,
             Change::Drained => task.is_drained = true,
             Change::Published(epoch) => task.last_published = Some(*epoch),
-            Change::Acknowledged(Acknowledgement { checkpoint, .. }) | Change::Declined { checkpoint, .. } => {
-                self.last_checkpoint = self.last_checkpoint.max(*checkpoint);
-            }
+            Change::Acknowledged(_) | Change::Declined { .. } => {}
             Change::Ended(outcome) => {
                 task.state = match outcome {
                     Outcome::Finished => TaskState::Finished,
@@ -177,9 +175,10 @@ impl Attempt {
         self.tasks.values().for_each(|task| task.mailbox.put(letter()));
     }
 
-    /// Takes note of a checkpoint, so that no later one gets its number.
-    pub(crate) fn on_checkpoint(&mut self, checkpoint: CheckpointId) {
-        self.last_checkpoint = self.last_checkpoint.max(checkpoint);
+    /// Has the sources send a barrier. What anybody here learns of a checkpoint begins with that.
+    pub(crate) fn trigger(&mut self, barrier: Barrier) {
+        self.last_barrier = Some(barrier);
+        self.write_to_sources(|| Letter::Trigger(barrier));
     }
 
     /// The tasks that have not ended.
@@ -189,7 +188,7 @@ impl Attempt {
             task: self.task_ref(subtask),
             slot: task.slot,
             state: task.state,
-            last_checkpoint: self.last_checkpoint,
+            last_barrier: self.last_barrier,
         })
     }
 

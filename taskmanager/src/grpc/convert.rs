@@ -21,7 +21,7 @@ pub(crate) fn registration(options: &Options, running: &[RunningTask]) -> v1::Ta
         task: Some(task_ref(running.task)),
         slot: running.slot,
         state: v1::TaskState::from(running.state).into(),
-        last_checkpoint: running.last_checkpoint.0,
+        last_barrier: running.last_barrier.map(Into::into),
     });
     message(task_manager_message::Message::Register(v1::Register {
         version: proto::VERSION.to_owned(),

@@ -35,19 +35,16 @@ impl Service {
             }
             Command::Trigger(holder, barrier) => {
                 if let Some(attempt) = self.attempt(holder) {
-                    attempt.on_checkpoint(barrier.checkpoint);
-                    attempt.write_to_sources(|| Letter::Trigger(barrier));
+                    attempt.trigger(barrier);
                 }
             }
             Command::Complete { holder, checkpoint, prev, accounts, cut } => {
                 if let Some(attempt) = self.attempt(holder) {
-                    attempt.on_checkpoint(checkpoint);
                     attempt.write_to_all(|| Letter::Completed { checkpoint, prev, accounts, cut: cut.clone() });
                 }
             }
             Command::Abort(holder, checkpoint) => {
                 if let Some(attempt) = self.attempt(holder) {
-                    attempt.on_checkpoint(checkpoint);
                     attempt.write_to_all(|| Letter::Aborted(checkpoint));
                 }
             }
