@@ -145,7 +145,7 @@ async fn a_lost_connection_and_a_restart_of_the_server_are_found_out_by_the_ledg
     assert_eq!(counts(&mut sql).await?, "0 0");
     assert_eq!(attempt.publish(one.clone(), numbers(0..40_000)).await?, Published::Now);
     tokio::task::block_in_place(|| {
-        server.postgres.kill();
+        server.postgres.stop_immediately();
         server.postgres.restart()
     })?;
     let two = attempt.epoch(2, one.epoch, 1000);

@@ -199,7 +199,7 @@ impl Running {
         sql.execute(
             "CREATE TABLE sessionized_aggregated_events \
                  (event_hour timestamp(3), ip varchar, host varchar, num_hits bigint); \
-             CREATE ROLE gapwise LOGIN PASSWORD 'gapwise'; \
+             CREATE ROLE gapwise LOGIN PASSWORD 'few-rights'; \
              REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO gapwise; \
              GRANT INSERT ON sessionized_aggregated_events TO gapwise; \
              GRANT SELECT, UPDATE ON gapwise_ledger TO gapwise; \
@@ -208,7 +208,7 @@ impl Running {
         )
         .await?;
         let (_, server) = url.split_once('@').context("a URL with a user")?;
-        let job_url = format!("postgres://gapwise:gapwise@{server}");
+        let job_url = format!("postgres://gapwise:few-rights@{server}");
         Running::begin_as(cluster, name, parallelism, url, job_url).await
     }
 
