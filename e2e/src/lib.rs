@@ -14,4 +14,5 @@ pub mod programs;
 pub mod proxy;
 pub mod random;
 pub mod recovery_time;
+pub mod sink;
 pub mod traffic;

@@ -2,30 +2,19 @@
 //! off or fenced.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
-use connectors::RealConnectors;
-use connectors::postgres::{self, Client};
-use e2e::cluster::readable_dir;
-use localcluster::postgres::Postgres;
+use connectors::postgres;
+use e2e::sink::{Attempt, Chunks, JOB, as_user, client, connectors, counts, numbers, sink, start, text};
 use stream_core::checkpoint::{Accounts, Cut, SealedEpoch, SplitSnapshot};
-use stream_core::ids::{CheckpointId, JobId, Nonce, SplitId, Token};
+use stream_core::ids::{CheckpointId, Nonce, SplitId, Token};
 use stream_core::pipeline::{SinkSpec, Split};
-use stream_core::row::{Column, ColumnType, RowBatch};
-use stream_core::secret::Secret;
+use stream_core::row::RowBatch;
 use stream_core::time::EventTime;
 use stream_core::watermark::Watermark;
-use stream_runtime::connector::{
-    Anchor, Claim, ConnectorErrorKind, Connectors, Grant, PublishError, Published, Publisher, RowChunks,
-};
-use stream_runtime::store::StoreError;
-use tempfile::TempDir;
-use tokio::runtime::Handle;
+use stream_runtime::connector::{Anchor, Claim, ConnectorErrorKind, Connectors, PublishError, Published};
 
-const JOB: JobId = JobId(0xabc);
 const ROOT: CheckpointId = CheckpointId::ROOT;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,7 +67,7 @@ async fn the_cut_moves_with_the_rows_and_an_older_ledger_gains_its_column() -> R
     Attempt::begin(&sink, 1).await?;
     sql.execute(OLD_LEDGER).await?;
     let attempt = Attempt::begin(&sink, 2).await?;
-    assert_eq!(attempt.grant.token, Token(2), "what the ledger knew, it knows");
+    assert_eq!(attempt.anchor.token, Token(2), "what the ledger knew, it knows");
     let functions = "SELECT count(*) FROM pg_proc WHERE proname = 'gapwise_publish'";
     assert_eq!(text(&mut sql, functions).await?, "1", "the old one would leave the cut behind");
     let mut audit = postgres::Audit::begin(&sink).await?;
@@ -203,7 +192,7 @@ async fn a_lost_connection_and_a_restart_of_the_server_are_found_out_by_the_ledg
     assert_eq!(counts(&mut sql).await?, "0 0");
     assert_eq!(attempt.publish(one.clone(), numbers(0..40_000)).await?, Published::Now);
     tokio::task::block_in_place(|| {
-        server.postgres.kill();
+        server.postgres.stop_immediately();
         server.postgres.restart()
     })?;
     let two = attempt.epoch(2, one.epoch, 1000);
@@ -242,41 +231,6 @@ async fn a_ledger_that_is_elsewhere_is_told_apart() -> Result<()> {
     let anchor =
         connectors().fence_sink(&sink, Claim { job_id: JOB, highest_token: Token(7), nonce: Nonce(9) }).await?;
     assert_eq!(anchor, Anchor { token: Token(8), last_epoch: ROOT });
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_role_needs_no_more_than_its_grants_once_the_ledger_is_there() -> Result<()> {
-    let (server, mut sql) = start().await?;
-    sql.execute(
-        "CREATE SCHEMA web; CREATE ROLE writer LOGIN PASSWORD 'writer'; GRANT USAGE ON SCHEMA web TO writer; \
-         CREATE TABLE web.sessions (event_hour timestamp(3), ip varchar, host varchar, num_hits bigint); \
-         GRANT INSERT ON web.sessions TO writer",
-    )
-    .await?;
-    let sink = as_user(sink(&server, "web.sessions"), "writer", "writer");
-    let error = connectors().check_sink(&sink).await.unwrap_err();
-    assert!(
-        error.kind == ConnectorErrorKind::Denied && error.message.contains("sql/ledger/gapwise_ledger.sql"),
-        "{error}"
-    );
-    sql.execute(&include_str!("../../sql/ledger/gapwise_ledger.sql").replace("public.", "web.")).await?;
-    let error = connectors().check_sink(&sink).await.unwrap_err();
-    assert!(error.kind == ConnectorErrorKind::Denied && error.message.contains("use web.gapwise_ledger"), "{error}");
-    sql.execute(
-        "GRANT SELECT, INSERT, UPDATE ON web.gapwise_ledger TO writer; \
-         REVOKE ALL ON FUNCTION web.gapwise_publish FROM PUBLIC; GRANT EXECUTE ON FUNCTION web.gapwise_publish TO writer",
-    )
-    .await?;
-    connectors().check_sink(&sink).await?;
-    Attempt::begin(&sink, 1).await?;
-    let attempt = Attempt::begin(&sink, 2).await?;
-    attempt.publish(attempt.epoch(1, ROOT, 5), numbers(0..5)).await?;
-    assert_eq!(text(&mut sql, "SELECT count(*) FROM web.sessions").await?, "5");
-    sql.execute("REVOKE INSERT ON web.sessions FROM writer").await?;
-    let two = attempt.epoch(2, attempt.epoch(1, ROOT, 5).epoch, 1);
-    let error = attempt.publish(two, numbers(5..6)).await.unwrap_err();
-    assert!(matches!(error, PublishError::Final(_)) && error.to_string().contains("writer"), "{error}");
     Ok(())
 }
 
@@ -360,145 +314,4 @@ async fn rows_that_the_table_no_longer_takes_are_an_error_and_leave_nothing() ->
     let error = attempt.publish(one, numbers(0..11)).await.unwrap_err();
     assert!(matches!(error, PublishError::Final(_)) && error.to_string().contains("is gone"), "{error}");
     Ok(())
-}
-
-/// A server of its own; it is stopped before its folder goes.
-struct Server {
-    postgres: Postgres,
-    _dir: TempDir,
-}
-
-async fn start() -> Result<(Server, Client)> {
-    let dir = readable_dir()?;
-    let server = Server { postgres: Postgres::start(dir.path())?, _dir: dir };
-    let client = client(&server).await?;
-    Ok((server, client))
-}
-
-async fn client(server: &Server) -> Result<Client> {
-    Ok(Client::connect(&server.postgres.url().parse()?).await?)
-}
-
-fn connectors() -> RealConnectors {
-    RealConnectors::new(Handle::current())
-}
-
-fn sink(server: &Server, table: &str) -> SinkSpec {
-    let column = |name: &str, column_type| Column { name: name.to_owned(), column_type };
-    let sink = SinkSpec {
-        uri: format!("postgres://127.0.0.1:{}/postgres", server.postgres.port()),
-        table: table.to_owned(),
-        columns: vec![
-            column("event_hour", ColumnType::Timestamp),
-            column("ip", ColumnType::Text),
-            column("host", ColumnType::Text),
-            column("num_hits", ColumnType::BigInt),
-        ],
-        properties: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-    };
-    as_user(sink, "postgres", "postgres")
-}
-
-fn as_user(mut sink: SinkSpec, user: &str, password: &str) -> SinkSpec {
-    sink.properties.insert("user".to_owned(), user.to_owned());
-    sink.secrets.insert("password".to_owned(), Secret::new(password));
-    sink
-}
-
-/// An attempt of the job that has taken the sink over, with its publisher.
-struct Attempt {
-    sink: SinkSpec,
-    grant: Grant,
-    anchor: Anchor,
-    publisher: Arc<Mutex<Option<Box<dyn Publisher>>>>,
-}
-
-impl Attempt {
-    async fn begin(sink: &SinkSpec, nonce: u128) -> Result<Attempt> {
-        let nonce = Nonce(nonce);
-        let anchor = connectors().fence_sink(sink, Claim { job_id: JOB, highest_token: Token(0), nonce }).await?;
-        Attempt::open(sink, anchor, Grant { job_id: JOB, token: anchor.token, nonce })
-    }
-
-    fn open(sink: &SinkSpec, anchor: Anchor, grant: Grant) -> Result<Attempt> {
-        let publisher = connectors().open_publisher(sink, grant)?;
-        Ok(Attempt { sink: sink.clone(), grant, anchor, publisher: Arc::new(Mutex::new(Some(publisher))) })
-    }
-
-    /// The same attempt with a publisher that remembers nothing.
-    fn reopened(&self) -> Result<Attempt> {
-        Attempt::open(&self.sink, self.anchor, self.grant)
-    }
-
-    fn epoch(&self, sequence: u32, prev: CheckpointId, rows: u64) -> SealedEpoch {
-        let epoch = CheckpointId::new(self.anchor.token, sequence);
-        SealedEpoch { epoch, prev, files: Vec::new(), rows, accounts: Accounts::default(), cut: None }
-    }
-
-    /// Publishes where the processes do: on a thread that may block.
-    async fn publish(&self, epoch: SealedEpoch, mut rows: Chunks) -> Result<Published, PublishError> {
-        let publisher = Arc::clone(&self.publisher);
-        let work = move || publisher.lock().unwrap().as_mut().unwrap().publish(&epoch, &mut rows);
-        tokio::task::spawn_blocking(work).await.unwrap()
-    }
-
-    async fn finish(self) -> Result<()> {
-        let publisher = self.publisher.lock().unwrap().take().unwrap();
-        Ok(tokio::task::spawn_blocking(move || publisher.finish()).await??)
-    }
-}
-
-type Step = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Rows as the committer gives them, and what happens before the last piece is given.
-#[derive(Default)]
-struct Chunks {
-    chunks: VecDeque<RowBatch>,
-    before_last: Option<Step>,
-}
-
-impl Chunks {
-    fn of(chunks: impl IntoIterator<Item = RowBatch>) -> Self {
-        Chunks { chunks: chunks.into_iter().collect(), before_last: None }
-    }
-
-    fn before_last(mut self, step: impl Future<Output = ()> + Send + 'static) -> Self {
-        self.before_last = Some(Box::pin(step));
-        self
-    }
-}
-
-impl RowChunks for Chunks {
-    fn next_chunk(&mut self) -> Result<Option<RowBatch>, StoreError> {
-        if self.chunks.len() == 1
-            && let Some(step) = self.before_last.take()
-        {
-            // Reading stored rows blocks like this too.
-            Handle::current().block_on(step);
-        }
-        Ok(self.chunks.pop_front())
-    }
-}
-
-/// A row for each number, in `num_hits`, in several pieces.
-fn numbers(numbers: Range<i64>) -> Chunks {
-    let numbers: Vec<i64> = numbers.collect();
-    Chunks::of(numbers.chunks(7000).map(|numbers| {
-        let mut rows = RowBatch::default();
-        for &number in numbers {
-            rows.row(4).timestamp(EventTime(number)).text(Some("ip")).text(Some("host")).bigint(number);
-        }
-        rows
-    }))
-}
-
-/// Rows, and different rows.
-async fn counts(sql: &mut Client) -> Result<String> {
-    text(sql, "SELECT count(*) || ' ' || count(DISTINCT num_hits) FROM sessions").await
-}
-
-/// The one field of a query.
-async fn text(sql: &mut Client, query: &str) -> Result<String> {
-    Ok(sql.query_text(query).await?.rows[0][0].clone().unwrap())
 }

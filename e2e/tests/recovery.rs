@@ -42,7 +42,7 @@ async fn what_a_user_asks_for_keeps_every_session() -> Result<()> {
 }
 
 async fn a_killed_taskmanager_loses_and_repeats_nothing(cluster: &mut Cluster) -> Result<()> {
-    let running = Running::begin(cluster, "taskmanager_killed", 2).await?;
+    let running = Running::begin_with_few_rights(cluster, "taskmanager_killed", 2).await?;
     let described = running.job.describe(cluster)?;
     let of_window = described["subtasks"].as_array().unwrap().iter().find(|subtask| subtask["stage"] == "window");
     let victim = of_window.context("a window")?["taskmanager"].as_str().context("a taskmanager")?.to_owned();
@@ -188,9 +188,40 @@ impl Running {
     /// Begins one, and waits until it has published sessions that could be lost.
     async fn begin(cluster: &Cluster, name: &str, parallelism: u32) -> Result<Running> {
         let url = cluster.create_database(name).await?;
+        Running::begin_as(cluster, name, parallelism, url.clone(), url).await
+    }
+
+    /// Likewise, with a role that has the rights which `gapwise_ledger.sql` names, and no other.
+    async fn begin_with_few_rights(cluster: &Cluster, name: &str, parallelism: u32) -> Result<Running> {
+        let url = cluster.create_database(name).await?;
+        let mut sql = connectors::postgres::Client::connect(&url.parse()?).await?;
+        sql.execute(include_str!("../../sql/ledger/gapwise_ledger.sql")).await?;
+        sql.execute(
+            "CREATE TABLE sessionized_aggregated_events \
+                 (event_hour timestamp(3), ip varchar, host varchar, num_hits bigint); \
+             CREATE ROLE gapwise LOGIN PASSWORD 'few-rights'; \
+             REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO gapwise; \
+             GRANT INSERT ON sessionized_aggregated_events TO gapwise; \
+             GRANT SELECT, UPDATE ON gapwise_ledger TO gapwise; \
+             REVOKE ALL ON FUNCTION gapwise_publish FROM PUBLIC; \
+             GRANT EXECUTE ON FUNCTION gapwise_fence, gapwise_publish TO gapwise",
+        )
+        .await?;
+        let (_, server) = url.split_once('@').context("a URL with a user")?;
+        let job_url = format!("postgres://gapwise:few-rights@{server}");
+        Running::begin_as(cluster, name, parallelism, url, job_url).await
+    }
+
+    async fn begin_as(
+        cluster: &Cluster,
+        name: &str,
+        parallelism: u32,
+        url: String,
+        job_url: String,
+    ) -> Result<Running> {
         let bootstrap = cluster.broker.bootstrap_servers();
         feed::create_topic(&bootstrap, name).await?;
-        let job = Job { name: name.to_owned(), postgres_url: url.clone() };
+        let job = Job { name: name.to_owned(), postgres_url: job_url };
         let id = job.submit(cluster, parallelism, &[])?;
         let audit = Audit::start(&url, Deadline::after(Duration::MAX))?;
         let seed = name.bytes().fold(0, |seed, byte| seed * 31 + u64::from(byte));

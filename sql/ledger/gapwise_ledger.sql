@@ -1,15 +1,17 @@
 -- What Gapwise keeps in the sink's database so that every row is published exactly once: one row for each job and table,
--- and the function that moves it on, in the same transaction as the rows. Gapwise runs these very statements itself where
--- something is missing and its role may create it. Where it may not, run them once as the owner of the schema:
+-- the function by which an attempt takes that row over, and the one that moves it on in the same transaction as the rows.
+-- Gapwise runs these very statements itself where something is missing and its role may create it. Where it may not, run
+-- them as the owner of the schema; again after an upgrade, which keeps what is there:
 --
---   psql -f gapwise_ledger.sql
+--   psql --single-transaction -f gapwise_ledger.sql
 --
 -- The ledger stands in the schema of the target table: for another schema than `public`, replace `public.` throughout.
--- Then, with the names of your own role and table:
+-- Then, with the names of your own role and table; these are all the rights that Gapwise needs:
 --
 --   GRANT USAGE ON SCHEMA public TO gapwise;
 --   GRANT INSERT ON public.processed_events TO gapwise;
---   GRANT SELECT, INSERT, UPDATE ON public.gapwise_ledger TO gapwise;
+--   GRANT SELECT, UPDATE ON public.gapwise_ledger TO gapwise;
+--   GRANT EXECUTE ON FUNCTION public.gapwise_fence TO gapwise;
 --   GRANT EXECUTE ON FUNCTION public.gapwise_publish TO gapwise;
 --
 -- Who runs `jobctl audit` needs to read both:
@@ -45,6 +47,29 @@ ALTER TABLE public.gapwise_ledger ADD COLUMN IF NOT EXISTS cut jsonb;
 DROP FUNCTION IF EXISTS public.gapwise_publish(
     text, text, integer, bigint, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint
 );
+
+-- Takes a job's row over for a new attempt: a higher token than this row and `above_token` have, and the epoch published
+-- last. One statement, so that two attempts at once get different tokens. It makes the row of a new job with its owner's
+-- rights, so that a role needs none to insert into the ledger. Fails with GW002, and changes nothing, when tokens run out:
+-- they are to fit the upper 31 bits of an epoch.
+CREATE OR REPLACE FUNCTION public.gapwise_fence(
+    of_job text, of_target text, of_lane integer, above_token bigint, with_nonce text,
+    OUT granted_token bigint, OUT published_epoch bigint
+) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $gapwise$
+BEGIN
+    INSERT INTO public.gapwise_ledger AS ledger (job_id, target, lane, token, nonce)
+    VALUES (of_job, of_target, of_lane, above_token + 1, with_nonce)
+    ON CONFLICT (job_id, target, lane)
+    DO UPDATE SET token = greatest(ledger.token, above_token) + 1, nonce = with_nonce
+    RETURNING ledger.token, ledger.last_epoch INTO granted_token, published_epoch;
+    IF granted_token >= 1::bigint << 31 THEN
+        RAISE EXCEPTION USING ERRCODE = 'GW002', MESSAGE = 'no token is left above ' || granted_token - 1;
+    END IF;
+END
+$gapwise$;
+
+-- Who may call it is the owner's to say: it writes with the owner's rights.
+REVOKE ALL ON FUNCTION public.gapwise_fence(text, text, integer, bigint, text) FROM PUBLIC;
 
 -- Moves the ledger from one epoch to the next, or fails with GW001, and with it the transaction that holds the rows.
 CREATE OR REPLACE FUNCTION public.gapwise_publish(

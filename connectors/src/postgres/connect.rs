@@ -14,6 +14,17 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long a goodbye may take; the server notices a connection that is gone anyway.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
+/// What each step of a sink may take is bounded on this side. A limit of the role's or the database's would cut a large
+/// epoch off however often it is sent, and that of a `COPY` would count while this process reads rows.
+const NO_STATEMENT_TIMEOUT: &str = "SET statement_timeout = 0";
+
+/// Connects for a sink, without a limit that the server has for statements.
+pub(super) async fn connect_sink(settings: &Settings, purpose: &str) -> Result<PgConnection, Error> {
+    let mut connection = connect(settings, purpose).await?;
+    let set = within(CONNECT_WITHIN, sqlx::raw_sql(NO_STATEMENT_TIMEOUT).execute(&mut connection)).await;
+    set.map(|_| connection).map_err(|error| refusal(settings, error))
+}
+
 /// Connects, as `gapwise/…` in the server's list of who is connected. The server keeps 63 bytes of that.
 pub(super) async fn connect(settings: &Settings, purpose: &str) -> Result<PgConnection, Error> {
     let options = options(settings, purpose);
@@ -32,6 +43,15 @@ pub(super) async fn close(connection: PgConnection) {
     if tokio::time::timeout(CLOSE_WITHIN, Box::pin(connection.close())).await.is_err() {
         tracing::debug!("a Postgres connection was dropped, since it did not close in time");
     }
+}
+
+/// Waits for an answer, but not for ever: a connection can be half open.
+pub(super) async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let timed_out = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+    tokio::time::timeout(limit, work).await.unwrap_or_else(timed_out)
 }
 
 fn options(settings: &Settings, purpose: &str) -> PgConnectOptions {

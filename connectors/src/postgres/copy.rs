@@ -8,6 +8,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnection, PgCopyIn};
 use stream_core::row::{Column, RowBatch};
 
+use super::connect::within;
 use super::table_name::{TableName, quoted};
 
 /// Bytes handed to the driver at once.
@@ -78,15 +79,6 @@ impl<'a> CopyIn<'a> {
         let reason = within(REASON_WITHIN, copy.abort("the rows could not be sent")).await.err()?;
         matches!(reason, sqlx::Error::Database(_)).then_some(reason)
     }
-}
-
-/// Waits for an answer, but not for ever: a connection can be half open.
-pub(super) async fn within<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
-    let timed_out = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
-    tokio::time::timeout(limit, work).await.unwrap_or_else(timed_out)
 }
 
 fn gone() -> sqlx::Error {

@@ -60,15 +60,23 @@ pub enum Error {
         /// The table.
         table: TableName,
     },
-    /// A right is missing.
-    #[error("user `{user}` may not {action} table {table}; grant the right, or use another user")]
-    NotPermitted {
+    /// The table is missing and may not be created.
+    #[error("user `{user}` may not create table {table}; create it, or run as the owner of the schema: {grant}")]
+    NoTable {
         /// Who asked.
         user: String,
-        /// What was tried.
-        action: &'static str,
-        /// On which table.
+        /// Which table.
         table: TableName,
+        /// The statement that would let the user create it.
+        grant: String,
+    },
+    /// Rights are missing.
+    #[error("user `{user}` lacks rights; run as the owner of table and ledger: {grants}")]
+    NoRight {
+        /// Who asked.
+        user: String,
+        /// The statements that grant them.
+        grants: String,
     },
     /// The name belongs to something else.
     #[error("{table} is a {kind}, not a table; choose another --table")]
@@ -88,18 +96,18 @@ pub enum Error {
         /// Every difference, found and expected.
         differences: String,
     },
-    /// The ledger is missing and may not be created, or may not be used.
+    /// The ledger, or a part of it, is missing and may not be created.
     #[error(
-        "user `{user}` may not {action} {schema}.gapwise_ledger and its function gapwise_publish; \
-         run sql/ledger/gapwise_ledger.sql as the owner of the schema, with its grants"
+        "user `{user}` may not create or upgrade {schema}.gapwise_ledger and its functions; run \
+         sql/ledger/gapwise_ledger.sql, with `{schema}.` for `public.`, as the owner of the schema, and then: {grants}"
     )]
-    Ledger {
+    NoLedger {
         /// Who asked.
         user: String,
-        /// What was tried.
-        action: &'static str,
-        /// Where the ledger is to be.
+        /// Where the ledger is to be, as it stands in a statement.
         schema: String,
+        /// The statements that grant what the user then lacks.
+        grants: String,
     },
     /// An audit cannot read.
     #[error(
@@ -142,6 +150,12 @@ pub enum Error {
         table: TableName,
         /// What it says.
         found: String,
+    },
+    /// The ledger is gone.
+    #[error("the ledger of {table} is gone; restore it from a backup together with the table, or start a new job")]
+    LedgerGone {
+        /// Whose.
+        table: TableName,
     },
     /// The table is gone.
     #[error("table {table} is gone; create it again and resume the job from its last checkpoint, or start a new job")]
@@ -213,12 +227,15 @@ impl Error {
         match self {
             Error::Settings(_) | Error::TableName(_) => ConnectorErrorKind::Invalid,
             Error::Unreachable { .. } | Error::Tls { .. } | Error::Broken { .. } => ConnectorErrorKind::Unreachable,
-            Error::Refused { .. } | Error::NotPermitted { .. } | Error::MayNotRead { .. } | Error::Ledger { .. } => {
-                ConnectorErrorKind::Denied
-            }
+            Error::Refused { .. }
+            | Error::NoTable { .. }
+            | Error::NoRight { .. }
+            | Error::MayNotRead { .. }
+            | Error::NoLedger { .. } => ConnectorErrorKind::Denied,
             Error::NoDatabase { .. }
             | Error::NoSchema { .. }
             | Error::NothingToAudit { .. }
+            | Error::LedgerGone { .. }
             | Error::TableGone { .. } => ConnectorErrorKind::NotFound,
             Error::NotATable { .. } | Error::Mismatch { .. } => ConnectorErrorKind::Mismatch,
             Error::LedgerLocked { .. }
@@ -244,12 +261,14 @@ impl From<Error> for ConnectorError {
             | Error::TableName(_)
             | Error::NoDatabase { .. }
             | Error::NoSchema { .. }
-            | Error::NotPermitted { .. }
+            | Error::NoTable { .. }
+            | Error::NoRight { .. }
             | Error::MayNotRead { .. }
             | Error::NotATable { .. }
-            | Error::Ledger { .. }
+            | Error::NoLedger { .. }
             | Error::LedgerLocked { .. }
             | Error::LedgerForeign { .. }
+            | Error::LedgerGone { .. }
             | Error::TableGone { .. }
             | Error::Mismatch { .. } => ConnectorError::new(kind, message),
         }

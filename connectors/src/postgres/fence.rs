@@ -6,11 +6,12 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row};
 use stream_core::ids::{CheckpointId, Token};
 use stream_core::pipeline::SinkSpec;
+use stream_core::row::Column;
 use stream_runtime::connector::{Anchor, Claim, ConnectorError};
 
-use super::connect::{close, connect};
+use super::connect::{close, connect_sink};
 use super::error::{DriverWords, Error, sql_state};
-use super::ledger::{LANE, ensure, failed, foreign, session_purpose};
+use super::ledger::{LANE, NO_TOKEN, ensure, failed, foreign, session_purpose};
 use super::settings::Settings;
 use super::table_name::{TableName, quoted};
 
@@ -31,8 +32,8 @@ const FENCE_WITHIN: Duration = Duration::from_secs(60);
 pub async fn fence(spec: &SinkSpec, claim: Claim) -> Result<Anchor, ConnectorError> {
     let settings = Settings::from_spec(spec).map_err(Error::from)?;
     let table: TableName = spec.table.parse().map_err(Error::TableName)?;
-    let mut connection = connect(&settings, "fence").await?;
-    let fence = Fence { settings: &settings, table: &table, claim };
+    let mut connection = connect_sink(&settings, "fence").await?;
+    let fence = Fence { settings: &settings, table: &table, columns: &spec.columns, claim };
     let Ok(anchor) = tokio::time::timeout(FENCE_WITHIN, fence.run(&mut connection)).await else {
         let source = DriverWords(format!("no answer within {} seconds", FENCE_WITHIN.as_secs()));
         return Err(Error::Unreachable { address: settings.address(), source }.into());
@@ -44,12 +45,13 @@ pub async fn fence(spec: &SinkSpec, claim: Claim) -> Result<Anchor, ConnectorErr
 struct Fence<'a> {
     settings: &'a Settings,
     table: &'a TableName,
+    columns: &'a [Column],
     claim: Claim,
 }
 
 impl Fence<'_> {
     async fn run(&self, connection: &mut PgConnection) -> Result<Anchor, Error> {
-        ensure(connection, self.settings, self.table).await?;
+        ensure(connection, self.settings, self.table, self.columns).await?;
         sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut *connection).await.map_err(failed(self.settings))?;
         for _ in 0..FENCE_TRIES {
             match self.bump(connection).await {
@@ -64,21 +66,20 @@ impl Fence<'_> {
                     let ended = self.end_sessions(connection, i64::MAX).await.map_err(failed(self.settings))?;
                     tracing::warn!(table = %self.table, ended, "an older attempt holds the ledger; ended its sessions");
                 }
+                // The second: a number beyond all.
+                Err(error) if matches!(sql_state(&error).as_deref(), Some(NO_TOKEN | "22003")) => {
+                    return Err(foreign(self.table, "a token that leaves no higher one".to_owned()));
+                }
                 Err(error) => return Err(failed(self.settings)(error)),
             }
         }
         Err(Error::LedgerLocked { table: self.table.clone(), address: self.settings.address() })
     }
 
-    /// One statement, so that two attempts at once get different tokens.
     async fn bump(&self, connection: &mut PgConnection) -> Result<PgRow, sqlx::Error> {
-        let statement = format!(
-            "INSERT INTO {}.gapwise_ledger AS ledger (job_id, target, lane, token, nonce) VALUES ($1, $2, $3, $4 + 1, $5) \
-             ON CONFLICT (job_id, target, lane) \
-             DO UPDATE SET token = GREATEST(ledger.token, $4) + 1, nonce = EXCLUDED.nonce \
-             RETURNING token, last_epoch",
-            quoted(&self.table.schema)
-        );
+        let schema = quoted(&self.table.schema);
+        let statement =
+            format!("SELECT granted_token, published_epoch FROM {schema}.gapwise_fence($1, $2, $3, $4, $5)");
         let query = sqlx::query(AssertSqlSafe(statement)).bind(self.claim.job_id.to_string());
         let query = query.bind(self.table.to_string()).bind(LANE).bind(i64::from(self.claim.highest_token.0));
         query.bind(self.claim.nonce.to_string()).persistent(false).fetch_one(connection).await

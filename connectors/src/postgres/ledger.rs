@@ -2,13 +2,15 @@
 //!
 //! `sql/ledger/gapwise_ledger.sql` has its statements, which an owner can also run by hand.
 
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 use stream_core::checkpoint::SealedEpoch;
 use stream_core::ids::{CheckpointId, JobId, Nonce, Token};
+use stream_core::row::Column;
 use stream_runtime::connector::Grant;
 
 use super::error::{DriverWords, Error, sql_state};
+use super::rights;
 use super::settings::Settings;
 use super::table_name::{TableName, literal, quoted};
 use crate::ledger::Entry;
@@ -16,56 +18,68 @@ use crate::ledger::Entry;
 /// The code that `gapwise_publish` fails with if the ledger is not where it should be.
 pub(super) const NOT_OUR_TURN: &str = "GW001";
 
+/// The code that `gapwise_fence` fails with if no token is left.
+pub(super) const NO_TOKEN: &str = "GW002";
+
 /// One committer publishes the whole of an epoch.
 pub(super) const LANE: i32 = 0;
 
 const DEFINITION: &str = include_str!("../../../sql/ledger/gapwise_ledger.sql");
-const PUBLISH_SIGNATURE: &str =
-    "gapwise_publish(text,text,int,bigint,text,bigint,bigint,bigint,bigint,bigint,bigint,bigint,bigint,jsonb)";
+
+/// The arguments of the ledger's functions, as the catalog tells them: functions of an older version have others.
+pub(super) const FENCE_TYPES: &str = "text, text, integer, bigint, text";
+pub(super) const PUBLISH_TYPES: &str =
+    "text, text, integer, bigint, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, jsonb";
 
 /// Several jobs may create the ledger at once: one of them does, the others wait for it here.
 const CREATION_LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(7166071990011)";
 
-/// Makes sure that the ledger is there and may be used; creates it if it is missing and that is allowed.
-pub(super) async fn ensure(connection: &mut PgConnection, settings: &Settings, table: &TableName) -> Result<(), Error> {
-    let denied = |action| Error::Ledger { user: settings.user().to_owned(), action, schema: table.schema.clone() };
-    let mut found = look(connection, settings, table).await?;
-    if !found.is_there {
-        let definition = DEFINITION.replace("public.", &format!("{}.", quoted(&table.schema)));
+/// Makes sure that the ledger is there, and that the role may do all that a job does; creates what is missing of the
+/// ledger if that is allowed.
+pub(super) async fn ensure(
+    connection: &mut PgConnection,
+    settings: &Settings,
+    table: &TableName,
+    columns: &[Column],
+) -> Result<(), Error> {
+    let user = || settings.user().to_owned();
+    let no_schema = || Error::NoSchema { schema: table.schema.clone(), table: table.clone() };
+    let found = rights::look(connection, settings, table, columns).await.map_err(failed(settings))?;
+    let mut found = found.ok_or_else(no_schema)?;
+    if !found.has_ledger {
         // Statements of one message are one transaction.
-        let created =
-            sqlx::raw_sql(AssertSqlSafe(format!("{CREATION_LOCK}; {definition}"))).execute(&mut *connection).await;
+        let statements = format!("{CREATION_LOCK}; {}", definition(&table.schema));
+        let created = sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *connection).await;
         match created.map_err(|error| (sql_state(&error), error)) {
             Ok(_) => tracing::info!(schema = %table.schema, "created the ledger"),
-            Err((Some(state), _)) if matches!(state.as_str(), "42501" | "25006") => return Err(denied("create")),
+            Err((Some(state), _)) if matches!(state.as_str(), "42501" | "25006") => {
+                let schema = quoted(&table.schema);
+                return Err(Error::NoLedger { user: user(), schema, grants: found.missing_grants });
+            }
             // Somebody else was faster, by hand; the next look tells.
             Err((Some(state), _)) if matches!(state.as_str(), "42P07" | "42710" | "42723" | "23505") => {}
             Err((_, error)) => return Err(failed(settings)(error)),
         }
-        found = look(connection, settings, table).await?;
+        let again = rights::look(connection, settings, table, columns).await.map_err(failed(settings))?;
+        found = again.ok_or_else(no_schema)?;
     }
-    if found.is_there && found.may_use { Ok(()) } else { Err(denied("use")) }
+    if found.missing_grants.is_empty() {
+        return Ok(());
+    }
+    Err(Error::NoRight { user: user(), grants: found.missing_grants })
 }
 
-struct Found {
-    is_there: bool,
-    may_use: bool,
-}
-
-async fn look(connection: &mut PgConnection, settings: &Settings, table: &TableName) -> Result<Found, Error> {
-    let query = sqlx::query(
-        "SELECT t IS NOT NULL AND f IS NOT NULL, pg_catalog.has_table_privilege(t, 'SELECT') \
-                AND pg_catalog.has_table_privilege(t, 'INSERT') AND pg_catalog.has_table_privilege(t, 'UPDATE') \
-                AND pg_catalog.has_function_privilege(f, 'EXECUTE') \
-         FROM (SELECT pg_catalog.to_regclass($1) AS t, pg_catalog.to_regprocedure($2) AS f) AS ledger",
-    );
-    let schema = quoted(&table.schema);
-    let query = query.bind(format!("{schema}.gapwise_ledger")).bind(format!("{schema}.{PUBLISH_SIGNATURE}"));
-    let row = query.persistent(false).fetch_one(connection).await.map_err(failed(settings))?;
-    let read = |row: PgRow| -> Result<Found, sqlx::Error> {
-        Ok(Found { is_there: row.try_get(0)?, may_use: row.try_get::<Option<bool>, _>(1)?.unwrap_or(false) })
-    };
-    read(row).map_err(failed(settings))
+/// The statements of the ledger for a schema, whatever characters its name has.
+fn definition(schema: &str) -> String {
+    // A name with a line break in it would end a comment.
+    let statements: Vec<&str> = DEFINITION.lines().filter(|line| !line.starts_with("--")).collect();
+    // A function's text ends where its tag stands again, be it in a name.
+    let mut tag = "gapwise".to_owned();
+    while schema.contains(&format!("${tag}$")) {
+        tag.push('_');
+    }
+    let statements = statements.join("\n").replace("$gapwise$", &format!("${tag}$"));
+    statements.replace("public.", &format!("{}.", quoted(schema)))
 }
 
 /// The purpose of a publisher's connection, by which a later attempt finds it: at most 51 bytes with what stands before.
@@ -151,14 +165,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_schema_of_any_name_ends_neither_a_name_nor_a_function() {
+        let schema = "odd \"public.\" $gapwise$ $gapwise_$\n";
+        let definition = definition(schema);
+        let (tag, schema) = ("$gapwise__$", "\"odd \"\"public.\"\" $gapwise$ $gapwise_$\n\".");
+        assert_eq!(definition.matches(tag).count(), DEFINITION.matches("$gapwise$").count());
+        let bare = definition.replace(schema, "");
+        assert!(!bare.contains("$gapwise$") && !bare.contains("public.") && !bare.contains("--"), "{bare}");
+        assert!(definition.contains(&format!("CREATE TABLE IF NOT EXISTS {schema}gapwise_ledger (")), "{definition}");
+    }
+
+    #[test]
     fn every_name_in_the_definition_carries_the_schema_that_is_replaced() {
         let statements: Vec<&str> = DEFINITION.lines().filter(|line| !line.starts_with("--")).collect();
         let statements = statements.join("\n");
-        for name in ["gapwise_ledger", "gapwise_publish"] {
+        for name in ["gapwise_ledger", "gapwise_fence", "gapwise_publish"] {
             let bare = statements.replace(&format!("public.{name}"), "");
             assert!(!bare.contains(name), "{name} without a schema");
         }
-        assert!(statements.contains(NOT_OUR_TURN));
+        assert!(statements.contains(NOT_OUR_TURN) && statements.contains(NO_TOKEN));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod fence;
 mod ledger;
 mod nul;
 mod publisher;
+mod rights;
 mod settings;
 mod table;
 mod table_name;

@@ -14,11 +14,12 @@ use stream_core::row::{Column, RowBatch};
 use stream_runtime::connector::{ConnectorError, Grant, PublishError, Published, Publisher, RowChunks};
 use tokio::runtime::Handle;
 
-use super::connect::{close, connect};
-use super::copy::{CopyIn, statement, within};
+use super::connect::{close, connect_sink, within};
+use super::copy::{CopyIn, statement};
 use super::error::{DriverWords, Error, is_passing, sql_state};
 use super::ledger::{NOT_OUR_TURN, ReadError, foreign, publish_call, read, session_purpose};
 use super::nul::{nul_texts, without_nul};
+use super::rights;
 use super::settings::Settings;
 use super::table_name::TableName;
 use crate::ledger::{Standing, standing};
@@ -85,7 +86,7 @@ impl PostgresPublisher {
 
     fn connect(&self) -> Result<PgConnection, PublishError> {
         let purpose = session_purpose(self.grant.job_id, self.grant.token);
-        self.runtime.block_on(connect(&self.settings, &purpose)).map_err(|error| match error {
+        self.runtime.block_on(connect_sink(&self.settings, &purpose)).map_err(|error| match error {
             Error::Unreachable { .. } => PublishError::Passing(error.into()),
             error => PublishError::Final(error.into()),
         })
@@ -163,21 +164,33 @@ impl PostgresPublisher {
             return PublishError::Passing(Error::Broken { table, source: DriverWords::from(error) }.into());
         }
         let error = match sql_state(&error).as_deref() {
-            Some("42501") => {
-                Error::NotPermitted { user: self.settings.user().to_owned(), action: "insert into", table }
-            }
+            Some("42501") => self.no_right().unwrap_or_else(|| self.rejected(error)),
             Some("42P01" | "3F000") => Error::TableGone { table },
-            _ => Error::Rejected { table, source: DriverWords::from(error) },
+            _ => self.rejected(error),
         };
         PublishError::Final(error.into())
     }
 
+    fn rejected(&self, error: sqlx::Error) -> Error {
+        Error::Rejected { table: self.table.clone(), source: DriverWords::from(error) }
+    }
+
+    /// Which right is missing, asked on a connection on which nothing has failed; `None` if that is not to be learned.
+    fn no_right(&self) -> Option<Error> {
+        let mut connection = self.connect().ok()?;
+        let asked = async {
+            let looking = rights::look(&mut connection, &self.settings, &self.table, &self.columns);
+            let rights = within(ANSWER_WITHIN, looking).await;
+            close(connection).await;
+            rights
+        };
+        let grants = self.runtime.block_on(asked).ok()??.missing_grants;
+        (!grants.is_empty()).then(|| Error::NoRight { user: self.settings.user().to_owned(), grants })
+    }
+
     fn ledger_failed(&self, error: sqlx::Error) -> PublishError {
         match sql_state(&error).as_deref() {
-            Some("42501" | "42P01" | "3F000") => {
-                let (user, schema) = (self.settings.user().to_owned(), self.table.schema.clone());
-                PublishError::Final(Error::Ledger { user, action: "read", schema }.into())
-            }
+            Some("42P01" | "3F000") => PublishError::Final(Error::LedgerGone { table: self.table.clone() }.into()),
             _ => self.failed(error),
         }
     }

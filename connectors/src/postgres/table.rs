@@ -6,7 +6,7 @@ use stream_core::pipeline::SinkSpec;
 use stream_core::row::{Column, ColumnType};
 use stream_runtime::connector::ConnectorError;
 
-use super::connect::{close, connect};
+use super::connect::{close, connect_sink};
 use super::error::{DriverWords, Error, sql_state};
 use super::ledger;
 use super::settings::Settings;
@@ -23,10 +23,10 @@ const LOOKS: usize = 3;
 pub async fn check(spec: &SinkSpec) -> Result<(), ConnectorError> {
     let settings = Settings::from_spec(spec).map_err(Error::from)?;
     let table: TableName = spec.table.parse().map_err(Error::TableName)?;
-    let mut connection = connect(&settings, "check").await?;
+    let mut connection = connect_sink(&settings, "check").await?;
     let mut result = Check { settings: &settings, table: &table, columns: &spec.columns }.run(&mut connection).await;
     if result.is_ok() {
-        result = ledger::ensure(&mut connection, &settings, &table).await;
+        result = ledger::ensure(&mut connection, &settings, &table, &spec.columns).await;
     }
     close(connection).await;
     Ok(result?)
@@ -46,7 +46,6 @@ struct Found {
     /// A row can leave it out.
     is_optional: bool,
     is_generated: bool,
-    may_insert: bool,
 }
 
 impl Check<'_> {
@@ -94,8 +93,9 @@ impl Check<'_> {
                 // Another job was faster: the name of the table, or of its row type, is taken.
                 Some("42P07" | "42710" | "23505") => Ok(()),
                 Some("42501" | "25006") => {
-                    let user = self.settings.user().to_owned();
-                    Err(Error::NotPermitted { user, action: "create", table })
+                    let (user, schema) = (self.settings.user().to_owned(), quoted(&table.schema));
+                    let grant = format!("GRANT USAGE, CREATE ON SCHEMA {schema} TO {};", quoted(&user));
+                    Err(Error::NoTable { user, table, grant })
                 }
                 Some("3F000") => Err(Error::NoSchema { schema: self.table.schema.clone(), table }),
                 _ => Err(self.failed(error)),
@@ -108,8 +108,7 @@ impl Check<'_> {
             "SELECT a.attname::pg_catalog.text, a.atttypid::pg_catalog.int8, \
                     pg_catalog.format_type(a.atttypid, a.atttypmod), \
                     NOT a.attnotnull OR a.atthasdef OR a.attidentity <> '', \
-                    a.attgenerated <> '' OR a.attidentity = 'a', \
-                    pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'INSERT') \
+                    a.attgenerated <> '' OR a.attidentity = 'a' \
              FROM pg_catalog.pg_attribute a \
              WHERE a.attrelid = $1::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
         );
@@ -121,7 +120,6 @@ impl Check<'_> {
                 type_name: row.try_get(2)?,
                 is_optional: row.try_get(3)?,
                 is_generated: row.try_get(4)?,
-                may_insert: row.try_get(5)?,
             })
         };
         let found = rows.and_then(|rows| rows.iter().map(read).collect());
@@ -129,16 +127,11 @@ impl Check<'_> {
     }
 
     fn fits(&self, found: &[Found]) -> Result<(), Error> {
-        let table = self.table.clone();
         let differences = differences(self.columns, found);
-        if !differences.is_empty() {
-            return Err(Error::Mismatch { table, differences: differences.join(", ") });
+        if differences.is_empty() {
+            return Ok(());
         }
-        let ours = |found: &&Found| self.columns.iter().any(|column| column.name == found.name);
-        if found.iter().filter(ours).any(|found| !found.may_insert) {
-            return Err(Error::NotPermitted { user: self.settings.user().to_owned(), action: "insert into", table });
-        }
-        Ok(())
+        Err(Error::Mismatch { table: self.table.clone(), differences: differences.join(", ") })
     }
 
     fn failed(&self, error: sqlx::Error) -> Error {
@@ -210,7 +203,7 @@ mod tests {
 
     fn found(name: &str, type_oid: u32, type_name: &str) -> Found {
         let (name, type_name) = (name.to_owned(), type_name.to_owned());
-        Found { name, type_oid, type_name, is_optional: true, is_generated: false, may_insert: true }
+        Found { name, type_oid, type_name, is_optional: true, is_generated: false }
     }
 
     #[test]
