@@ -14,4 +14,6 @@ pub mod programs;
 pub mod proxy;
 pub mod random;
 pub mod recovery_time;
+pub mod running;
+pub mod small_disk;
 pub mod traffic;
