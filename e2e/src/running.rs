@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use localcluster::deadline::Deadline;
-use serde_json::Value;
 use tokio::task::block_in_place;
 
 use crate::audit::{Audit, Findings, Ledger};

@@ -51,9 +51,8 @@ impl Folder {
         let file = match kind {
             FileKind::Manifest => Some(format!("chk/{:08x}-{:08x}/manifest", id.token().0, id.sequence()).into()),
             FileKind::Base => of_newest(newest.operators.iter().find_map(|state| Some(&*state.files.first()?.name))),
-            FileKind::Delta => {
-                of_newest(newest.operators.iter().find_map(|state| Some(&*state.files.get(1..)?.last()?.name)))
-            }
+            // The newest manifest may just have begun with a base of its own.
+            FileKind::Delta => manifests.iter().rev().find_map(newest_delta).map(PathBuf::from),
             FileKind::Rows => of_newest(newest.pending.iter().rev().find_map(|epoch| Some(&*epoch.files.last()?.name))),
         };
         let file: PathBuf = file.with_context(|| format!("no {kind:?} in {newest:?}"))?;
@@ -82,4 +81,8 @@ impl Damage {
         }
         Ok(())
     }
+}
+
+fn newest_delta(manifest: &Manifest) -> Option<&str> {
+    manifest.operators.iter().find_map(|state| Some(&*state.files.get(1..)?.last()?.name))
 }
