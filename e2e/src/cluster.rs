@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::broker::{Broker, Choice};
 use crate::member::Member;
 use crate::programs::{self, Said};
+use crate::small_disk::SmallDisk;
 
 /// Generous: tests run on machines that are busy with other tests.
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -31,8 +32,24 @@ pub struct Shape {
     pub slots: u32,
     /// Whether the jobmanager has a checkpoint folder, so that jobs survive.
     pub has_checkpoints: bool,
+    /// The MiB of the file system that the checkpoint folder has to itself; `None` if it shares the cluster's.
+    pub checkpoint_disk_mib: Option<u32>,
+    /// Bytes of rows that may wait to be published; `None` for the jobmanager's own measure.
+    pub unpublished_budget: Option<u64>,
     /// Its broker.
     pub broker: Choice,
+}
+
+impl Shape {
+    /// Two taskmanagers of two slots each, with checkpoints.
+    pub const TWO_BY_TWO: Shape = Shape {
+        taskmanagers: 2,
+        slots: 2,
+        has_checkpoints: true,
+        checkpoint_disk_mib: None,
+        unpublished_budget: None,
+        broker: Choice::Best,
+    };
 }
 
 /// The processes of a cluster; stopped in reverse order when dropped.
@@ -48,6 +65,8 @@ pub struct Cluster {
     pub postgres: Postgres,
     /// The broker.
     pub broker: Broker,
+    /// What the checkpoint folder is on, if it has a file system to itself.
+    pub checkpoint_disk: Option<SmallDisk>,
     dir: TempDir,
 }
 
@@ -57,7 +76,7 @@ impl Cluster {
     /// # Errors
     /// If anything does not start; the message carries the end of its log.
     pub fn start(taskmanagers: u32, slots: u32) -> Result<Cluster> {
-        Cluster::start_with(Shape { taskmanagers, slots, has_checkpoints: false, broker: Choice::Best })
+        Cluster::start_with(Shape { taskmanagers, slots, has_checkpoints: false, ..Shape::TWO_BY_TWO })
     }
 
     /// As [`Cluster::start`], in the shape one likes.
@@ -66,6 +85,8 @@ impl Cluster {
     /// If anything does not start; the message carries the end of its log.
     pub fn start_with(shape: Shape) -> Result<Cluster> {
         let dir = readable_dir()?;
+        let disk = shape.checkpoint_disk_mib.map(|mib| SmallDisk::mount(&dir.path().join(CHECKPOINTS), mib));
+        let checkpoint_disk = disk.transpose()?;
         let broker = Broker::start_as(shape.broker, dir.path())?;
         let postgres = Postgres::start(dir.path())?;
         let rpc_address = format!("127.0.0.1:{}", ports::free()?);
@@ -74,8 +95,12 @@ impl Cluster {
         if shape.has_checkpoints {
             jobmanager = jobmanager.args(["--checkpoint-dir".into(), dir.path().join(CHECKPOINTS)]);
         }
+        if let Some(bytes) = shape.unpublished_budget {
+            jobmanager = jobmanager.args(["--unpublished-budget", &bytes.to_string()]);
+        }
         let jobmanager = Member::start(jobmanager)?;
-        let mut cluster = Cluster { taskmanagers: Vec::new(), jobmanager, rpc_address, postgres, broker, dir };
+        let taskmanagers = Vec::new();
+        let mut cluster = Cluster { taskmanagers, jobmanager, rpc_address, postgres, broker, checkpoint_disk, dir };
         for number in 1..=shape.taskmanagers {
             let taskmanager = Member::start(cluster.taskmanager(number, shape.slots)?)?;
             cluster.taskmanagers.push(taskmanager);

@@ -50,6 +50,36 @@ impl Job {
         Ok(serde_json::from_str(&cluster.jobctl(&["describe", &self.name, "--output", "json"])?.ok()?)?)
     }
 
+    /// `jobctl checkpoints`, the latest first.
+    ///
+    /// # Errors
+    /// If the jobmanager does not answer, or does not know the job.
+    pub fn checkpoints(&self, cluster: &Cluster) -> Result<Vec<Value>> {
+        Ok(serde_json::from_str(&cluster.jobctl(&["checkpoints", &self.name, "--output", "json"])?.ok()?)?)
+    }
+
+    /// The epochs of the completed checkpoints that are shown, as the ledger has them.
+    ///
+    /// # Errors
+    /// As [`Job::checkpoints`].
+    pub fn completed_epochs(&self, cluster: &Cluster) -> Result<Vec<u64>> {
+        let shown = self.checkpoints(cluster)?;
+        let ids = shown.iter().filter(|shown| shown["state"] == "completed").map(|shown| shown["id"].as_str());
+        ids.map(|id| epoch(id.context("an id")?)).collect()
+    }
+
+    /// The place in [`Cluster::taskmanagers`] of one that runs a subtask of a stage.
+    ///
+    /// # Errors
+    /// If none does, or the jobmanager does not answer.
+    pub fn a_taskmanager_of(&self, cluster: &Cluster, stage: &str) -> Result<usize> {
+        let described = self.describe(cluster)?;
+        let subtasks = described["subtasks"].as_array().context("no subtasks")?;
+        let subtask = subtasks.iter().find(|subtask| subtask["stage"] == stage);
+        let name = subtask.and_then(|subtask| subtask["taskmanager"].as_str()).context("no taskmanager")?;
+        Ok(name.trim_start_matches("tm-").parse::<usize>()? - 1)
+    }
+
     /// Waits until `jobctl describe` is as `is_so` wants it, while the jobmanager may be away.
     ///
     /// # Errors
@@ -86,6 +116,12 @@ impl Job {
         self.wait_until(cluster, |job| job["state"] == "finished")?;
         Ok(folder)
     }
+}
+
+/// `3.17`, as token and sequence number in one.
+fn epoch(id: &str) -> Result<u64> {
+    let (token, sequence) = id.split_once('.').with_context(|| format!("`{id}` is no checkpoint"))?;
+    Ok(token.parse::<u64>()? << 32 | sequence.parse::<u64>()?)
 }
 
 /// The sum of a counter over a job's subtasks of a stage.

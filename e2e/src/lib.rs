@@ -14,5 +14,7 @@ pub mod programs;
 pub mod proxy;
 pub mod random;
 pub mod recovery_time;
+pub mod running;
 pub mod sink;
+pub mod small_disk;
 pub mod traffic;

@@ -1,7 +1,7 @@
 //! One process of a cluster that a test kills, halts and starts again.
 
 use anyhow::Result;
-use localcluster::process::{Launch, OwnedChild};
+use localcluster::process::{Identity, Launch, OwnedChild};
 
 /// A jobmanager or taskmanager; stopped when dropped.
 #[derive(Debug)]
@@ -22,6 +22,11 @@ impl Member {
     /// Whether it has ended, by itself or otherwise.
     pub fn has_ended(&mut self) -> bool {
         self.child.has_ended()
+    }
+
+    /// The most memory of it that was ever in RAM since it was started, in bytes; `None` once it has ended.
+    pub fn peak_resident_bytes(&self) -> Option<u64> {
+        Identity::of(self.child.pid())?.peak_resident_bytes()
     }
 
     /// `kill -9`. [`Member::restart`] starts it again.

@@ -23,7 +23,8 @@ use serde_json::{Value, json};
 use crate::traffic::CLOSING_HOST;
 
 const BROKER_LIMIT: Duration = Duration::from_secs(30);
-const READ_LIMIT: Duration = Duration::from_secs(120);
+/// A topic that has not been read to its end has a next record by then.
+const NEXT_RECORD_LIMIT: Duration = Duration::from_secs(120);
 
 /// No JSON text holds these two as bytes, so a record is a field as it is.
 const LOAD: &str = "
@@ -162,11 +163,12 @@ fn read_topic(bootstrap: &str, topic: &str, file: &Path) -> Result<()> {
     }
     consumer.assign(&list)?;
     let mut out = BufWriter::new(File::create(file)?);
-    let deadline = Deadline::after(READ_LIMIT);
+    let mut deadline = Deadline::after(NEXT_RECORD_LIMIT);
     while !left.is_empty() {
         ensure!(!deadline.has_passed(), "the records up to {left:?} did not come");
         // Errors of a connection are passing; what does not come is told at the deadline.
         let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
+        deadline = Deadline::after(NEXT_RECORD_LIMIT);
         let (partition, offset) = (message.partition(), message.offset());
         let payload = message.payload().unwrap_or_default();
         ensure!(!payload.iter().any(|byte| matches!(byte, 1 | 2 | b'\n')), "a record of several lines");

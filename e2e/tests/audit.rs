@@ -8,7 +8,6 @@ use anyhow::{Context, Result, ensure};
 use connectors::kafka::{Admin, ClientSettings};
 use connectors::postgres::Client;
 use e2e::audit::{Audit, Ledger};
-use e2e::broker::Choice;
 use e2e::cluster::{Cluster, Shape};
 use e2e::feed::{self, Feed};
 use e2e::job::{Job, RECOVERY_LIMIT};
@@ -18,7 +17,7 @@ use localcluster::deadline::Deadline;
 use serde_json::Value;
 use tokio::task::block_in_place;
 
-const SHAPE: Shape = Shape { taskmanagers: 2, slots: 2, has_checkpoints: true, broker: Choice::Best };
+const SHAPE: Shape = Shape::TWO_BY_TWO;
 const RATE: u64 = 1_000;
 const TABLE: &str = "sessionized_aggregated_events";
 

@@ -53,6 +53,11 @@ struct Args {
     /// a job that fails is not restarted.
     #[arg(long, env = "GAPWISE_CHECKPOINT_DIR", value_name = "URI")]
     checkpoint_dir: Option<String>,
+
+    /// How many bytes of rows may wait to be published before the sources of a job pause, as while the sink is away
+    /// [default: 1 GiB, which is in the checkpoint folder; without one 256 MiB, in memory].
+    #[arg(long, env = "GAPWISE_UNPUBLISHED_BUDGET", value_name = "BYTES")]
+    unpublished_budget: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -74,6 +79,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         heartbeat_timeout: args.heartbeat_timeout,
         discovery_interval: args.discovery_interval,
         checkpoint_store: args.checkpoint_dir.clone(),
+        unpublished_budget: args.unpublished_budget,
         ..Options::default()
     };
     options.check()?;

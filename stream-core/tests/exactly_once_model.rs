@@ -204,6 +204,8 @@ impl Incarnation {
                     }
                     self.writing = Some((*manifest, false));
                 }
+                // Of what it was deployed with, a committer is told once more: that every task runs.
+                Effect::Complete { checkpoint, .. } if self.queue.iter().any(|it| it.epoch == checkpoint) => {}
                 Effect::Complete { checkpoint, prev, accounts, cut } => {
                     let sealed = self.segments.iter().filter(|(at, _)| *at > prev && *at <= checkpoint);
                     let rows: Vec<u64> = sealed.flat_map(|(_, rows)| rows.clone()).collect();

@@ -38,10 +38,13 @@ impl Identity {
     /// Memory of the process that is in RAM, in bytes; `None` once it has ended.
     #[must_use]
     pub fn resident_bytes(&self) -> Option<u64> {
-        if !self.is_alive() {
-            return None;
-        }
-        parse_resident(&fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?)
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory of the process that was ever in RAM, in bytes; `None` once it has ended.
+    #[must_use]
+    pub fn peak_resident_bytes(&self) -> Option<u64> {
+        self.memory("VmHWM:")
     }
 
     /// How long ago the process was started; `None` once it has ended.
@@ -79,6 +82,13 @@ impl Identity {
         Deadline::after(KILL_LIMIT).wait_until(|| !self.is_alive());
     }
 
+    fn memory(&self, line: &str) -> Option<u64> {
+        if !self.is_alive() {
+            return None;
+        }
+        parse_memory(&fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?, line)
+    }
+
     fn send(&self, signal: Signal) {
         if !self.is_alive() {
             return;
@@ -104,8 +114,9 @@ fn parse_stat(stat: &str) -> Option<Stat> {
     Some(Stat { has_ended: matches!(state, "Z" | "X" | "x"), start_ticks })
 }
 
-fn parse_resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// A line of `/proc/PID/status` that is in kB.
+fn parse_memory(status: &str, line: &str) -> Option<u64> {
+    let line = status.lines().find_map(|found| found.strip_prefix(line))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -128,7 +139,8 @@ mod tests {
     fn this_process_is_alive_and_a_recycled_pid_is_not_it() {
         let me = Identity::of(std::process::id()).unwrap();
         assert!(me.is_alive());
-        assert!(me.resident_bytes().unwrap() > 100_000);
+        let resident = me.resident_bytes().unwrap();
+        assert!(resident > 100_000 && me.peak_resident_bytes().unwrap() >= resident);
         assert!(me.running_for().is_some());
         let earlier = Identity { start_ticks: me.start_ticks.wrapping_sub(1), ..me };
         assert!(!earlier.is_alive());

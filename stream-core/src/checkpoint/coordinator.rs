@@ -89,6 +89,7 @@ impl Coordinator {
             Event::Running => {
                 self.is_running = true;
                 self.due = now.saturating_add(self.settings.interval);
+                self.repeat_completions(&mut effects);
             }
             Event::Adopted { under_way } => {
                 self.is_running = true;
@@ -188,17 +189,16 @@ impl Coordinator {
         }
     }
 
-    /// The committer of an adopted attempt may not have heard of the last completions; those of earlier attempts were
-    /// deployed with it.
+    /// The committer of an adopted attempt may not have heard of the last completions; that of a new one waits for this word
+    /// that every task has its state before it publishes what a checkpoint left.
     fn repeat_completions(&self, effects: &mut Vec<Effect>) {
-        let own = self.unpublished.iter().filter(|epoch| epoch.epoch.token() == self.attempt.token);
         let complete = |epoch: &SealedEpoch| Effect::Complete {
             checkpoint: epoch.epoch,
             prev: epoch.prev,
             accounts: epoch.accounts,
             cut: epoch.cut.clone(),
         };
-        effects.extend(own.map(complete));
+        effects.extend(self.unpublished.iter().map(complete));
     }
 
     fn store_if_acknowledged(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {

@@ -14,9 +14,14 @@ struct Story {
 
 impl Story {
     fn new(attempt: Attempt) -> Self {
+        let left: Vec<CheckpointId> = attempt.pending.iter().map(|epoch| epoch.epoch).collect();
         let mut coordinator = Coordinator::new(settings(), attempt, Timestamp(0));
         assert_eq!(coordinator.on(Timestamp(0), Event::Tick), [], "nothing before every task runs");
-        assert_eq!(coordinator.on(Timestamp(0), Event::Running), []);
+        let told = coordinator.on(Timestamp(0), Event::Running).into_iter().map(|effect| match effect {
+            Effect::Complete { checkpoint, .. } => checkpoint,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(told.collect::<Vec<_>>(), left, "the committer waits for it");
         Story { coordinator, now: Timestamp(0) }
     }
 

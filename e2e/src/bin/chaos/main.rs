@@ -82,7 +82,7 @@ impl From<Kind> for Choice {
 
 const JOB: &str = "chaos";
 /// Three, with two slots each: parallelism 4 needs two of them, and one can be spared.
-const SHAPE: Shape = Shape { taskmanagers: 3, slots: 2, has_checkpoints: true, broker: Choice::Best };
+const SHAPE: Shape = Shape { taskmanagers: 3, ..Shape::TWO_BY_TWO };
 const PARALLELISM: u32 = 2;
 const TURN: Duration = Duration::from_millis(50);
 /// A cluster that is left alone has caught up and published everything by then.

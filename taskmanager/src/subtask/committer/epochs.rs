@@ -28,6 +28,9 @@ pub(super) struct Epochs {
     sealed: VecDeque<Sealed>,
     /// To be published, in this order.
     completed: VecDeque<Ready>,
+    /// Whether they are from a checkpoint that not every task is known to have gone on from. If one cannot read its state, an
+    /// older checkpoint has to do, and it does only as long as they are not published.
+    are_held: bool,
     last_ticket: u64,
     unpublished_bytes: u64,
     unstored_bytes: u64,
@@ -89,7 +92,7 @@ pub(super) struct Part {
 impl Epochs {
     /// None but those that a checkpoint left to be published, oldest first.
     pub(super) fn new(is_stored: bool, memory_budget: u64, pending: Vec<SealedEpoch>) -> Self {
-        let mut epochs = Epochs { is_stored, memory_budget, ..Epochs::default() };
+        let mut epochs = Epochs { is_stored, memory_budget, are_held: !pending.is_empty(), ..Epochs::default() };
         for epoch in pending {
             let bytes = epoch.files.iter().map(|file| file.bytes).sum();
             let pieces = epoch.files.iter().map(|file| Piece { rows: None, file: Some(file.clone()) }).collect();
@@ -190,7 +193,8 @@ impl Epochs {
         parts.collect()
     }
 
-    /// A checkpoint is complete: its epoch is to be published. One that is not waited for changes nothing.
+    /// A checkpoint is complete: its epoch is to be published. Of one that is not waited for this says only what it says of
+    /// each: that every task of the attempt runs.
     pub(super) fn complete(
         &mut self,
         checkpoint: CheckpointId,
@@ -198,6 +202,7 @@ impl Epochs {
         accounts: Accounts,
         cut: Option<Cut>,
     ) {
+        self.are_held = false;
         let is_it = |sealed: &Sealed| sealed.epoch == checkpoint && sealed.is_acknowledged;
         let Some(place) = self.sealed.iter().position(is_it) else { return };
         let sealed = self.sealed.remove(place).expect("it was just found");
@@ -214,9 +219,9 @@ impl Epochs {
         self.completed.push_back(Ready { epoch, pieces, bytes });
     }
 
-    /// The epoch that is to be published next.
+    /// The epoch that is to be published next, if it may be now.
     pub(super) fn next_ready(&self) -> Option<&Ready> {
-        self.completed.front()
+        self.completed.front().filter(|_| !self.are_held)
     }
 
     /// The first of those to be published is visible; returns how many rows it held.
