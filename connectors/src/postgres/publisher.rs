@@ -21,8 +21,8 @@ use super::ledger::{NOT_OUR_TURN, ReadError, foreign, publish_call, read, sessio
 use super::nul::{nul_texts, without_nul};
 use super::settings::Settings;
 use super::table_name::TableName;
-use crate::ledger::{Standing, standing};
 use crate::rows::{for_each_chunk, misfit};
+use stream_core::checkpoint::{Standing, standing};
 
 /// How long an answer may take before the connection counts as broken: longer than the server's own limits, so that this
 /// one strikes only where the network is silent.
@@ -102,7 +102,7 @@ impl PostgresPublisher {
             Err(ReadError::Foreign(error)) => return Err(PublishError::Final(error.into())),
             Err(ReadError::Driver(error)) => return Err(self.ledger_failed(error)),
         };
-        match standing(entry, &self.grant, epoch) {
+        match standing(entry, self.grant.token, self.grant.nonce, epoch) {
             Standing::Due => Ok(Some(Session { connection, last_epoch: epoch.prev })),
             Standing::Published => {
                 self.session = Some(Session { connection, last_epoch: epoch.epoch });
@@ -137,7 +137,7 @@ impl PostgresPublisher {
             runtime.block_on(copy.finish())?;
         }
         // One message: between taking the ledger's row and the commit nobody waits for this process.
-        let last = format!("{}; COMMIT", publish_call(&self.table, &self.grant, epoch));
+        let last = format!("{}; COMMIT", publish_call(&self.table, self.grant.token, self.grant.nonce, epoch));
         let committed = sqlx::raw_sql(AssertSqlSafe(last)).execute(connection);
         runtime.block_on(within(ANSWER_WITHIN, committed))?;
         Ok(())
