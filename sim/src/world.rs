@@ -277,7 +277,8 @@ impl World {
     }
 
     pub(crate) fn ask_postgres(&mut self, from: u32, request: Request) {
-        let (id, delay) = (self.number(), self.random.between(1, 20));
+        let is_slow = self.random.percent(8);
+        let (id, delay) = (self.number(), self.random.between(1, if is_slow { 2000 } else { 20 }));
         self.after(delay, Event::Postgres(from, id, request));
     }
 
