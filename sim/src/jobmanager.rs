@@ -256,6 +256,9 @@ impl JobManager {
             Err(cause) => return self.not_prepared(attempt, cause, false, world),
         };
         let stored = self.listed.take().unwrap_or_else(|| world.store.manifests());
+        if world.wiring.ids_hold_token && stored.iter().any(|manifest| manifest.token == anchor.token) {
+            return self.not_prepared(attempt, "the token was given before".to_owned(), false, world);
+        }
         let Choice { restored, pending } = match choose(stored.clone(), anchor.last_epoch) {
             Ok(choice) => choice,
             Err(refusal) => return self.not_prepared(attempt, refusal.to_string(), true, world),
@@ -298,7 +301,12 @@ impl JobManager {
             !is_there(&taskmanager.0) || member.map(|member| member.pid) != expected.map(|(_, pid)| *pid)
         });
         if lost {
-            return self.apply(Event::NoSlots { attempt }, world);
+            self.apply(Event::NoSlots { attempt }, world);
+            // As the service does: who came back meanwhile wakes nobody.
+            if self.slots.check_free(slots_needed(&self.pipeline)).is_ok() {
+                self.apply(Event::SlotsChanged, world);
+            }
+            return;
         }
         let of_kind = |kind| -> Vec<SubtaskId> {
             let tasks = deployment.plan.tasks().iter().filter(|task| task.kind == kind);

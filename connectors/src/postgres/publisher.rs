@@ -137,7 +137,7 @@ impl PostgresPublisher {
             runtime.block_on(copy.finish())?;
         }
         // One message: between taking the ledger's row and the commit nobody waits for this process.
-        let last = format!("{}; COMMIT", publish_call(&self.table, self.grant.token, self.grant.nonce, epoch));
+        let last = format!("{}; COMMIT", publish_call(&self.table, &self.grant, epoch));
         let committed = sqlx::raw_sql(AssertSqlSafe(last)).execute(connection);
         runtime.block_on(within(ANSWER_WITHIN, committed))?;
         Ok(())
