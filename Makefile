@@ -12,6 +12,7 @@ EVENTS ?= demo/events.jsonl
 RATE ?= 1000
 NAME ?=
 MINUTES ?= 3
+SECONDS ?= 75
 SEED ?=
 # Crates without I/O are tested in the dev profile too, with overflow checks.
 PURE := -p stream-core -p web-event -p job-sessionize -p jobs
@@ -141,6 +142,10 @@ check: ## format, lints, docs, purity of stream-core, dependency rules
 test: build ## everything, fast suites first; starts and stops its own Kafka and Postgres
 	cargo test $(PURE)
 	cargo test --release --workspace $(CARGO_FEATURES)
+
+.PHONY: sim
+sim: build ## a whole job under simulated faults, seed after seed (SECONDS=75)
+	@$(BIN)/sim --seconds $(SECONDS)
 
 .PHONY: chaos
 chaos: build ## kill everything around a job again and again, then check every row (MINUTES=3 SEED=n)

@@ -11,7 +11,7 @@ mod dispatch;
 pub mod file;
 #[cfg(feature = "kafka")]
 pub mod kafka;
-#[cfg(any(feature = "file", feature = "postgres"))]
+#[cfg(feature = "file")]
 mod ledger;
 #[cfg(feature = "postgres")]
 pub mod postgres;

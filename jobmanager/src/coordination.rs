@@ -14,6 +14,7 @@ use stream_core::time::millis;
 use stream_runtime::connector::cause_chain;
 
 use crate::beside::Outcome;
+use crate::job_store::WriteError;
 use crate::preparation::Start;
 use crate::protocol::{Command, SubtaskCounters};
 use crate::service::Service;
@@ -200,9 +201,15 @@ impl Service {
             }
             Effect::CommitPositions(positions) => self.commit_positions(job, positions),
             Effect::Discard { checkpoints, files } => {
-                let Some(store) = self.checkpoint_store(job) else { return };
+                let (Some(store), Some(job_store)) = (self.checkpoint_store(job), self.job_store.clone()) else {
+                    return;
+                };
                 self.beside.spawn(async move {
-                    if let Err(error) = store.discard(&checkpoints, &files).await {
+                    let result = match job_store.check_leader().await {
+                        Ok(()) => store.discard(&checkpoints, &files).await.map_err(WriteError::from),
+                        Err(error) => Err(error),
+                    };
+                    if let Err(error) = result {
                         tracing::warn!(job_id = %job, %error, "old checkpoints were not removed");
                     }
                     Outcome::Done

@@ -72,7 +72,7 @@ pub(crate) enum WriteError {
     #[error(transparent)]
     Superseded(#[from] Superseded),
     /// The store failed.
-    #[error("cannot store the job: {0}")]
+    #[error("the job store: {0}")]
     Store(#[from] StoreError),
 }
 
@@ -136,15 +136,22 @@ impl JobStore {
         let name = format!("{}{:08x}-{sequence:08x}", folder(job.id), self.leader);
         create_once(self.store.as_ref(), &name, encode_job(job).into()).await?;
         written.insert(job.id, sequence);
-        let leader = highest_leader(self.store.as_ref()).await?;
-        if leader > self.leader {
-            return Err(Superseded { leader, own: self.leader }.into());
-        }
+        self.check_leader().await?;
         self.remove_older(job.id, &name).await?;
         if job.has_ended {
             self.store.delete(&name).await?;
         }
         Ok(())
+    }
+
+    /// Whether this is the leader still. Asked before anything is removed: who stood still for long may not know what is needed
+    /// now.
+    ///
+    /// # Errors
+    /// If it is not, or the store does not answer.
+    pub(crate) async fn check_leader(&self) -> Result<(), WriteError> {
+        let leader = highest_leader(self.store.as_ref()).await?;
+        if leader > self.leader { Err(Superseded { leader, own: self.leader }.into()) } else { Ok(()) }
     }
 
     async fn jobs(&self) -> Result<Vec<StoredJob>, StoreError> {
@@ -257,6 +264,8 @@ mod tests {
         let (old, _) = take_over(&memory).await;
         let (new, _) = take_over(&memory).await;
         new.write(1, &job(7, "new")).await.expect("stored");
+        new.check_leader().await.expect("it leads");
+        old.check_leader().await.expect_err("it is not the leader");
         let error = old.write(9, &job(7, "old")).await.expect_err("it is not the leader");
         assert_eq!(error, WriteError::Superseded(Superseded { leader: 2, own: 1 }));
         assert_eq!(take_over(&memory).await.1[0].name, "new");

@@ -117,6 +117,9 @@ impl Preparation {
             tracing::warn!(job_id = %self.job, reason, "left a checkpoint out");
         }
         let Listing { whole, left_out } = listing;
+        if whole.iter().any(|manifest| manifest.token == anchor.token) {
+            return Err(token_given_twice(anchor.token));
+        }
         let choice = match &self.savepoint {
             Some(savepoint) if !savepoint.has_successor(&whole) => {
                 let Savepoint { manifest, accept_duplicates, .. } = savepoint;
@@ -196,6 +199,13 @@ fn not_fenced(error: &ConnectorError) -> NotPrepared {
     let mut causes = vec!["cannot take the sink over".to_owned()];
     causes.extend(cause_chain(error));
     NotPrepared { causes, is_final }
+}
+
+/// A sink that was set back gave a token again under which an older attempt stored a checkpoint after the highest token was
+/// read: the ids of this attempt's checkpoints would not be new. The next try finds that checkpoint and gets a higher token.
+fn token_given_twice(token: Token) -> NotPrepared {
+    let cause = format!("the sink gave token {token}, which an older attempt's checkpoint has: trying again");
+    NotPrepared { causes: vec![cause], is_final: false }
 }
 
 fn savepoint_gone(savepoint: CheckpointId, left_out: Vec<String>) -> NotPrepared {

@@ -17,11 +17,13 @@
 //! | [`collector`], [`operator`] | what a job's code sees: batches in, routed batches out |
 //! | [`pipeline`], [`plan`] | the job's graph as data, and its expansion over slots |
 //! | [`barrier`], [`checkpoint`] | the cut through the stream; what a checkpoint holds, and when it is complete |
+//! | [`source_splits`], [`epochs`] | the bookkeeping of a source subtask, and of the committer |
 //! | [`slot`], [`job`] | the control plane's state machines: `on(now, event) -> effects` |
 
 pub mod barrier;
 pub mod checkpoint;
 pub mod collector;
+pub mod epochs;
 pub mod event_batch;
 pub mod ids;
 pub mod job;
@@ -34,6 +36,7 @@ pub mod secret;
 pub mod session;
 pub mod slot;
 pub mod snapshot;
+pub mod source_splits;
 pub mod time;
 pub mod timers;
 pub mod watermark;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use stream_core::ids::SplitId;
 use stream_core::operator::OperatorCounters;
+use stream_core::source_splits::SplitProgress;
 use stream_core::watermark::Watermark;
 
 /// The counters of a running subtask.
@@ -58,23 +58,6 @@ pub(crate) struct Snapshot {
     pub(crate) backpressured: Duration,
     /// How far each split has been read.
     pub(crate) splits: Vec<SplitProgress>,
-}
-
-/// How far a source subtask has read one split.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SplitProgress {
-    /// The split.
-    pub(crate) split: SplitId,
-    /// The next offset to be read.
-    pub(crate) position: u64,
-    /// Its end as last known.
-    pub(crate) known_end: Option<u64>,
-    /// Its own watermark, from the first on.
-    pub(crate) watermark: Option<Watermark>,
-    /// Whether it is left out of the source's watermark.
-    pub(crate) is_idle: bool,
-    /// Whether it has been read to its end.
-    pub(crate) is_finished: bool,
 }
 
 impl Default for Counters {

@@ -16,7 +16,8 @@ use stream_runtime::connector::{Anchor, Claim};
 
 use super::error::{Action, Error};
 use super::place::{Place, Target};
-use crate::ledger::{Entry, next_token};
+use crate::ledger::next_token;
+use stream_core::checkpoint::LedgerEntry;
 
 /// How often, and how long after each other, the lock is tried before whoever holds it counts as stuck: ten seconds.
 const LOCK_TRIES: u32 = 500;
@@ -105,8 +106,8 @@ impl FileLedger {
     }
 
     /// As a rule reads it.
-    pub(super) fn entry(&self) -> Entry {
-        Entry { token: self.token, nonce: self.nonce, last_epoch: self.last_epoch }
+    pub(super) fn entry(&self) -> LedgerEntry {
+        LedgerEntry { token: self.token, nonce: self.nonce, last_epoch: self.last_epoch }
     }
 
     /// The same after an epoch.

@@ -14,8 +14,8 @@ use super::error::{Action, Error};
 use super::ledger::{FileLedger, lock, open_locked, sync_folder};
 use super::place::{Place, Target};
 use super::text::{Format, RowText};
-use crate::ledger::{Standing, standing};
 use crate::rows::for_each_chunk;
+use stream_core::checkpoint::{Standing, standing};
 
 /// Text gathered before it is written.
 pub(super) const BUFFER_BYTES: usize = 256 << 10;
@@ -65,18 +65,19 @@ impl FilePublisher {
     ) -> Result<Published, PublishError> {
         let name = self.target.ledger(self.grant.job_id);
         let ledger = FileLedger::read(&name).map_err(publish_error)?;
-        let ledger = match (standing(ledger.map(|ledger| ledger.entry()), &self.grant, epoch), ledger) {
-            (Standing::Due, Some(ledger)) => ledger,
-            (Standing::Published, _) => return Ok(Published::Already),
-            (Standing::Fenced(token), _) => return Err(PublishError::Fenced { token }),
-            (Standing::WentBack(last_epoch), _) => {
-                return Err(PublishError::WentBack { last_epoch, expected: epoch.prev });
-            }
-            (Standing::Foreign(_), _) | (Standing::Due, None) => {
-                let reason = format!("epoch {} is to follow {}", epoch.epoch, epoch.prev);
-                return Err(publish_error(Error::LedgerDamaged { path: name, reason }));
-            }
-        };
+        let ledger =
+            match (standing(ledger.map(|ledger| ledger.entry()), self.grant.token, self.grant.nonce, epoch), ledger) {
+                (Standing::Due, Some(ledger)) => ledger,
+                (Standing::Published, _) => return Ok(Published::Already),
+                (Standing::Fenced(token), _) => return Err(PublishError::Fenced { token }),
+                (Standing::WentBack(last_epoch), _) => {
+                    return Err(PublishError::WentBack { last_epoch, expected: epoch.prev });
+                }
+                (Standing::Foreign(_), _) | (Standing::Due, None) => {
+                    let reason = format!("epoch {} is to follow {}", epoch.epoch, epoch.prev);
+                    return Err(publish_error(Error::LedgerDamaged { path: name, reason }));
+                }
+            };
         let bytes = self.append(part, ledger.bytes, epoch, rows)?;
         ledger.after(epoch.epoch, bytes).replace(&name, &self.target).map_err(publish_error)?;
         Ok(Published::Now)

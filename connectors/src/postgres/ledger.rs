@@ -13,7 +13,7 @@ use super::error::{DriverWords, Error, sql_state};
 use super::rights;
 use super::settings::Settings;
 use super::table_name::{TableName, literal, quoted};
-use crate::ledger::Entry;
+use stream_core::checkpoint::LedgerEntry;
 
 /// The code that `gapwise_publish` fails with if the ledger is not where it should be.
 pub(super) const NOT_OUR_TURN: &str = "GW001";
@@ -92,7 +92,7 @@ pub(super) async fn read(
     connection: &mut PgConnection,
     table: &TableName,
     job_id: JobId,
-) -> Result<Option<Entry>, ReadError> {
+) -> Result<Option<LedgerEntry>, ReadError> {
     let statement = format!(
         "SELECT token, nonce, last_epoch FROM {}.gapwise_ledger WHERE job_id = $1 AND target = $2 AND lane = $3",
         quoted(&table.schema)
@@ -101,7 +101,7 @@ pub(super) async fn read(
     let Some(row) = query.persistent(false).fetch_optional(connection).await? else { return Ok(None) };
     let (token, nonce, last_epoch): (i64, String, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     let entry = || {
-        Some(Entry {
+        Some(LedgerEntry {
             token: Token(u32::try_from(token).ok()?),
             nonce: Nonce::try_from(nonce.clone()).ok()?,
             last_epoch: CheckpointId(u64::try_from(last_epoch).ok()?),

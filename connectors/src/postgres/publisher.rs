@@ -22,8 +22,8 @@ use super::nul::{nul_texts, without_nul};
 use super::rights;
 use super::settings::Settings;
 use super::table_name::TableName;
-use crate::ledger::{Standing, standing};
 use crate::rows::{for_each_chunk, misfit};
+use stream_core::checkpoint::{Standing, standing};
 
 /// How long an answer may take before the connection counts as broken: longer than the server's own limits, so that this
 /// one strikes only where the network is silent.
@@ -103,7 +103,7 @@ impl PostgresPublisher {
             Err(ReadError::Foreign(error)) => return Err(PublishError::Final(error.into())),
             Err(ReadError::Driver(error)) => return Err(self.ledger_failed(error)),
         };
-        match standing(entry, &self.grant, epoch) {
+        match standing(entry, self.grant.token, self.grant.nonce, epoch) {
             Standing::Due => Ok(Some(Session { connection, last_epoch: epoch.prev })),
             Standing::Published => {
                 self.session = Some(Session { connection, last_epoch: epoch.epoch });

@@ -3,12 +3,14 @@
 //! `docs/design/0002-exactly-once.md` has the protocol and why it is safe.
 
 mod adopt;
+mod chain;
 mod choose;
 mod coordinator;
 mod history;
 mod manifest;
 mod pending;
 mod retention;
+mod standing;
 
 #[cfg(test)]
 mod simulation;
@@ -20,12 +22,15 @@ mod tests;
 use std::time::Duration;
 
 pub use adopt::{Adopted, Unclear, adopt};
+pub use chain::Chain;
 pub use choose::{Choice, Refusal, choose, choose_savepoint};
 pub use coordinator::{BrokenInvariant, Coordinator};
 pub use history::{CheckpointState, Entry};
 pub use manifest::{
     Accounts, Cut, FORMAT_VERSION, FileRef, Manifest, OperatorSnapshot, SealedEpoch, SplitSnapshot, TaskSnapshot,
 };
+
+pub use standing::{LedgerEntry, Standing, standing};
 
 use crate::barrier::Barrier;
 use crate::ids::{AttemptNumber, CheckpointId, JobId, Nonce, SubtaskId, Token};

@@ -22,8 +22,8 @@ use crate::subtask::event::Teller;
 use crate::subtask::mail::Mailbox;
 use crate::subtask::operator::{OperatorParts, OperatorSubtask, SnapshotParts};
 use crate::subtask::source::{SourceParts, SourceSubtask};
-use crate::subtask::source_splits::SourceSplits;
 use crate::subtask::{Subtask, TaskError};
+use stream_core::source_splits::SourceSplits;
 
 /// All that a subtask is made from.
 pub(crate) struct Blueprint {

@@ -8,12 +8,13 @@ use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SubtaskId, TaskManage
 use stream_core::pipeline::Pipeline;
 use stream_runtime::connector::cause_chain;
 
-use crate::counters::{Snapshot, SplitProgress};
+use crate::counters::Snapshot;
 use crate::deployment::{Deployment, Location, Restore, TaskDeployment};
 use crate::options::Options;
 use crate::report::{Command, Report, RunningTask, TaskRef};
 use crate::slot::Holder;
 use crate::subtask::event::Acknowledgement;
+use stream_core::source_splits::SplitProgress;
 
 /// The first message of a connection.
 pub(crate) fn registration(options: &Options, running: &[RunningTask]) -> v1::TaskManagerMessage {

@@ -16,7 +16,6 @@ pub(crate) mod event;
 pub(crate) mod mail;
 pub(crate) mod operator;
 pub(crate) mod source;
-pub(crate) mod source_splits;
 pub(crate) mod thread;
 
 #[cfg(test)]

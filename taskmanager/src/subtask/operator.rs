@@ -3,7 +3,6 @@
 //! At a barrier that came on every input the operator begins its snapshot, which takes the same short time whatever the
 //! state's size, and the barrier goes on at once; the state is copied a slice at a time between batches ([`snapshots`]).
 
-mod chain;
 mod snapshots;
 
 use std::sync::Arc;

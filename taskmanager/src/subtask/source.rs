@@ -21,8 +21,8 @@ use crate::subtask::emit::Emitter;
 use crate::subtask::event::{Acknowledgement, Change, Teller};
 use crate::subtask::mail::{Letter, Mailbox};
 use crate::subtask::source::ingest::Ingest;
-use crate::subtask::source_splits::SourceSplits;
 use crate::subtask::{Step, Subtask, TaskError};
+use stream_core::source_splits::SourceSplits;
 
 /// How long a reader may wait for records: a canceled task, or a barrier, waits that long at the most.
 const POLL_WAIT: Duration = Duration::from_millis(20);

@@ -2,9 +2,8 @@
 //!
 //! Rows are stored as they come. A barrier on all inputs seals them into an epoch, which is acknowledged once it is stored
 //! and published once its checkpoint is complete, by a thread of its own ([`publishing`]); how far that is behind never
-//! keeps this subtask from taking input. What is gathered, sealed and published is [`epochs`]' bookkeeping.
+//! keeps this subtask from taking input. What is gathered, sealed and published is [`stream_core::epochs`]' bookkeeping.
 
-mod epochs;
 mod publishing;
 
 use std::sync::Arc;
@@ -23,11 +22,11 @@ use crate::exchange::gate::{Gate, Input};
 use crate::exchange::message::Message;
 use crate::snapshotting::JobFiles;
 use crate::subtask::aligning::{Aligned, Aligner};
-use crate::subtask::committer::epochs::Epochs;
 use crate::subtask::committer::publishing::{Open, PublishingThread};
 use crate::subtask::event::{Acknowledgement, Change, Teller};
 use crate::subtask::mail::{Letter, Mailbox};
 use crate::subtask::{Step, Subtask, TaskError};
+use stream_core::epochs::Epochs;
 
 /// Stored rows that stay in memory until they are published. Above it they are read back.
 const MEMORY_BUDGET: u64 = 64 << 20;
@@ -234,7 +233,7 @@ impl Committer {
             tracing::warn!(reason = %error, "cannot store rows now: trying again");
             self.retry_store_at = Some(self.clock.monotonic() + STORE_RETRY);
         }
-        if let Some((checkpoint, reason)) = self.epochs.on_stored(ticket, result) {
+        if let Some((checkpoint, reason)) = self.epochs.on_stored(ticket, result.map_err(|error| error.message)) {
             self.teller.tell(Change::Declined { checkpoint, reason });
         }
         self.acknowledge();

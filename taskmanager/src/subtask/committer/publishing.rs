@@ -16,8 +16,8 @@ use stream_runtime::store::{StoreError, StoreErrorKind};
 
 use crate::snapshotting::JobFiles;
 use crate::subtask::TaskError;
-use crate::subtask::committer::epochs::Piece;
 use crate::subtask::mail::{Letter, Mailbox};
+use stream_core::epochs::Piece;
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const MAX_RETRY: Duration = Duration::from_secs(5);

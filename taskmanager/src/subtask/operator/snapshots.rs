@@ -16,7 +16,7 @@ use stream_runtime::store::StoreError;
 use crate::snapshotting::JobFiles;
 use crate::subtask::event::{Acknowledgement, Change, Teller};
 use crate::subtask::mail::Mailbox;
-use crate::subtask::operator::chain::Chain;
+use stream_core::checkpoint::Chain;
 
 /// Keys copied between two batches: well below a millisecond, so that nobody notices, and enough that a million keys are
 /// copied within a second or so of a busy job.

@@ -12,7 +12,7 @@ use stream_runtime::connector::SourceVisitor;
 
 use crate::counters::Counters;
 use crate::subtask::emit::Emitter;
-use crate::subtask::source_splits::SourceSplits;
+use stream_core::source_splits::SourceSplits;
 
 /// From records to events in the outputs.
 pub(super) struct Ingest {

@@ -1,7 +1,7 @@
 //! The files that together hold an operator's state: a full snapshot and the deltas since.
 
-use stream_core::checkpoint::FileRef;
-use stream_core::snapshot::SnapshotKind;
+use super::FileRef;
+use crate::snapshot::SnapshotKind;
 
 /// Deltas behind one base. More cost a restore many small reads, even where they are small.
 const MAX_DELTAS: usize = 64;
@@ -11,7 +11,7 @@ const MAX_DELTAS: usize = 64;
 /// A restored subtask begins without one, and so with a full snapshot: the chains that it was restored from belong to key
 /// group ranges that may be others.
 #[derive(Debug, Default)]
-pub(super) struct Chain {
+pub struct Chain {
     files: Vec<FileRef>,
     /// Whether the chain begins with a full snapshot and lacks nothing since.
     is_whole: bool,
@@ -20,7 +20,7 @@ pub(super) struct Chain {
 impl Chain {
     /// What the next snapshot has to be. The deltas may grow to what the base is: so twice the state is kept at most, and
     /// rewriting it costs no more than was written since.
-    pub(super) fn next_kind(&self, is_full_wanted: bool) -> SnapshotKind {
+    pub fn next_kind(&self, is_full_wanted: bool) -> SnapshotKind {
         let deltas: u64 = self.files.iter().skip(1).map(|file| file.bytes).sum();
         let has_outgrown = self.files.first().is_none_or(|base| deltas > base.bytes);
         let is_long = self.files.len() > MAX_DELTAS;
@@ -31,7 +31,7 @@ impl Chain {
     }
 
     /// A snapshot is stored, or had nothing to store.
-    pub(super) fn extend(&mut self, kind: SnapshotKind, file: Option<FileRef>) {
+    pub fn extend(&mut self, kind: SnapshotKind, file: Option<FileRef>) {
         if kind == SnapshotKind::Full {
             self.files.clear();
             self.is_whole = true;
@@ -40,12 +40,12 @@ impl Chain {
     }
 
     /// A snapshot was taken and is not stored: what changed until then is in no file.
-    pub(super) fn lose(&mut self) {
+    pub fn lose(&mut self) {
         self.is_whole = false;
     }
 
     /// All files, oldest first.
-    pub(super) fn files(&self) -> &[FileRef] {
+    pub fn files(&self) -> &[FileRef] {
         &self.files
     }
 }

@@ -6,18 +6,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use stream_core::barrier::Barrier;
-use stream_core::checkpoint::{Accounts, Cut, FileRef, SealedEpoch};
-use stream_core::ids::CheckpointId;
-use stream_core::row::RowBatch;
-use stream_runtime::store::StoreError;
+use crate::barrier::Barrier;
+use crate::checkpoint::{Accounts, Cut, FileRef, SealedEpoch};
+use crate::ids::CheckpointId;
+use crate::row::RowBatch;
 
 /// The bytes of rows in a chunk: large enough that a store's price for an object vanishes, small enough to be copied at once.
-pub(super) const CHUNK_BYTES: usize = 4 << 20;
+pub const CHUNK_BYTES: usize = 4 << 20;
 
 /// The rows that are not published yet.
 #[derive(Debug, Default)]
-pub(super) struct Epochs {
+pub struct Epochs {
     /// Whether chunks are stored; if not, their rows stay in memory.
     is_stored: bool,
     /// How many bytes of stored chunks may stay in memory, which saves reading them back.
@@ -46,21 +45,21 @@ struct Sealed {
 
 /// An epoch that is to be published.
 #[derive(Debug)]
-pub(super) struct Ready {
+pub struct Ready {
     /// Which.
-    pub(super) epoch: SealedEpoch,
+    pub epoch: SealedEpoch,
     /// Its rows.
-    pub(super) pieces: Vec<Piece>,
+    pub pieces: Vec<Piece>,
     bytes: u64,
 }
 
 /// Some rows of an epoch that is to be published: in memory, in the store, or both.
 #[derive(Clone, Debug)]
-pub(super) struct Piece {
+pub struct Piece {
     /// As they were gathered.
-    pub(super) rows: Option<Arc<RowBatch>>,
+    pub rows: Option<Arc<RowBatch>>,
     /// Where they are stored.
-    pub(super) file: Option<FileRef>,
+    pub file: Option<FileRef>,
 }
 
 #[derive(Debug)]
@@ -80,18 +79,18 @@ enum Place {
 
 /// The files of an epoch, all of which are stored.
 #[derive(Debug, PartialEq)]
-pub(super) struct Part {
+pub struct Part {
     /// Which.
-    pub(super) epoch: CheckpointId,
+    pub epoch: CheckpointId,
     /// Its files.
-    pub(super) files: Vec<FileRef>,
+    pub files: Vec<FileRef>,
     /// How many rows they hold.
-    pub(super) rows: u64,
+    pub rows: u64,
 }
 
 impl Epochs {
     /// None but those that a checkpoint left to be published, oldest first.
-    pub(super) fn new(is_stored: bool, memory_budget: u64, pending: Vec<SealedEpoch>) -> Self {
+    pub fn new(is_stored: bool, memory_budget: u64, pending: Vec<SealedEpoch>) -> Self {
         let mut epochs = Epochs { is_stored, memory_budget, are_held: !pending.is_empty(), ..Epochs::default() };
         for epoch in pending {
             let bytes = epoch.files.iter().map(|file| file.bytes).sum();
@@ -103,7 +102,7 @@ impl Epochs {
     }
 
     /// Takes rows in; whether there is a chunk more to be stored.
-    pub(super) fn gather(&mut self, rows: &RowBatch) -> bool {
+    pub fn gather(&mut self, rows: &RowBatch) -> bool {
         self.unpublished_bytes += rows.as_bytes().len() as u64;
         self.unstored_bytes += rows.as_bytes().len() as u64;
         self.gathered.append(rows);
@@ -116,7 +115,7 @@ impl Epochs {
 
     /// Seals what came since the last epoch; an epoch that was sealed after the last completed one, and can be completed no
     /// more, becomes a part of this one.
-    pub(super) fn seal(&mut self, barrier: Barrier) {
+    pub fn seal(&mut self, barrier: Barrier) {
         self.close_chunk();
         let mut chunks = Vec::new();
         while self.sealed.back().is_some_and(|sealed| sealed.epoch > barrier.prev) {
@@ -128,7 +127,7 @@ impl Epochs {
     }
 
     /// The chunks that are to be stored now, each under its own ticket.
-    pub(super) fn take_unstored(&mut self) -> Vec<(u64, Arc<RowBatch>)> {
+    pub fn take_unstored(&mut self) -> Vec<(u64, Arc<RowBatch>)> {
         let Epochs { sealed, open, last_ticket, .. } = self;
         if !self.is_stored {
             return Vec::new();
@@ -144,11 +143,7 @@ impl Epochs {
     }
 
     /// What became of a chunk. Returns the epoch that must be declined, if it was a part of one.
-    pub(super) fn on_stored(
-        &mut self,
-        ticket: u64,
-        result: Result<FileRef, StoreError>,
-    ) -> Option<(CheckpointId, String)> {
+    pub fn on_stored(&mut self, ticket: u64, result: Result<FileRef, String>) -> Option<(CheckpointId, String)> {
         let Epochs { sealed, open, .. } = self;
         let of_sealed = sealed.iter_mut().flat_map(|sealed| {
             let epoch = sealed.epoch;
@@ -167,16 +162,16 @@ impl Epochs {
                 }
                 None
             }
-            Err(error) => {
+            Err(reason) => {
                 // It is tried again, under another name, with the next barrier.
                 chunk.place = Place::Memory;
-                epoch.map(|epoch| (epoch, error.message))
+                epoch.map(|epoch| (epoch, reason))
             }
         }
     }
 
     /// The sealed epochs whose rows are all where they must be; each is told once.
-    pub(super) fn take_acknowledged(&mut self) -> Vec<Part> {
+    pub fn take_acknowledged(&mut self) -> Vec<Part> {
         let is_stored = self.is_stored;
         let is_safe = |sealed: &&mut Sealed| {
             let mut places = sealed.chunks.iter().map(|chunk| &chunk.place);
@@ -195,13 +190,7 @@ impl Epochs {
 
     /// A checkpoint is complete: its epoch is to be published. Of one that is not waited for this says only what it says of
     /// each: that every task of the attempt runs.
-    pub(super) fn complete(
-        &mut self,
-        checkpoint: CheckpointId,
-        prev: CheckpointId,
-        accounts: Accounts,
-        cut: Option<Cut>,
-    ) {
+    pub fn complete(&mut self, checkpoint: CheckpointId, prev: CheckpointId, accounts: Accounts, cut: Option<Cut>) {
         self.are_held = false;
         let is_it = |sealed: &Sealed| sealed.epoch == checkpoint && sealed.is_acknowledged;
         let Some(place) = self.sealed.iter().position(is_it) else { return };
@@ -220,12 +209,12 @@ impl Epochs {
     }
 
     /// The epoch that is to be published next, if it may be now.
-    pub(super) fn next_ready(&self) -> Option<&Ready> {
+    pub fn next_ready(&self) -> Option<&Ready> {
         self.completed.front().filter(|_| !self.are_held)
     }
 
     /// The first of those to be published is visible; returns how many rows it held.
-    pub(super) fn on_published(&mut self) -> u64 {
+    pub fn on_published(&mut self) -> u64 {
         let Some(ready) = self.completed.pop_front() else { return 0 };
         self.unpublished_bytes -= ready.bytes;
         if self.is_stored {
@@ -236,17 +225,17 @@ impl Epochs {
     }
 
     /// Whether every row that came is published.
-    pub(super) fn are_published(&self) -> bool {
+    pub fn are_published(&self) -> bool {
         self.gathered.is_empty() && self.open.is_empty() && self.sealed.is_empty() && self.completed.is_empty()
     }
 
     /// The bytes of rows that are not published.
-    pub(super) fn unpublished_bytes(&self) -> u64 {
+    pub fn unpublished_bytes(&self) -> u64 {
         self.unpublished_bytes
     }
 
     /// The bytes of rows that have to stay in memory because they are not stored yet; zero where nothing is stored.
-    pub(super) fn unstored_bytes(&self) -> u64 {
+    pub fn unstored_bytes(&self) -> u64 {
         if self.is_stored { self.unstored_bytes } else { 0 }
     }
 

@@ -4,22 +4,37 @@
 
 use std::time::Duration;
 
-use stream_core::checkpoint::SplitSnapshot;
-use stream_core::ids::SplitId;
-use stream_core::operator::Decoded;
-use stream_core::pipeline::Split;
-use stream_core::watermark::{Progress, SplitWatermarks, Watermark};
-
-use crate::counters::SplitProgress;
+use crate::checkpoint::SplitSnapshot;
+use crate::ids::SplitId;
+use crate::operator::Decoded;
+use crate::pipeline::Split;
+use crate::watermark::{Progress, SplitWatermarks, Watermark};
 
 /// The splits that a source subtask reads, numbered in the order in which its reader got them.
 #[derive(Debug)]
-pub(crate) struct SourceSplits {
+pub struct SourceSplits {
     watermarks: SplitWatermarks,
     splits: Vec<SplitState>,
     /// Read to their end before this attempt: known, and not read again.
     finished_before: Vec<SplitSnapshot>,
     idle_timeout: Duration,
+}
+
+/// How far a source subtask has read one split.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SplitProgress {
+    /// The split.
+    pub split: SplitId,
+    /// The next offset to be read.
+    pub position: u64,
+    /// Its end as last known.
+    pub known_end: Option<u64>,
+    /// Its own watermark, from the first on.
+    pub watermark: Option<Watermark>,
+    /// Whether it is left out of the source's watermark.
+    pub is_idle: bool,
+    /// Whether it has been read to its end.
+    pub is_finished: bool,
 }
 
 #[derive(Debug)]
@@ -40,7 +55,7 @@ struct SplitState {
 
 impl SourceSplits {
     /// No splits yet. An `idle_timeout` of zero means that a split is never idle.
-    pub(crate) fn new(watermark_delay_ms: i64, idle_timeout: Duration) -> Self {
+    pub fn new(watermark_delay_ms: i64, idle_timeout: Duration) -> Self {
         SourceSplits {
             watermarks: SplitWatermarks::new(watermark_delay_ms),
             splits: Vec::new(),
@@ -50,7 +65,7 @@ impl SourceSplits {
     }
 
     /// Those of `splits` that are not among them yet, each once.
-    pub(crate) fn unknown(&self, mut splits: Vec<Split>) -> Vec<Split> {
+    pub fn unknown(&self, mut splits: Vec<Split>) -> Vec<Split> {
         splits.sort();
         splits.dedup_by(|later, earlier| later.id == earlier.id);
         splits.retain(|split| {
@@ -61,7 +76,7 @@ impl SourceSplits {
     }
 
     /// Adds splits that nobody has read yet.
-    pub(crate) fn add(&mut self, splits: &[Split]) {
+    pub fn add(&mut self, splits: &[Split]) {
         for split in splits {
             self.watermarks.add_split();
             self.push(SplitSnapshot::unread(split.clone()));
@@ -69,7 +84,7 @@ impl SourceSplits {
     }
 
     /// Adds splits as a checkpoint has them; returns those that are to be read on, in the order in which they are numbered.
-    pub(crate) fn restore(&mut self, splits: Vec<SplitSnapshot>) -> Vec<Split> {
+    pub fn restore(&mut self, splits: Vec<SplitSnapshot>) -> Vec<Split> {
         let (finished, unfinished): (Vec<_>, Vec<_>) = splits.into_iter().partition(|split| split.is_finished);
         self.finished_before.extend(finished);
         let to_read = unfinished.iter().map(|split| split.split.clone()).collect();
@@ -81,7 +96,7 @@ impl SourceSplits {
     }
 
     /// How far every split was read.
-    pub(crate) fn snapshot(&self) -> Vec<SplitSnapshot> {
+    pub fn snapshot(&self) -> Vec<SplitSnapshot> {
         let now = self.splits.iter().enumerate().map(|(index, state)| SplitSnapshot {
             split: Split { id: state.id.clone(), start: state.position, end: state.end },
             watermark: self.watermark(index),
@@ -92,12 +107,12 @@ impl SourceSplits {
     }
 
     /// Whether there is none to be read.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.splits.is_empty()
     }
 
     /// Records of a split were decoded.
-    pub(crate) fn on_decoded(&mut self, split: usize, decoded: Decoded, next_offset: u64) {
+    pub fn on_decoded(&mut self, split: usize, decoded: Decoded, next_offset: u64) {
         match decoded.latest {
             Some(latest) => self.watermarks.observe(split, latest),
             None => self.watermarks.mark_active(split),
@@ -109,24 +124,24 @@ impl SourceSplits {
     }
 
     /// A split's position is its end for now.
-    pub(crate) fn on_end_for_now(&mut self, split: usize) {
+    pub fn on_end_for_now(&mut self, split: usize) {
         self.splits[split].is_at_end = true;
     }
 
     /// A split was read to its end.
-    pub(crate) fn on_finished(&mut self, split: usize) {
+    pub fn on_finished(&mut self, split: usize) {
         self.watermarks.finish(split);
         self.splits[split].is_finished = true;
     }
 
     /// A split's end became known.
-    pub(crate) fn on_known_end(&mut self, split: usize, end: u64) {
+    pub fn on_known_end(&mut self, split: usize, end: u64) {
         self.splits[split].known_end = Some(end);
     }
 
     /// `passed` of time in which this source was free to read. Time in which its output was not taken does not count: a
     /// split is not idle because *we* did not read it.
-    pub(crate) fn on_time_passed(&mut self, passed: Duration) {
+    pub fn on_time_passed(&mut self, passed: Duration) {
         if self.idle_timeout.is_zero() {
             return;
         }
@@ -139,17 +154,17 @@ impl SourceSplits {
     }
 
     /// The progress of all splits together.
-    pub(crate) fn progress(&mut self) -> Progress {
+    pub fn progress(&mut self) -> Progress {
         if self.are_finished() { Progress::Active(Watermark::END) } else { self.watermarks.progress() }
     }
 
     /// Whether there are splits, and every one of them was read to its end.
-    pub(crate) fn are_finished(&self) -> bool {
+    pub fn are_finished(&self) -> bool {
         !self.is_empty() && self.watermarks.is_finished()
     }
 
     /// Writes how far each split is, reusing what is there.
-    pub(crate) fn report(&self, progress: &mut Vec<SplitProgress>) {
+    pub fn report(&self, progress: &mut Vec<SplitProgress>) {
         if progress.len() != self.splits.len() + self.finished_before.len() {
             progress.clear();
             let states = self.splits.iter().enumerate();
@@ -207,7 +222,7 @@ fn finished_progress(finished: &SplitSnapshot) -> SplitProgress {
 
 #[cfg(test)]
 mod tests {
-    use stream_core::time::EventTime;
+    use crate::time::EventTime;
 
     use super::*;
 
