@@ -117,8 +117,8 @@ impl Preparation {
             tracing::warn!(job_id = %self.job, reason, "left a checkpoint out");
         }
         let Listing { whole, left_out } = listing;
-        if whole.iter().any(|manifest| manifest.token == anchor.token) {
-            return Err(token_given_twice(anchor.token));
+        if whole.iter().any(|manifest| manifest.token >= anchor.token) {
+            return Err(token_not_new(anchor.token));
         }
         let choice = match &self.savepoint {
             Some(savepoint) if !savepoint.has_successor(&whole) => {
@@ -201,10 +201,12 @@ fn not_fenced(error: &ConnectorError) -> NotPrepared {
     NotPrepared { causes, is_final }
 }
 
-/// A sink that was set back gave a token again under which an older attempt stored a checkpoint after the highest token was
-/// read: the ids of this attempt's checkpoints would not be new. The next try finds that checkpoint and gets a higher token.
-fn token_given_twice(token: Token) -> NotPrepared {
-    let cause = format!("the sink gave token {token}, which an older attempt's checkpoint has: trying again");
+/// An older attempt stored a checkpoint after the highest token was read, and the sink, which was set back, no longer knew its
+/// token: the ids of this attempt's checkpoints would not be new. The next try finds that checkpoint and gets a higher token.
+fn token_not_new(token: Token) -> NotPrepared {
+    let cause = format!(
+        "the sink gave token {token}, and an older attempt's checkpoint has that or a higher one: trying again"
+    );
     NotPrepared { causes: vec![cause], is_final: false }
 }
 

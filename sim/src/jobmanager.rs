@@ -256,7 +256,7 @@ impl JobManager {
             Err(cause) => return self.not_prepared(attempt, cause, false, world),
         };
         let stored = self.listed.take().unwrap_or_else(|| world.store.manifests());
-        if world.wiring.ids_hold_token && stored.iter().any(|manifest| manifest.token == anchor.token) {
+        if world.wiring.ids_hold_token && stored.iter().any(|manifest| manifest.token >= anchor.token) {
             return self.not_prepared(attempt, "the token was given before".to_owned(), false, world);
         }
         let Choice { restored, pending } = match choose(stored.clone(), anchor.last_epoch) {

@@ -28,6 +28,12 @@ fn token_that_was_given_twice_begins_no_attempt() {
     assert_eq!(run(563, Wiring::WHOLE).violation, None);
 }
 
+/// The same, with a token below that of the late checkpoint.
+#[test]
+fn token_below_that_of_a_stored_checkpoint_begins_no_attempt() {
+    assert_eq!(run(9823, Wiring::WHOLE).violation, None);
+}
+
 #[test]
 fn without_token_and_prev_the_damage_is_found() {
     let wiring = Wiring { checks_token: false, checks_prev: false, ..Wiring::WHOLE };
