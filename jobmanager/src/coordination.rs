@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use stream_core::checkpoint::{self, Adopted, CheckpointState, Coordinator, Effect, Event, Manifest};
 use stream_core::ids::{AttemptNumber, JobId, SubtaskId, TaskManagerId};
-use stream_core::job::{JobState, TaskState};
+use stream_core::job::{self, JobState, TaskState};
 use stream_core::pipeline::{Split, StageKind};
 use stream_core::time::millis;
 use stream_runtime::connector::cause_chain;
@@ -153,7 +153,10 @@ impl Service {
             return;
         }
         match result {
-            Ok(()) => self.coordinate(job, Event::Stored { checkpoint }),
+            Ok(()) => {
+                self.coordinate(job, Event::Stored { checkpoint });
+                self.apply(job, job::Event::Progressed { attempt });
+            }
             Err(reason) => self.coordinate(job, Event::NotStored { checkpoint, reason }),
         }
     }

@@ -231,10 +231,14 @@ impl JobManager {
             }
             Done::ManifestStored(attempt, checkpoint, result) => {
                 if attempt == self.job.attempt() {
+                    let is_stored = result.is_ok();
                     let event = match result {
                         Ok(()) => checkpoint::Event::Stored { checkpoint },
                         Err(reason) => checkpoint::Event::NotStored { checkpoint, reason },
                     };
+                    if is_stored {
+                        self.apply(Event::Progressed { attempt }, world);
+                    }
                     self.coordinate(event, world);
                 }
             }

@@ -1,7 +1,6 @@
 //! From one attempt to the next: when one is prepared, planned, over, and what follows it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::restart::Backoff;
 use super::{Effect, Job, JobState, Settings, TaskState, Waiting};
@@ -29,7 +28,7 @@ impl Job {
             plan: Plan::default(),
             tasks: BTreeMap::new(),
             deadline: None,
-            healthy_since: None,
+            has_progressed: false,
             last_failure: Vec::new(),
             backoff: Backoff::new(settings.restart, seed),
             restarts: 0,
@@ -56,12 +55,11 @@ impl Job {
         let state_of = |subtask| tasks.get(&subtask).copied().unwrap_or(TaskState::Deploying);
         let tasks: BTreeMap<SubtaskId, TaskState> =
             plan.tasks().iter().map(|task| (task.subtask, state_of(task.subtask))).collect();
-        let is_healthy = tasks.values().all(|&state| state == TaskState::Running);
+        let is_running = tasks.values().all(|&state| state == TaskState::Running);
         Job {
             state: JobState::Running,
             attempt,
-            deadline: (!is_healthy).then(|| now.saturating_add(settings.deploy_timeout)),
-            healthy_since: is_healthy.then_some(now),
+            deadline: (!is_running).then(|| now.saturating_add(settings.deploy_timeout)),
             last_failure: history.last_failure,
             restarts: history.restarts,
             holds_slots: true,
@@ -95,7 +93,7 @@ impl Job {
         }
         self.state = JobState::Running;
         self.waiting = None;
-        self.healthy_since = None;
+        self.has_progressed = false;
         self.tasks = plan.tasks().iter().map(|task| (task.subtask, TaskState::Scheduled)).collect();
         self.plan = plan;
         self.deadline = Some(now.saturating_add(self.settings.deploy_timeout));
@@ -175,8 +173,7 @@ impl Job {
     }
 
     fn restart_after_a_pause(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let healthy = self.healthy_since.take().map_or(Duration::ZERO, |since| now.saturating_since(since));
-        match self.backoff.on_failure(healthy) {
+        match self.backoff.on_failure(std::mem::take(&mut self.has_progressed)) {
             Some(pause) => {
                 self.state = JobState::Restarting;
                 self.deadline = None;

@@ -23,8 +23,8 @@ pub struct Job {
     pub(super) tasks: BTreeMap<SubtaskId, TaskState>,
     /// By when the current phase must be over: every task initializes, or every task has ended.
     pub(super) deadline: Option<Timestamp>,
-    /// Since when every task of the attempt runs.
-    pub(super) healthy_since: Option<Timestamp>,
+    /// Whether the attempt has completed a checkpoint.
+    pub(super) has_progressed: bool,
     /// What the last attempt that failed failed with: the first failure's causes, outermost first. What fails after it is
     /// mostly its consequence.
     pub(super) last_failure: Vec<String>,
@@ -48,6 +48,7 @@ impl Job {
                 self.on_not_prepared(now, attempt, causes, is_final, &mut effects);
             }
             Event::NoSlots { attempt } => self.on_no_slots(attempt, &mut effects),
+            Event::Progressed { attempt } => self.has_progressed |= attempt == self.attempt,
             Event::SlotsChanged => self.on_slots_changed(&mut effects),
             Event::RestartRequested => self.on_restart(now, &mut effects),
             Event::Deployed { attempt, taskmanager } => self.on_deployed(attempt, &taskmanager),
@@ -144,9 +145,6 @@ impl Job {
             TaskState::Canceled => {
                 let cause = format!("{task} was canceled by its taskmanager `{}`", task.slot.taskmanager);
                 self.fail(now, vec![cause], effects);
-            }
-            TaskState::Running if self.tasks.values().all(|&state| state == TaskState::Running) => {
-                self.healthy_since = Some(now);
             }
             TaskState::Created
             | TaskState::Scheduled

@@ -86,6 +86,11 @@ pub enum Event {
         /// Which attempt.
         attempt: AttemptNumber,
     },
+    /// The attempt completed a checkpoint: what it has done need not be done again.
+    Progressed {
+        /// The attempt's number.
+        attempt: AttemptNumber,
+    },
     /// Slots came free, or new ones came: as many as the job needs.
     SlotsChanged,
     /// The running attempt is to give way to another one at once, for instance with another parallelism. No failure.

@@ -1,7 +1,8 @@
 //! What follows a failed attempt, and after which pause.
 //!
-//! The pause grows with every failure and shrinks back once an attempt has run well for a while (Flink:
-//! `restart-strategy.type: exponential-delay`). No randomness is read here: the jitter comes from a seed that is given.
+//! The pause grows with every failure, and begins anew once an attempt has completed a checkpoint: a job that gets on is in no
+//! crash loop, however often its machines die. (Flink's `restart-strategy.type: exponential-delay` waits for an hour without
+//! failures instead; a cluster that loses a machine every few minutes would come to pause for a minute each time.) No randomness is read here: the jitter comes from a seed that is given.
 
 use std::time::Duration;
 
@@ -26,21 +27,18 @@ pub struct ExponentialDelay {
     /// By which part of itself a pause is made longer or shorter at random, so that jobs that failed together do not come
     /// back together; from 0 to 1.
     pub jitter: f64,
-    /// How long an attempt must have had every task running for the next pause to be the first one again.
-    pub reset_after: Duration,
-    /// How many failures in a row are restarted from; `None` for all of them.
+    /// How many failures in a row, with no checkpoint completed between them, are restarted from; `None` for all of them.
     pub attempts: Option<u32>,
 }
 
 impl Default for ExponentialDelay {
-    /// 100 ms, doubled up to 30 s, give or take a tenth; forgotten after a good minute; without end.
+    /// 100 ms, doubled up to 30 s, give or take a tenth; without end.
     fn default() -> Self {
         ExponentialDelay {
             initial: Duration::from_millis(100),
             max: Duration::from_secs(30),
             multiplier: 2,
             jitter: 0.1,
-            reset_after: Duration::from_secs(60),
             attempts: None,
         }
     }
@@ -65,10 +63,10 @@ impl Backoff {
         self.strategy != RestartStrategy::Never
     }
 
-    /// An attempt failed that had every task running for `healthy`: the pause before the next one; `None` if there is none.
-    pub(super) fn on_failure(&mut self, healthy: Duration) -> Option<Duration> {
+    /// An attempt failed, which had got on or had not: the pause before the next one; `None` if there is none.
+    pub(super) fn on_failure(&mut self, has_progressed: bool) -> Option<Duration> {
         let RestartStrategy::ExponentialDelay(delay) = self.strategy else { return None };
-        if healthy >= delay.reset_after {
+        if has_progressed {
             self.failures = 0;
         }
         if delay.attempts.is_some_and(|attempts| self.failures >= attempts) {
@@ -103,7 +101,6 @@ mod tests {
         max: Duration::from_secs(30),
         multiplier: 2,
         jitter: 0.0,
-        reset_after: Duration::from_secs(60),
         attempts: None,
     };
 
@@ -112,14 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_begin_anew_after_a_good_minute() {
+    fn pauses_double_up_to_the_longest_and_begin_anew_after_progress() {
         let mut backoff = backoff(STEADY);
-        let mut next = |healthy| backoff.on_failure(Duration::from_secs(healthy)).expect("it goes on").as_millis();
-        assert_eq!([next(0), next(59), next(0)], [100, 200, 400]);
+        let mut next = |has_progressed| backoff.on_failure(has_progressed).expect("it goes on").as_millis();
+        assert_eq!([next(false), next(false), next(false)], [100, 200, 400]);
         for _ in 0..60 {
-            next(0);
+            next(false);
         }
-        assert_eq!([next(0), next(60), next(0)], [30_000, 100, 200]);
+        assert_eq!([next(false), next(true), next(false)], [30_000, 100, 200]);
     }
 
     #[test]
@@ -127,7 +124,7 @@ mod tests {
         let delay = ExponentialDelay { jitter: 0.1, max: STEADY.initial, ..STEADY };
         let pauses = || {
             let mut backoff = backoff(delay);
-            (0..100).map(|_| backoff.on_failure(Duration::ZERO).expect("it goes on")).collect::<Vec<_>>()
+            (0..100).map(|_| backoff.on_failure(false).expect("it goes on")).collect::<Vec<_>>()
         };
         let (first, second) = (pauses(), pauses());
         assert_eq!(first, second);
@@ -139,9 +136,9 @@ mod tests {
     #[test]
     fn failures_in_a_row_are_counted_where_they_are_limited() {
         let mut backoff = backoff(ExponentialDelay { attempts: Some(2), ..STEADY });
-        assert!(backoff.on_failure(Duration::ZERO).is_some() && backoff.on_failure(Duration::ZERO).is_some());
-        assert_eq!(backoff.on_failure(Duration::ZERO), None);
-        assert!(backoff.on_failure(STEADY.reset_after).is_some());
-        assert_eq!(Backoff::new(RestartStrategy::Never, 0).on_failure(Duration::ZERO), None);
+        assert!(backoff.on_failure(false).is_some() && backoff.on_failure(false).is_some());
+        assert_eq!(backoff.on_failure(false), None);
+        assert!(backoff.on_failure(true).is_some());
+        assert_eq!(Backoff::new(RestartStrategy::Never, 0).on_failure(false), None);
     }
 }

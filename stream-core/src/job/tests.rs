@@ -17,7 +17,6 @@ pub(super) const RESTARTING: Settings = Settings {
         max: Duration::from_secs(30),
         multiplier: 2,
         jitter: 0.0,
-        reset_after: Duration::from_secs(60),
         attempts: None,
     }),
     ..SETTINGS
@@ -291,14 +290,15 @@ fn failed_attempt_is_followed_by_the_next_after_a_pause() {
     assert_eq!(probe.on(planned(2)).len(), 2);
     assert_eq!((probe.job.state(), probe.job.restarts()), (JobState::Running, 1));
     assert_eq!((probe.job.causes().len(), probe.job.last_failure()[1].as_str()), (0, "disk full"));
-    // It failed again before it ran well: twice the pause.
+    // It failed again, and had not got on: twice the pause. What an attempt before had done does not count.
+    probe.on(Event::Progressed { attempt: FIRST });
     probe.fails(subtask(0, 0), "again");
     probe.all(TaskState::Canceled);
     assert_eq!(probe.job.waiting(), Some(Waiting::Pause { until: Timestamp(300) }));
 }
 
 #[test]
-fn attempt_that_ran_well_for_a_minute_begins_the_pauses_anew() {
+fn attempt_that_completed_a_checkpoint_begins_the_pauses_anew() {
     let mut probe = Probe::restarting();
     for attempt in 2..5 {
         probe.fails(subtask(0, 0), "flaky");
@@ -306,7 +306,7 @@ fn attempt_that_ran_well_for_a_minute_begins_the_pauses_anew() {
         assert_eq!(probe.after(1), [prepare(attempt)]);
         probe.on(planned(attempt));
         probe.runs();
-        probe.after(60);
+        probe.on(Event::Progressed { attempt: AttemptNumber(attempt) });
     }
     probe.fails(subtask(0, 0), "flaky");
     probe.all(TaskState::Canceled);
