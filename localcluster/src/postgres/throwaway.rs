@@ -94,10 +94,21 @@ impl Postgres {
         if !self.child.has_ended() {
             self.child.stop();
         }
-        self.child = OwnedChild::start(&self.launch)?;
-        wait_until_ready(&self.server, &self.launch, &mut self.child)
+        // A killed server's children live on for a moment, and until then no other may have the data.
+        let restarted = Deadline::after(START_LIMIT).wait_for(|| {
+            self.child = OwnedChild::start(&self.launch)?;
+            match wait_until_ready(&self.server, &self.launch, &mut self.child) {
+                Err(Error::Died { last_words, .. }) if last_words.contains(ORPHANS_LIVE) => Ok(None),
+                ready => ready.map(Some),
+            }
+        })?;
+        let Launch { log, .. } = &self.launch;
+        restarted.ok_or_else(|| Error::Died { log: log.clone(), last_words: self.launch.last_words() })
     }
 }
+
+/// What Postgres says of children of a server that was killed.
+const ORPHANS_LIVE: &str = "pre-existing shared memory block";
 
 fn wait_until_ready(server: &Server, launch: &Launch, child: &mut OwnedChild) -> Result<(), Error> {
     let ready = Deadline::after(START_LIMIT).wait_for(|| {
