@@ -89,7 +89,7 @@ impl CheckpointStore {
     /// Removes manifests first, then files: never is there a manifest whose files are gone.
     ///
     /// # Errors
-    /// If the store does not answer; what is left is found again.
+    /// If the store does not answer; files that are left are named by no manifest and stay.
     pub(crate) async fn discard(&self, checkpoints: &[CheckpointId], files: &[String]) -> Result<(), StoreError> {
         for &checkpoint in checkpoints {
             self.store.delete(&names::manifest(self.job, checkpoint)).await?;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use stream_core::checkpoint::{Accounts, Choice, Manifest, Refusal, SealedEpoch, choose, choose_savepoint};
+use stream_core::checkpoint::{
+    Accounts, Choice, Manifest, Refusal, SealedEpoch, choose, choose_savepoint, is_token_new,
+};
 use stream_core::ids::{CheckpointId, JobId, Nonce, Token};
 use stream_core::pipeline::{Pipeline, Split};
 use stream_runtime::connector::{Anchor, Claim, ConnectorError, ConnectorErrorKind, Connectors, cause_chain};
@@ -117,7 +119,7 @@ impl Preparation {
             tracing::warn!(job_id = %self.job, reason, "left a checkpoint out");
         }
         let Listing { whole, left_out } = listing;
-        if whole.iter().any(|manifest| manifest.token >= anchor.token) {
+        if !is_token_new(anchor.token, &whole) {
             return Err(token_not_new(anchor.token));
         }
         let choice = match &self.savepoint {
@@ -201,8 +203,7 @@ fn not_fenced(error: &ConnectorError) -> NotPrepared {
     NotPrepared { causes, is_final }
 }
 
-/// An older attempt stored a checkpoint after the highest token was read, and the sink, which was set back, no longer knew its
-/// token: the ids of this attempt's checkpoints would not be new. The next try finds that checkpoint and gets a higher token.
+/// See [`is_token_new`].
 fn token_not_new(token: Token) -> NotPrepared {
     let cause = format!(
         "the sink gave token {token}, and an older attempt's checkpoint has that or a higher one: trying again"

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use job_sessionize::options::Options;
 use job_sessionize::pipeline::{columns, pipeline};
-use stream_core::checkpoint::{self, Choice, Coordinator, LedgerEntry, Manifest, choose};
+use stream_core::checkpoint::{self, Choice, Coordinator, LedgerEntry, Manifest, choose, is_token_new};
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId, Nonce, SubtaskId, TaskManagerId, Token};
 use stream_core::job::{
     self, Effect, Event, ExponentialDelay, History, Job, JobState, RestartStrategy, TaskState, Waiting,
@@ -260,7 +260,7 @@ impl JobManager {
             Err(cause) => return self.not_prepared(attempt, cause, false, world),
         };
         let stored = self.listed.take().unwrap_or_else(|| world.store.manifests());
-        if world.wiring.ids_hold_token && stored.iter().any(|manifest| manifest.token >= anchor.token) {
+        if world.wiring.ids_hold_token && !is_token_new(anchor.token, &stored) {
             return self.not_prepared(attempt, "the token was given before".to_owned(), false, world);
         }
         let Choice { restored, pending } = match choose(stored.clone(), anchor.last_epoch) {

@@ -31,6 +31,7 @@ pub mod key_group;
 pub mod operator;
 pub mod pipeline;
 pub mod plan;
+pub mod random;
 pub mod row;
 pub mod secret;
 pub mod session;

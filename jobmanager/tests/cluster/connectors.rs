@@ -27,6 +27,7 @@ struct Answers {
     token: u32,
     last_epoch: CheckpointId,
     fence_error: Option<ConnectorErrorKind>,
+    forgets_token: bool,
 }
 
 impl FakeConnectors {
@@ -72,6 +73,11 @@ impl FakeConnectors {
         self.answers.lock().unwrap().fence_error = kind;
     }
 
+    /// The next fence knows of no token: as if the sink was set back, and the store's highest read before there was any.
+    pub(crate) fn forget_token_once(&self) {
+        self.answers.lock().unwrap().forgets_token = true;
+    }
+
     /// The ledger's token.
     pub(crate) fn token(&self) -> Token {
         Token(self.answers.lock().unwrap().token)
@@ -82,6 +88,10 @@ impl FakeConnectors {
         self.log.lock().unwrap().write("fence".to_owned());
         if let Some(kind) = answers.fence_error {
             return Err(ConnectorError::new(kind, "no ledger"));
+        }
+        if std::mem::take(&mut answers.forgets_token) {
+            answers.token = 1;
+            return Ok(Anchor { token: Token(1), last_epoch: answers.last_epoch });
         }
         answers.token = answers.token.max(claim.highest_token.0) + 1;
         Ok(Anchor { token: Token(answers.token), last_epoch: answers.last_epoch })

@@ -218,6 +218,18 @@ async fn job_whose_checkpoints_do_not_continue_the_sink_is_refused_and_says_whic
 }
 
 #[tokio::test]
+async fn token_under_which_a_checkpoint_is_stored_begins_no_attempt() {
+    let mut cluster = Cluster::start(1).await;
+    let (id, deploy) = cluster.running(&patient(1)).await;
+    let complete = cluster.savepoint(&id, &deploy).await;
+    cluster.connectors.forget_token_once();
+    cluster.taskmanager.fail(&deploy).await;
+    let next = cluster.taskmanager.next_deploy().await;
+    assert_eq!((next.attempt, next.token), (3, 2));
+    assert_eq!(next.restore.unwrap().checkpoint_id, complete.checkpoint_id);
+}
+
+#[tokio::test]
 async fn sink_that_cannot_be_reached_is_tried_again() {
     let mut cluster = Cluster::start(1).await;
     cluster.connectors.fail_fence(Some(ConnectorErrorKind::Unreachable));

@@ -2,7 +2,7 @@
 
 use stream_core::time::civil_from_days;
 
-use super::random::SplitMix64;
+use super::random::Random;
 
 /// Most addresses that can be told apart.
 const MOST_VISITORS: u32 = 1 << 30;
@@ -63,7 +63,7 @@ const MS_PER_DAY: i64 = 86_400_000;
 /// A stream of events from a fixed crowd of visitors. A visitor is one ip with one host and one browser.
 #[derive(Debug)]
 pub struct WebEvents {
-    random: SplitMix64,
+    random: Random,
     visitors: u32,
     /// Seeds differ in their addresses too.
     offset: u32,
@@ -81,7 +81,7 @@ impl WebEvents {
     /// Events of `visitors` visitors (at least 1, at most 2^30 are told apart).
     #[must_use]
     pub fn new(seed: u64, visitors: u32) -> WebEvents {
-        let mut random = SplitMix64::new(seed);
+        let mut random = Random::new(seed);
         let offset = random.below(MOST_VISITORS);
         WebEvents { random, visitors: visitors.clamp(1, MOST_VISITORS), offset, day: Day::of(0) }
     }

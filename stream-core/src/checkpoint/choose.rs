@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 
 use super::manifest::{Manifest, SealedEpoch};
-use crate::ids::CheckpointId;
+use crate::ids::{CheckpointId, Token};
 
 /// What an attempt begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,13 @@ pub enum Refusal {
 
 /// Checkpoints that a message lists.
 const LISTED: usize = 5;
+
+/// Whether an attempt under this token would give its checkpoints ids that are above every stored one. A sink that was set back may
+/// grant a token that an older attempt had, which stored a checkpoint after the highest token was read; the attempt must not
+/// begin then, and the next try, which finds that checkpoint, gets a higher token. `stored` is listed after the fence.
+pub fn is_token_new(token: Token, stored: &[Manifest]) -> bool {
+    stored.iter().all(|manifest| manifest.checkpoint.token() < token)
+}
 
 /// The newest of `manifests` that continues `last_epoch`.
 ///

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 pub use adopt::{Adopted, Unclear, adopt};
 pub use chain::Chain;
-pub use choose::{Choice, Refusal, choose, choose_savepoint};
+pub use choose::{Choice, Refusal, choose, choose_savepoint, is_token_new};
 pub use coordinator::{BrokenInvariant, Coordinator};
 pub use history::{CheckpointState, Entry};
 pub use manifest::{

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use crate::random::SplitMix64;
+
 /// What follows a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RestartStrategy {
@@ -49,13 +51,13 @@ impl Default for ExponentialDelay {
 pub(super) struct Backoff {
     strategy: RestartStrategy,
     failures: u32,
-    random: u64,
+    random: SplitMix64,
 }
 
 impl Backoff {
     /// No failure yet.
     pub(super) fn new(strategy: RestartStrategy, seed: u64) -> Self {
-        Backoff { strategy, failures: 0, random: seed }
+        Backoff { strategy, failures: 0, random: SplitMix64::new(seed) }
     }
 
     /// Whether a failure can be restarted from at all.
@@ -79,15 +81,10 @@ impl Backoff {
         Some(pause.mul_f64(1.0 + swing))
     }
 
-    /// From 0 to below 1, by SplitMix64.
+    /// From 0 to 1.
     fn next_fraction(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
         #[allow(clippy::cast_precision_loss, reason = "32 bits fit a double")]
-        let fraction = (mixed >> 32) as f64 / f64::from(u32::MAX);
+        let fraction = (self.random.bits() >> 32) as f64 / f64::from(u32::MAX);
         fraction
     }
 }
