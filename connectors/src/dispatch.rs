@@ -87,11 +87,11 @@ impl Connectors for RealConnectors {
                 SinkUri::Postgres(_) => postgres::check(sink).await,
                 #[cfg(feature = "file")]
                 SinkUri::Csv(path) | SinkUri::JsonLines(path) => {
-                    let path = path.to_owned();
-                    self.blocking(move || Ok(file::check_writable(&path)?)).await
+                    let (path, side_tables) = (path.to_owned(), sink.side_tables.clone());
+                    self.blocking(move || Ok(file::check_writable(&path, &side_tables)?)).await
                 }
                 #[cfg(feature = "file")]
-                SinkUri::Stdout => Ok(()),
+                SinkUri::Stdout => Ok(file::check_stdout(&sink.side_tables)?),
                 #[allow(unreachable_patterns, reason = "reached where a feature is off")]
                 _ => Err(absent(&sink.uri)),
             }
@@ -121,9 +121,9 @@ impl Connectors for RealConnectors {
             #[cfg(feature = "postgres")]
             SinkUri::Postgres(_) => Ok(Box::new(postgres::PostgresPublisher::open(sink, grant, self.runtime.clone())?)),
             #[cfg(feature = "file")]
-            SinkUri::Csv(path) => Ok(file::open_publisher(path, file::Format::Csv, &sink.columns, grant)?),
+            SinkUri::Csv(path) => Ok(file::open_publisher(path, file::Format::Csv, sink, grant)?),
             #[cfg(feature = "file")]
-            SinkUri::JsonLines(path) => Ok(file::open_publisher(path, file::Format::JsonLines, &sink.columns, grant)?),
+            SinkUri::JsonLines(path) => Ok(file::open_publisher(path, file::Format::JsonLines, sink, grant)?),
             #[cfg(feature = "file")]
             SinkUri::Stdout => Ok(file::stdout(&sink.columns)),
             #[allow(unreachable_patterns, reason = "reached where a feature is off")]

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use connectors::RealConnectors;
 use stream_core::checkpoint::{Accounts, SealedEpoch};
-use stream_core::ids::{CheckpointId, JobId, Nonce, Token};
+use stream_core::ids::{CheckpointId, JobId, Nonce, TableIndex, Token};
 use stream_core::operator::Record;
-use stream_core::pipeline::{SinkSpec, SourceSpec, StartPosition};
+use stream_core::pipeline::{SideTable, SinkSpec, SourceSpec, StartPosition};
 use stream_core::row::{Column, ColumnType, RowBatch};
+use stream_core::table::RowCounts;
 use stream_core::time::EventTime;
 use stream_runtime::connector::{
     Anchor, Claim, ConnectorError, ConnectorErrorKind, Connectors, Grant, PublishError, Published, Publisher,
@@ -197,6 +198,40 @@ async fn what_is_no_regular_file_is_written_as_it_is() {
     assert!(!Path::new("/dev/.null.ledger").exists());
 }
 
+#[tokio::test]
+async fn side_tables_are_files_beside_the_result_once_they_have_rows_and_count_only_with_its_epoch() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.csv");
+    let column = Column { name: "text".to_owned(), column_type: ColumnType::Text };
+    let table = |name: &str| SideTable { name: name.to_owned(), columns: vec![column.clone()] };
+    let spec = sink(&format!("csv:{}", path.display()));
+    let spec = SinkSpec { side_tables: vec![table("late"), table("bad"), table("never")], ..spec };
+    let side = |index, text| {
+        let mut rows = RowBatch::of(TableIndex(index));
+        rows.row(1).text(Some(text));
+        rows
+    };
+    let counts = |result, side: &[u64]| RowCounts { result, side: side.to_vec() };
+    let connectors = RealConnectors::new(Handle::current());
+    connectors.check_sink(&spec).await.unwrap();
+    let (mut publisher, anchor) = take_over(&connectors, &spec, 1).await;
+    let first = SealedEpoch { rows: counts(2, &[1]), ..epoch(anchor, 1, ROOT, 0) };
+    publisher.publish(&first, &mut Chunks::of([rows(), side(1, "a")])).unwrap();
+    // Of an epoch that fails nothing counts, in no table.
+    let second = SealedEpoch { rows: counts(0, &[1, 1]), ..epoch(anchor, 2, first.epoch, 0) };
+    assert!(publisher.publish(&second, &mut Chunks::broken_after(side(1, "half"))).is_err());
+    publisher.publish(&second, &mut Chunks::of([side(1, "b"), side(2, "c")])).unwrap();
+    assert_eq!(visible(dir.path()), [""; 0]);
+    publisher.finish().unwrap();
+    let mut names = visible(dir.path());
+    names.sort();
+    assert_eq!(names, ["out.bad.csv", "out.csv", "out.late.csv"]);
+    let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+    assert_eq!((read("out.late.csv"), read("out.bad.csv")), ("text\na\nb\n".to_owned(), "text\nc\n".to_owned()));
+    assert_eq!(read("out.csv").lines().count(), 3);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "nothing is left behind");
+}
+
 const ROOT: CheckpointId = CheckpointId::ROOT;
 
 /// A new attempt of a job, as the jobmanager and the committer begin it.
@@ -209,7 +244,14 @@ async fn take_over(connectors: &RealConnectors, sink: &SinkSpec, job: u128) -> (
 
 fn epoch(anchor: Anchor, sequence: u32, prev: CheckpointId, rows: u64) -> SealedEpoch {
     let epoch = CheckpointId::new(anchor.token, sequence);
-    SealedEpoch { epoch, prev, files: Vec::new(), rows, accounts: Accounts::default(), cut: None }
+    SealedEpoch {
+        epoch,
+        prev,
+        files: Vec::new(),
+        rows: RowCounts::of_result(rows),
+        accounts: Accounts::default(),
+        cut: None,
+    }
 }
 
 /// Rows as the committer gives them, and perhaps an error behind them.
@@ -277,6 +319,7 @@ async fn read(path: &Path) -> Result<Told, ConnectorError> {
         is_bounded: true,
         watermark_delay: Duration::ZERO,
         idle_timeout: Duration::ZERO,
+        max_future: Duration::ZERO,
         properties: BTreeMap::new(),
         secrets: BTreeMap::new(),
     };
@@ -295,6 +338,7 @@ fn sink(uri: &str) -> SinkSpec {
     SinkSpec {
         uri: uri.to_owned(),
         table: String::new(),
+        side_tables: Vec::new(),
         columns: vec![
             column("event_hour", ColumnType::Timestamp),
             column("ip", ColumnType::Text),

@@ -58,14 +58,22 @@ pub fn produce(bootstrap: &str, topic: &str, traffic: &mut Traffic, events: u64)
     flush(&producer)
 }
 
+/// Produces these records, and waits until the topic has them.
+///
+/// # Errors
+/// If the broker does not take them.
+pub fn produce_records(bootstrap: &str, topic: &str, records: &[Event]) -> Result<()> {
+    let producer = producer(bootstrap)?;
+    records.iter().try_for_each(|event| send(&producer, topic, event))?;
+    flush(&producer)
+}
+
 /// Produces the events that end every session before them, and waits until the topic has them.
 ///
 /// # Errors
 /// If the broker does not take them.
 pub fn close(bootstrap: &str, topic: &str, traffic: &Traffic) -> Result<()> {
-    let producer = producer(bootstrap)?;
-    traffic.closing_events().iter().try_for_each(|event| send(&producer, topic, event))?;
-    flush(&producer)
+    produce_records(bootstrap, topic, &traffic.closing_events())
 }
 
 impl Feed {

@@ -13,6 +13,7 @@ use stream_core::ids::{CheckpointId, JobId, Nonce, Token};
 use stream_core::pipeline::SinkSpec;
 use stream_core::row::{Column, ColumnType, RowBatch};
 use stream_core::secret::Secret;
+use stream_core::table::RowCounts;
 use stream_core::time::EventTime;
 use stream_runtime::connector::{Anchor, Claim, Connectors, Grant, PublishError, Published, Publisher, RowChunks};
 use stream_runtime::store::StoreError;
@@ -64,6 +65,7 @@ pub fn sink(server: &Server, table: &str) -> SinkSpec {
     let sink = SinkSpec {
         uri: format!("postgres://127.0.0.1:{}/postgres", server.postgres.port()),
         table: table.to_owned(),
+        side_tables: Vec::new(),
         columns: vec![
             column("event_hour", ColumnType::Timestamp),
             column("ip", ColumnType::Text),
@@ -121,7 +123,14 @@ impl Attempt {
     #[must_use]
     pub fn epoch(&self, sequence: u32, prev: CheckpointId, rows: u64) -> SealedEpoch {
         let epoch = CheckpointId::new(self.anchor.token, sequence);
-        SealedEpoch { epoch, prev, files: Vec::new(), rows, accounts: Accounts::default(), cut: None }
+        SealedEpoch {
+            epoch,
+            prev,
+            files: Vec::new(),
+            rows: RowCounts::of_result(rows),
+            accounts: Accounts::default(),
+            cut: None,
+        }
     }
 
     /// Publishes where the processes do: on a thread that may block.

@@ -1,18 +1,20 @@
 //! A record to keyed events.
 //!
 //! What is read is what Flink reads (`web_event`). What cannot be read is *bad*: counted, and otherwise skipped, where Flink
-//! would fail the job or open a session in 1970 (`docs/differences-from-flink.md`). A NULL `ip` or `host` is an ordinary
+//! would fail the job or open a session in 1970 (`docs/differences-from-flink.md`), unless it is told to keep it or to fail. A NULL `ip` or `host` is an ordinary
 //! key, a record without a value is no event and no error.
 
 use stream_core::collector::Collector;
 use stream_core::event_batch::KeyedEvent;
 use stream_core::key_group::hash_key;
-use stream_core::operator::{Decoded, Decoder, Record};
+use stream_core::operator::{Decoded, Decoder, Refusal, SplitRecords};
+use stream_core::origin::Origin;
 use stream_core::time::EventTime;
 use web_event::event_time::to_timestamp;
 use web_event::json::Projection;
 
 use crate::key::Key;
+use crate::side_tables::DeadLetters;
 
 /// A longer record is bad, unread. Kafka's own default limit is 1 MiB; the key of one record must fit into one frame of the
 /// exchange.
@@ -23,55 +25,94 @@ pub const MAX_RECORD_BYTES: usize = 8 << 20;
 pub struct EventDecoder {
     fields: Projection<3>,
     key: Vec<u8>,
+    dead_letters: DeadLetters,
+}
+
+/// Why an event cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum Bad {
+    #[error("longer than {} MiB", MAX_RECORD_BYTES >> 20)]
+    TooLong,
+    #[error(transparent)]
+    NoJson(#[from] web_event::json::JsonError),
+    #[error("no valid event_time")]
+    NoTime,
+    #[error("event_time {0} is in the future")]
+    InFuture(EventTime),
 }
 
 impl EventDecoder {
-    /// A decoder with empty buffers.
+    /// A decoder with empty buffers that counts bad records only.
     pub fn new() -> Self {
-        EventDecoder { fields: Projection::new(["ip", "host", "event_time"]), key: Vec::new() }
+        let dead_letters = DeadLetters::default();
+        EventDecoder { fields: Projection::new(["ip", "host", "event_time"]), key: Vec::new(), dead_letters }
     }
 
-    fn decode_payload(&mut self, payload: &[u8], out: &mut Collector, decoded: &mut Decoded) {
+    /// The same, which does this with bad records.
+    pub(crate) fn keeping(self, dead_letters: DeadLetters) -> Self {
+        EventDecoder { dead_letters, ..self }
+    }
+
+    fn decode_payload(
+        &mut self,
+        payload: &[u8],
+        origin: Origin,
+        not_after: EventTime,
+        out: &mut Collector,
+        decoded: &mut Decoded,
+    ) -> Result<(), Refusal> {
+        let EventDecoder { fields, key, dead_letters } = self;
         if payload.len() > MAX_RECORD_BYTES {
             decoded.bad += 1;
-            return;
+            return dead_letters.on_bad(origin, payload, &Bad::TooLong, out);
         }
-        let key = &mut self.key;
-        let read = self.fields.decode(payload, |[ip, host, event_time]| {
+        let mut refused = Ok(());
+        let mut on_bad = |bad: Bad, out: &mut Collector, decoded: &mut Decoded| {
+            decoded.bad += 1;
+            if let Err(refusal) = dead_letters.on_bad(origin, payload, &bad, out) {
+                refused = Err(refusal);
+            }
+        };
+        let read = fields.decode(payload, |[ip, host, event_time]| {
             let Some(time) = event_time.and_then(to_timestamp).map(EventTime) else {
-                decoded.bad += 1;
-                return;
+                return on_bad(Bad::NoTime, out, decoded);
             };
+            if time > not_after {
+                return on_bad(Bad::InFuture(time), out, decoded);
+            }
             Key { ip, host }.encode(key);
-            out.event(KeyedEvent { hash: hash_key(key), time, count: 1, key });
+            out.event(KeyedEvent { hash: hash_key(key), time, count: 1, key, origin });
             decoded.events += 1;
             decoded.latest = decoded.latest.max(Some(time));
         });
-        decoded.bad += u64::from(read.is_err());
+        if let Err(error) = read {
+            on_bad(error.into(), out, decoded);
+        }
+        refused
     }
 }
 
 impl Decoder for EventDecoder {
     /// In a record that is an array, each element without a valid time counts as bad on its own; elements before one that
     /// is not JSON are kept, as in Flink with `json.ignore-parse-errors`.
-    fn decode(&mut self, records: &[Record<'_>], out: &mut Collector) -> Decoded {
+    fn decode(&mut self, records: SplitRecords<'_>, out: &mut Collector) -> Result<Decoded, Refusal> {
         let mut decoded = Decoded::default();
-        for payload in records.iter().filter_map(|record| record.payload) {
-            self.decode_payload(payload, out, &mut decoded);
+        let SplitRecords { split, records, not_after } = records;
+        let split = split.number();
+        for record in records {
+            let Some(payload) = record.payload else { continue };
+            let origin = Origin { split, offset: record.offset };
+            self.decode_payload(payload, origin, not_after, out, &mut decoded)?;
         }
-        decoded
-    }
-}
-
-impl Default for EventDecoder {
-    fn default() -> Self {
-        Self::new()
+        Ok(decoded)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use stream_core::ids::SplitId;
     use stream_core::key_group::MaxParallelism;
+    use stream_core::operator::Record;
 
     use super::*;
 
@@ -81,7 +122,9 @@ mod tests {
         let mut out = Collector::new(MaxParallelism::DEFAULT, 1);
         let records: Vec<Record<'_>> =
             (0..).zip(payloads).map(|(offset, &payload)| Record { payload, offset }).collect();
-        let decoded = EventDecoder::new().decode(&records, &mut out);
+        let split = SplitId("topic/3".to_owned());
+        let records = SplitRecords { split: &split, records: &records, not_after: EventTime(i64::MAX) };
+        let decoded = EventDecoder::new().decode(records, &mut out).expect("bad records are skipped");
         let mut rows = Vec::new();
         for (_, batch) in out.take_all() {
             rows.extend(batch.iter().map(|event| {

@@ -6,6 +6,7 @@
 //! | [`pipeline`] | the job's graph: source → (hash) → window → (gather) → sink, and its columns |
 //! | [`key`] | `(ip, host)` as bytes |
 //! | [`decoder`] | a record → keyed events |
+//! | [`side_tables`] | what becomes of late events and bad records |
 //! | [`operator`] | keyed events and watermarks → rows of closed sessions |
 //! | [`replay`] | the sessions of a log, computed once more in another way, and compared with a table |
 //!
@@ -20,13 +21,17 @@ pub mod operator;
 pub mod options;
 pub mod pipeline;
 pub mod replay;
+pub mod side_tables;
+#[cfg(test)]
+mod testing;
 
 use stream_core::operator::{Decoder, Operator};
-use stream_core::pipeline::{JobDefinition, OperatorContext, OptionsError};
+use stream_core::pipeline::{DecoderContext, JobDefinition, OperatorContext, OptionsError};
 
 use crate::decoder::EventDecoder;
 use crate::operator::SessionOperator;
 use crate::options::Options;
+use crate::side_tables::{DeadLetters, LateEvents};
 
 /// The job type, as a taskmanager registers it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,9 +47,9 @@ impl JobDefinition for Sessionize {
         Self::NAME
     }
 
-    fn decoder(&self, options: &str) -> Result<Box<dyn Decoder>, OptionsError> {
-        read(options)?;
-        Ok(Box::new(EventDecoder::new()))
+    fn decoder(&self, options: &str, context: &DecoderContext<'_>) -> Result<Box<dyn Decoder>, OptionsError> {
+        let dead_letters = DeadLetters::new(read(options)?, context.job_id, context.source.name());
+        Ok(Box::new(EventDecoder::new().keeping(dead_letters)))
     }
 
     fn operator(&self, options: &str, context: &OperatorContext<'_>) -> Result<Box<dyn Operator>, OptionsError> {
@@ -52,12 +57,10 @@ impl JobDefinition for Sessionize {
         if context.stage != pipeline::WINDOW_STAGE {
             return Err(OptionsError(format!("job `{}` has no stage `{}`", Self::NAME, context.stage)));
         }
-        Ok(Box::new(SessionOperator::new(
-            options.windows(),
-            options.form(),
-            context.key_groups,
-            context.max_parallelism,
-        )))
+        let late_events = LateEvents::new(options, context.job_id, context.source.name());
+        let OperatorContext { key_groups, max_parallelism, .. } = *context;
+        let operator = SessionOperator::new(options.windows(), options.form(), key_groups, max_parallelism);
+        Ok(Box::new(operator.keeping(late_events)))
     }
 }
 
@@ -71,11 +74,13 @@ mod tests {
     use stream_core::key_group::{KeyGroupRange, MaxParallelism};
 
     use super::*;
+    use crate::testing::source;
 
     fn operator(options: &str, stage: &str) -> Result<(), OptionsError> {
         let max_parallelism = MaxParallelism::DEFAULT;
         let context = OperatorContext {
             job_id: JobId(1),
+            source: &source(),
             stage,
             subtask: SubtaskId { stage: StageIndex(1), index: SubtaskIndex(0) },
             key_groups: KeyGroupRange::of_subtask(max_parallelism, 1, SubtaskIndex(0)),
@@ -88,7 +93,8 @@ mod tests {
     fn job_is_built_from_its_own_options_and_stage_only() {
         let options = Options::default().to_json();
         assert_eq!(operator(&options, "window"), Ok(()));
-        assert!(Sessionize.decoder(&options).is_ok());
+        let context = DecoderContext { job_id: JobId(1), source: &source() };
+        assert!(Sessionize.decoder(&options, &context).is_ok());
         assert_eq!(operator(&options, "join"), Err(OptionsError("job `sessionize` has no stage `join`".to_owned())));
         let refused = operator("{\"gap_ms\":0,\"allowed_lateness_ms\":0}", "window").map_err(|error| error.to_string());
         assert_eq!(refused, Err("job `sessionize`: the gap is 0: choose at least `1ms`".to_owned()));

@@ -2,13 +2,15 @@
 
 use stream_core::collector::Collector;
 use stream_core::event_batch::EventBatch;
+use stream_core::ids::TableIndex;
 use stream_core::key_group::{KeyGroupRange, MaxParallelism};
-use stream_core::operator::{Operator, OperatorCounters};
+use stream_core::operator::{Operator, OperatorCounters, Refusal};
 use stream_core::session::{Added, Config, Fired, Windows};
 use stream_core::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
 use stream_core::watermark::Watermark;
 
 use crate::key::Key;
+use crate::side_tables::LateEvents;
 
 /// The two forms in which the job exists in Flink. They count differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,25 +27,34 @@ pub enum Form {
 pub struct SessionOperator {
     windows: Windows,
     form: Form,
+    late_events: LateEvents,
     late: u64,
 }
 
 impl SessionOperator {
-    /// No sessions yet, for the keys of `key_groups`.
+    /// No sessions yet, for the keys of `key_groups`. Late events are counted only.
     pub fn new(windows: Config, form: Form, key_groups: KeyGroupRange, max_parallelism: MaxParallelism) -> Self {
-        SessionOperator { windows: Windows::new(windows, key_groups, max_parallelism), form, late: 0 }
+        let windows = Windows::new(windows, key_groups, max_parallelism);
+        SessionOperator { windows, form, late_events: LateEvents::default(), late: 0 }
+    }
+
+    /// The same, which does this with late events.
+    pub(crate) fn keeping(self, late_events: LateEvents) -> Self {
+        SessionOperator { late_events, ..self }
     }
 }
 
 impl Operator for SessionOperator {
-    fn on_events(&mut self, events: &EventBatch, out: &mut Collector) {
-        let SessionOperator { windows, form, late } = self;
+    fn on_events(&mut self, events: &EventBatch, out: &mut Collector) -> Result<(), Refusal> {
+        let SessionOperator { windows, form, late_events, late } = self;
         for event in events.iter() {
             let added = windows.add(event, |fired| write_row(*form, fired, out));
             if added == Added::Late {
                 *late += u64::from(event.count);
+                late_events.on_late(&event, windows.watermark(), out)?;
             }
         }
+        Ok(())
     }
 
     fn on_watermark(&mut self, watermark: Watermark, out: &mut Collector) {
@@ -83,18 +94,23 @@ pub fn num_hits(form: Form, key: Key<'_>, events: u64) -> i64 {
 
 fn write_row(form: Form, fired: Fired<'_>, out: &mut Collector) {
     let key = Key::decode(fired.key).expect("every key in a window was encoded by this job's decoder");
-    out.row(4).timestamp(fired.start).text(key.ip).text(key.host).bigint(num_hits(form, key, fired.count));
+    out.row(TableIndex::RESULT, 4).timestamp(fired.start).text(key.ip).text(key.host).bigint(num_hits(
+        form,
+        key,
+        fired.count,
+    ));
 }
 
 #[cfg(test)]
 mod tests {
     use stream_core::event_batch::KeyedEvent;
     use stream_core::key_group::hash_key;
-    use stream_core::row::Field;
+    use stream_core::origin::Origin;
     use stream_core::time::EventTime;
 
     use super::*;
     use crate::pipeline::columns;
+    use crate::testing::shown;
 
     const MINUTE: i64 = 60_000;
 
@@ -115,31 +131,20 @@ mod tests {
             let mut key = Vec::new();
             Key { ip: Some("1.2.3.4"), host }.encode(&mut key);
             let mut batch = EventBatch::default();
-            batch.push(KeyedEvent { hash: hash_key(&key), time: EventTime(time), count: 1, key: &key });
-            self.operator.on_events(&batch, &mut self.out);
+            batch.push(KeyedEvent {
+                hash: hash_key(&key),
+                time: EventTime(time),
+                count: 1,
+                key: &key,
+                origin: Origin::default(),
+            });
+            self.operator.on_events(&batch, &mut self.out).expect("late events are dropped");
         }
 
         fn rows(&mut self, watermark: i64) -> Vec<String> {
             self.operator.on_watermark(Watermark(watermark), &mut self.out);
-            let rows = self.out.take_rows().unwrap_or_default();
-            let columns = columns();
-            let mut reader = rows.reader(&columns);
-            let mut shown = Vec::new();
-            loop {
-                let mut row = Vec::new();
-                let is_row = reader.next_row(|_, field| {
-                    row.push(match field {
-                        Field::Null => "NULL".to_owned(),
-                        Field::Timestamp(time) => time.to_string(),
-                        Field::Text(text) => text.to_owned(),
-                        Field::BigInt(number) => number.to_string(),
-                    });
-                });
-                if !is_row.expect("own rows") {
-                    return shown;
-                }
-                shown.push(row.join(" | "));
-            }
+            let rows = self.out.take_rows(TableIndex::RESULT).unwrap_or_default();
+            shown(&rows, &columns())
         }
     }
 

@@ -22,12 +22,44 @@ pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const DEFAULT_PARALLELISM: NonZeroU32 = NonZeroU32::MIN;
 /// The table that the rows go to.
 pub const DEFAULT_TABLE: &str = "sessionized_aggregated_events";
+/// How far an event may be ahead of the wall clock.
+pub const DEFAULT_MAX_FUTURE: Duration = Duration::from_secs(3600);
+
+/// What becomes of an event that is late.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnLate {
+    /// It is counted and kept in table `late_events`.
+    DeadLetterTable,
+    /// It is counted, as in Flink.
+    #[default]
+    Drop,
+    /// The job fails.
+    Fail,
+}
+
+/// What becomes of a record that cannot be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnBadRecord {
+    /// It is counted and kept in table `dead_letter_events`.
+    DeadLetter,
+    /// It is counted.
+    #[default]
+    Skip,
+    /// The job fails, as in Flink.
+    Fail,
+}
 
 /// The job's options. They travel as JSON ([`Options::to_json`]) inside the pipeline, which nobody but this job reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     gap_ms: i64,
     allowed_lateness_ms: i64,
+    /// What becomes of late events.
+    pub(crate) on_late: OnLate,
+    /// What becomes of bad records.
+    pub(crate) on_bad_record: OnBadRecord,
 }
 
 /// Options that make no job.
@@ -50,10 +82,24 @@ pub enum InvalidOptions {
 struct Stored {
     gap_ms: u64,
     allowed_lateness_ms: u64,
+    // A job of the time before had no choice.
+    #[serde(default)]
+    on_late: OnLate,
+    #[serde(default)]
+    on_bad_record: OnBadRecord,
 }
 
 impl Options {
-    /// Sessions that end after `gap` without an event and take late events for `allowed_lateness` more.
+    /// A gap of [`DEFAULT_GAP`], no lateness, and what is late or bad counted only.
+    pub const DEFAULT: Options = Options {
+        gap_ms: DEFAULT_GAP.as_millis() as i64,
+        allowed_lateness_ms: 0,
+        on_late: OnLate::Drop,
+        on_bad_record: OnBadRecord::Skip,
+    };
+
+    /// Sessions that end after `gap` without an event and take late events for `allowed_lateness` more. What is late or bad
+    /// is counted only.
     ///
     /// Lateness 0 is Flink's SQL form of the job, any other its DataStream form: see [`Form`].
     ///
@@ -62,8 +108,13 @@ impl Options {
     pub fn new(gap: Duration, allowed_lateness: Duration) -> Result<Self, InvalidOptions> {
         match (millis(gap), millis(allowed_lateness)) {
             (0, _) => Err(InvalidOptions::NoGap),
-            (gap_ms, allowed_lateness_ms) => Ok(Options { gap_ms, allowed_lateness_ms }),
+            (gap_ms, allowed_lateness_ms) => Ok(Options { gap_ms, allowed_lateness_ms, ..Options::default() }),
         }
+    }
+
+    /// The same, with these policies.
+    pub const fn with_policies(self, on_late: OnLate, on_bad_record: OnBadRecord) -> Self {
+        Options { on_late, on_bad_record, ..self }
     }
 
     /// Reads what [`Options::to_json`] wrote.
@@ -78,14 +129,19 @@ impl Options {
         if gap_ms == 0 {
             return Err(InvalidOptions::NoGap);
         }
-        Ok(Options { gap_ms, allowed_lateness_ms })
+        let Stored { on_late, on_bad_record, .. } = stored;
+        Ok(Options { gap_ms, allowed_lateness_ms, on_late, on_bad_record })
     }
 
     /// The options as they travel.
     pub fn to_json(self) -> String {
-        let stored =
-            Stored { gap_ms: self.gap_ms.unsigned_abs(), allowed_lateness_ms: self.allowed_lateness_ms.unsigned_abs() };
-        serde_json::to_string(&stored).expect("two numbers can always be written")
+        let stored = Stored {
+            gap_ms: self.gap_ms.unsigned_abs(),
+            allowed_lateness_ms: self.allowed_lateness_ms.unsigned_abs(),
+            on_late: self.on_late,
+            on_bad_record: self.on_bad_record,
+        };
+        serde_json::to_string(&stored).expect("numbers and names can always be written")
     }
 
     /// What a window is, for `stream_core::session`.
@@ -101,7 +157,7 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { gap_ms: millis(DEFAULT_GAP), allowed_lateness_ms: 0 }
+        Options::DEFAULT
     }
 }
 
@@ -112,7 +168,10 @@ mod tests {
     #[test]
     fn json_reads_back() {
         let options = Options::new(Duration::from_secs(90), Duration::from_millis(5)).expect("valid");
-        assert_eq!(options.to_json(), r#"{"gap_ms":90000,"allowed_lateness_ms":5}"#);
+        assert_eq!(
+            options.to_json(),
+            r#"{"gap_ms":90000,"allowed_lateness_ms":5,"on_late":"drop","on_bad_record":"skip"}"#
+        );
         assert_eq!(Options::from_json(&options.to_json()).expect("own text"), options);
         assert_eq!(Options::from_json(&Options::default().to_json()).expect("own text"), Options::default());
     }

@@ -8,6 +8,7 @@ use stream_core::row::{Column, ColumnType};
 
 use crate::Sessionize;
 use crate::options::Options;
+use crate::side_tables::side_tables;
 
 /// The stage that decodes records.
 pub const SOURCE_STAGE: &str = "source";
@@ -28,7 +29,7 @@ pub fn columns() -> Vec<Column> {
     ]
 }
 
-/// The job as a pipeline, ready to be submitted.
+/// The job as a pipeline, ready to be submitted. The side tables of `sink` are the job's to say.
 pub fn pipeline(
     options: Options,
     parallelism: NonZeroU32,
@@ -36,6 +37,7 @@ pub fn pipeline(
     source: SourceSpec,
     sink: SinkSpec,
 ) -> Pipeline {
+    let sink = SinkSpec { side_tables: side_tables(options, &sink.table), ..sink };
     let stage = |name: &str, kind, input| Stage { name: name.to_owned(), kind, input };
     Pipeline {
         job: Sessionize::NAME.to_owned(),
@@ -55,30 +57,21 @@ pub fn pipeline(
 
 #[cfg(test)]
 mod tests {
-    use stream_core::pipeline::StartPosition;
-
     use super::*;
-    use crate::options::{DEFAULT_IDLE_TIMEOUT, DEFAULT_PARALLELISM, DEFAULT_TABLE, DEFAULT_WATERMARK_DELAY};
+    use crate::options::{DEFAULT_PARALLELISM, DEFAULT_TABLE};
+    use crate::testing::source;
 
     #[test]
     fn pipeline_is_one_that_the_data_plane_can_run() {
-        let source = SourceSpec {
-            uri: "file:events.jsonl".to_owned(),
-            from: StartPosition::Earliest,
-            is_bounded: true,
-            watermark_delay: DEFAULT_WATERMARK_DELAY,
-            idle_timeout: DEFAULT_IDLE_TIMEOUT,
-            properties: [].into(),
-            secrets: [].into(),
-        };
         let sink = SinkSpec {
             uri: "stdout:".to_owned(),
             table: DEFAULT_TABLE.to_owned(),
+            side_tables: Vec::new(),
             columns: columns(),
             properties: [].into(),
             secrets: [].into(),
         };
-        let pipeline = pipeline(Options::default(), DEFAULT_PARALLELISM, MaxParallelism::DEFAULT, source, sink);
+        let pipeline = pipeline(Options::default(), DEFAULT_PARALLELISM, MaxParallelism::DEFAULT, source(), sink);
         assert_eq!(pipeline.check(), Ok(()));
         let names: Vec<&str> = pipeline.stages.iter().map(|stage| stage.name.as_str()).collect();
         assert_eq!(names, ["source", "window", "sink"]);

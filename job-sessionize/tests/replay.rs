@@ -10,8 +10,10 @@ use proptest::prelude::*;
 use std::time::Duration;
 use stream_core::collector::Collector;
 use stream_core::event_batch::{EventBatch, KeyedEvent};
+use stream_core::ids::TableIndex;
 use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
 use stream_core::operator::Operator;
+use stream_core::origin::Origin;
 use stream_core::row::Field;
 use stream_core::time::EventTime;
 use stream_core::watermark::Watermark;
@@ -42,11 +44,17 @@ impl Run {
             for &(host, time) in events {
                 let mut key = Vec::new();
                 Key { ip: None, host: Some(&host.to_string()) }.encode(&mut key);
-                of_batch.push(KeyedEvent { hash: hash_key(&key), time: EventTime(time), count: 1, key: &key });
+                of_batch.push(KeyedEvent {
+                    hash: hash_key(&key),
+                    time: EventTime(time),
+                    count: 1,
+                    key: &key,
+                    origin: Origin::default(),
+                });
                 told.push((key, time, time - 1 <= newest.saturating_sub(DELAY_MS)));
                 newest = newest.max(time);
             }
-            operator.on_events(&of_batch, &mut out);
+            operator.on_events(&of_batch, &mut out).expect("late events are dropped");
             watermark = newest - DELAY_MS;
             operator.on_watermark(Watermark(watermark), &mut out);
         }
@@ -75,7 +83,7 @@ impl Run {
 }
 
 fn rows(out: &mut Collector) -> Vec<FoundRow> {
-    let batch = out.take_rows().unwrap_or_default();
+    let batch = out.take_rows(TableIndex::RESULT).unwrap_or_default();
     let (columns, mut rows) = (columns(), Vec::new());
     let mut reader = batch.reader(&columns);
     loop {

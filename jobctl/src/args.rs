@@ -259,6 +259,18 @@ pub(crate) struct Sessionize {
     /// Silence after which a partition holds nobody back; 0 for never [default: 30s] [env: GAPWISE_IDLE_TIMEOUT]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) idle_timeout: Option<String>,
+    /// How far an event may be ahead of this cluster's clock before it is bad; 0 for any distance [default: 1h]
+    /// [env: GAPWISE_MAX_FUTURE]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) max_future: Option<String>,
+    /// What becomes of a late event: `dead-letter-table` keeps it in table `late_events`, `drop` counts it, `fail` fails the
+    /// job [default: dead-letter-table; with `run` drop] [env: GAPWISE_ON_LATE]
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) on_late: Option<String>,
+    /// What becomes of a record that cannot be read: `dead-letter` keeps it in table `dead_letter_events`, `skip` counts it,
+    /// `fail` fails the job [default: dead-letter; with `run` skip] [env: GAPWISE_ON_BAD_RECORD]
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) on_bad_record: Option<String>,
     /// Subtasks of source and window [default: 1] [env: GAPWISE_PARALLELISM]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) parallelism: Option<String>,

@@ -3,6 +3,7 @@
 use stream_core::barrier::Barrier;
 use stream_core::checkpoint::{Accounts, Cut, FileRef, OperatorSnapshot, SealedEpoch, SplitSnapshot, TaskSnapshot};
 use stream_core::ids::{CheckpointId, Nonce};
+use stream_core::table::RowCounts;
 use stream_core::time::Timestamp;
 use stream_core::watermark::Watermark;
 
@@ -128,7 +129,8 @@ impl From<&SealedEpoch> for v1::SealedEpoch {
             epoch: epoch.epoch.0,
             prev: epoch.prev.0,
             files: epoch.files.iter().map(Into::into).collect(),
-            rows: epoch.rows,
+            rows: epoch.rows.result,
+            side_rows: epoch.rows.side.clone(),
             accounts: Some(epoch.accounts.into()),
             cut: epoch.cut.as_ref().map(Into::into),
         }
@@ -143,7 +145,7 @@ impl TryFrom<v1::SealedEpoch> for SealedEpoch {
             epoch: CheckpointId(epoch.epoch),
             prev: CheckpointId(epoch.prev),
             files: epoch.files.into_iter().map(Into::into).collect(),
-            rows: epoch.rows,
+            rows: RowCounts { result: epoch.rows, side: epoch.side_rows },
             accounts: required(epoch.accounts, "sealed_epoch.accounts")?.into(),
             cut: epoch.cut.map(TryInto::try_into).transpose()?,
         })
@@ -165,9 +167,11 @@ impl From<&TaskSnapshot> for v1::TaskSnapshot {
                 fired: *fired,
                 open: *open,
             }),
-            TaskSnapshot::Sink { files, rows } => {
-                Snapshot::Sink(v1::SinkTaskSnapshot { files: files.iter().map(Into::into).collect(), rows: *rows })
-            }
+            TaskSnapshot::Sink { files, rows } => Snapshot::Sink(v1::SinkTaskSnapshot {
+                files: files.iter().map(Into::into).collect(),
+                rows: rows.result,
+                side_rows: rows.side.clone(),
+            }),
         };
         v1::TaskSnapshot { snapshot: Some(snapshot) }
     }
@@ -190,9 +194,10 @@ impl TryFrom<v1::TaskSnapshot> for TaskSnapshot {
                 fired: operator.fired,
                 open: operator.open,
             },
-            Snapshot::Sink(sink) => {
-                TaskSnapshot::Sink { files: sink.files.into_iter().map(Into::into).collect(), rows: sink.rows }
-            }
+            Snapshot::Sink(sink) => TaskSnapshot::Sink {
+                files: sink.files.into_iter().map(Into::into).collect(),
+                rows: RowCounts { result: sink.rows, side: sink.side_rows },
+            },
         })
     }
 }
@@ -237,7 +242,7 @@ mod tests {
         let snapshots = [
             TaskSnapshot::Source { splits, events: 3, bad: 4 },
             TaskSnapshot::Operator { state, late: 1, fired: 2, open: 3 },
-            TaskSnapshot::Sink { files: vec![file()], rows: 11 },
+            TaskSnapshot::Sink { files: vec![file()], rows: RowCounts { result: 11, side: vec![0, 2] } },
         ];
         for snapshot in snapshots {
             assert_eq!(TaskSnapshot::try_from(v1::TaskSnapshot::from(&snapshot)), Ok(snapshot));
@@ -254,7 +259,14 @@ mod tests {
         let split = SplitSnapshot::unread(Split { id: SplitId("topic/0".to_owned()), start: 5, end: None });
         let cut = Some(Cut { watermark: Watermark::END, splits: vec![split] });
         let prev = CheckpointId::ROOT;
-        let epoch = SealedEpoch { epoch: checkpoint, prev, files: vec![file()], rows: 1, accounts, cut };
+        let epoch = SealedEpoch {
+            epoch: checkpoint,
+            prev,
+            files: vec![file()],
+            rows: RowCounts { result: 1, side: vec![2] },
+            accounts,
+            cut,
+        };
         assert_eq!(SealedEpoch::try_from(v1::SealedEpoch::from(&epoch)), Ok(epoch));
         assert_eq!(read_nonce(&nonce_bytes(Nonce(u128::MAX - 1))), Ok(Nonce(u128::MAX - 1)));
         assert!(read_nonce(b"short").is_err());

@@ -7,7 +7,7 @@ use stream_core::ids::{SplitId, StageIndex, SubtaskId, SubtaskIndex};
 use stream_core::job::{JobState, TaskState};
 use stream_core::key_group::{KeyGroupRange, MaxParallelism};
 use stream_core::pipeline::{
-    CheckpointSpec, Exchange, Pipeline, SinkSpec, SourceSpec, Split, Stage, StageKind, StartPosition,
+    CheckpointSpec, Exchange, Pipeline, SideTable, SinkSpec, SourceSpec, Split, Stage, StageKind, StartPosition,
 };
 use stream_core::row::{Column, ColumnType};
 use stream_core::secret::Secret;
@@ -121,6 +121,7 @@ impl From<&SourceSpec> for v1::SourceSpec {
             is_bounded: source.is_bounded,
             watermark_delay_ms: millis(source.watermark_delay).unsigned_abs(),
             idle_timeout_ms: millis(source.idle_timeout).unsigned_abs(),
+            max_future_ms: millis(source.max_future).unsigned_abs(),
             properties: source.properties.clone().into_iter().collect(),
             secrets: exposed(&source.secrets),
         }
@@ -137,6 +138,7 @@ impl TryFrom<v1::SourceSpec> for SourceSpec {
             is_bounded: source.is_bounded,
             watermark_delay: Duration::from_millis(source.watermark_delay_ms),
             idle_timeout: Duration::from_millis(source.idle_timeout_ms),
+            max_future: Duration::from_millis(source.max_future_ms),
             properties: source.properties.into_iter().collect(),
             secrets: hidden(source.secrets),
         })
@@ -151,6 +153,7 @@ impl From<&SinkSpec> for v1::SinkSpec {
             columns: sink.columns.iter().map(Into::into).collect(),
             properties: sink.properties.clone().into_iter().collect(),
             secrets: exposed(&sink.secrets),
+            side_tables: sink.side_tables.iter().map(Into::into).collect(),
         }
     }
 }
@@ -163,9 +166,25 @@ impl TryFrom<v1::SinkSpec> for SinkSpec {
             uri: sink.uri,
             table: sink.table,
             columns: sink.columns.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            side_tables: sink.side_tables.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             properties: sink.properties.into_iter().collect(),
             secrets: hidden(sink.secrets),
         })
+    }
+}
+
+impl From<&SideTable> for v1::SideTable {
+    fn from(table: &SideTable) -> Self {
+        v1::SideTable { name: table.name.clone(), columns: table.columns.iter().map(Into::into).collect() }
+    }
+}
+
+impl TryFrom<v1::SideTable> for SideTable {
+    type Error = InvalidMessage;
+
+    fn try_from(table: v1::SideTable) -> Result<Self, Self::Error> {
+        let columns = table.columns.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        Ok(SideTable { name: table.name, columns })
     }
 }
 
@@ -195,6 +214,7 @@ impl From<&Column> for v1::Column {
             ColumnType::Timestamp => v1::ColumnType::Timestamp,
             ColumnType::Text => v1::ColumnType::Text,
             ColumnType::BigInt => v1::ColumnType::Bigint,
+            ColumnType::Bytes => v1::ColumnType::Bytes,
         };
         v1::Column { name: column.name.clone(), r#type: column_type.into() }
     }
@@ -209,6 +229,7 @@ impl TryFrom<v1::Column> for Column {
             v1::ColumnType::Timestamp => ColumnType::Timestamp,
             v1::ColumnType::Text => ColumnType::Text,
             v1::ColumnType::Bigint => ColumnType::BigInt,
+            v1::ColumnType::Bytes => ColumnType::Bytes,
         };
         Ok(Column { name: column.name, column_type })
     }
@@ -349,6 +370,7 @@ mod tests {
                 is_bounded: true,
                 watermark_delay: Duration::from_secs(15),
                 idle_timeout: Duration::ZERO,
+                max_future: Duration::ZERO,
                 properties: [("group.id".to_owned(), "g".to_owned())].into(),
                 secrets: [("sasl.password".to_owned(), Secret::new("hunter2"))].into(),
             },
@@ -356,6 +378,10 @@ mod tests {
                 uri: "postgres://127.0.0.1:5432/postgres".to_owned(),
                 table: "t".to_owned(),
                 columns: vec![Column { name: "n".to_owned(), column_type: ColumnType::BigInt }],
+                side_tables: vec![SideTable {
+                    name: "late".to_owned(),
+                    columns: vec![Column { name: "raw".to_owned(), column_type: ColumnType::Bytes }],
+                }],
                 properties: [].into(),
                 secrets: [].into(),
             },

@@ -65,12 +65,14 @@ fn make_pipeline(parallelism: u32) -> Pipeline {
         is_bounded: true,
         watermark_delay: Duration::from_millis(crate::input::DELAY_MS.unsigned_abs()),
         idle_timeout: Duration::ZERO,
+        max_future: Duration::ZERO,
         properties: BTreeMap::new(),
         secrets: BTreeMap::new(),
     };
     let sink = SinkSpec {
         uri: "postgres://database".to_owned(),
         table: "sessions".to_owned(),
+        side_tables: Vec::new(),
         columns: columns(),
         properties: BTreeMap::new(),
         secrets: BTreeMap::new(),

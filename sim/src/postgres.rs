@@ -80,7 +80,7 @@ impl Postgres {
         self.history.push((now, self.ledger.clone(), self.rows.len()));
         self.ledger.last_epoch = publish.epoch.epoch;
         self.ledger.accounts = publish.epoch.accounts;
-        self.ledger.rows_total += publish.epoch.rows;
+        self.ledger.rows_total += publish.epoch.rows.result;
         self.rows.extend(publish.rows);
         let in_sessions: i64 = self.rows.iter().map(|row| row.2).sum();
         let Ledger { accounts, rows_total, last_epoch, .. } = &self.ledger;

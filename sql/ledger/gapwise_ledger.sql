@@ -10,6 +10,7 @@
 --
 --   GRANT USAGE ON SCHEMA public TO gapwise;
 --   GRANT INSERT ON public.processed_events TO gapwise;
+--   GRANT INSERT ON public.late_events, public.dead_letter_events TO gapwise;
 --   GRANT SELECT, UPDATE ON public.gapwise_ledger TO gapwise;
 --   GRANT EXECUTE ON FUNCTION public.gapwise_fence TO gapwise;
 --   GRANT EXECUTE ON FUNCTION public.gapwise_publish TO gapwise;
@@ -21,7 +22,8 @@
 -- Do not change or delete rows of a job that runs or is to be resumed: they are what its next attempt begins with.
 
 -- `events_read` = `events_in_sessions` + `open_events` + `late` + `bad`. `cut` tells how far each partition was read for the
--- last epoch, and where event time was: all that it takes to compute the table again. The free space keeps updates within a
+-- last epoch, and where event time was: all that it takes to compute the table again. `rows_total` counts the rows of the
+-- target, `side_rows` those of each table beside it (late events, dead letters), in the job's order. The free space keeps updates within a
 -- page.
 CREATE TABLE IF NOT EXISTS public.gapwise_ledger (
     job_id text NOT NULL,
@@ -39,13 +41,19 @@ CREATE TABLE IF NOT EXISTS public.gapwise_ledger (
     open_events bigint NOT NULL DEFAULT 0,
     published_at timestamptz,
     cut jsonb,
+    side_rows bigint[] NOT NULL DEFAULT '{}',
     PRIMARY KEY (job_id, target, lane)
 ) WITH (fillfactor = 20);
 
--- A ledger of the time before there was a cut: gains the column, and loses the function that would leave it behind.
+-- A ledger of the time before there was a cut, or side tables: gains the columns, and loses the functions that would leave
+-- them behind.
 ALTER TABLE public.gapwise_ledger ADD COLUMN IF NOT EXISTS cut jsonb;
+ALTER TABLE public.gapwise_ledger ADD COLUMN IF NOT EXISTS side_rows bigint[] NOT NULL DEFAULT '{}';
 DROP FUNCTION IF EXISTS public.gapwise_publish(
     text, text, integer, bigint, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint
+);
+DROP FUNCTION IF EXISTS public.gapwise_publish(
+    text, text, integer, bigint, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, jsonb
 );
 
 -- Takes a job's row over for a new attempt: a higher token than this row and `above_token` have, and the epoch published
@@ -76,13 +84,17 @@ CREATE OR REPLACE FUNCTION public.gapwise_publish(
     of_job text, of_target text, of_lane integer, with_token bigint, with_nonce text,
     from_epoch bigint, to_epoch bigint, with_rows bigint,
     total_read bigint, total_in_sessions bigint, total_late bigint, total_bad bigint, total_open bigint,
-    with_cut jsonb
+    with_cut jsonb, with_side_rows bigint[]
 ) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $gapwise$
 BEGIN
     UPDATE public.gapwise_ledger AS ledger SET
         last_epoch = to_epoch, prev_epoch = from_epoch, rows_total = ledger.rows_total + with_rows,
         events_read = total_read, events_in_sessions = total_in_sessions,
         late = total_late, bad = total_bad, open_events = total_open, cut = with_cut,
+        side_rows = ARRAY(
+            SELECT coalesce(total, 0) + coalesce(more, 0)
+            FROM unnest(ledger.side_rows, with_side_rows) WITH ORDINALITY AS side(total, more, place) ORDER BY place
+        ),
         published_at = clock_timestamp()
     WHERE ledger.job_id = of_job AND ledger.target = of_target AND ledger.lane = of_lane
         AND ledger.token = with_token AND ledger.nonce = with_nonce AND ledger.last_epoch = from_epoch;

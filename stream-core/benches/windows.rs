@@ -11,6 +11,7 @@ use divan::counter::ItemsCount;
 use stream_core::collector::Collector;
 use stream_core::event_batch::{EventBatch, KeyedEvent};
 use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
+use stream_core::origin::Origin;
 use stream_core::session::{Config, Windows};
 use stream_core::snapshot::SnapshotKind;
 use stream_core::time::EventTime;
@@ -49,7 +50,13 @@ fn hash_and_collect(bencher: Bencher<'_, '_>, keys: u64) {
         let mut batches = 0;
         for (key, time) in &traffic {
             let key = key.as_bytes();
-            collector.event(KeyedEvent { hash: hash_key(key), time: EventTime(*time), count: 1, key });
+            collector.event(KeyedEvent {
+                hash: hash_key(key),
+                time: EventTime(*time),
+                count: 1,
+                key,
+                origin: Origin::default(),
+            });
             batches += collector.take_full().count();
         }
         batches
@@ -63,7 +70,13 @@ fn session_windows(bencher: Bencher<'_, '_>, keys: u64) {
         let mut batch = EventBatch::default();
         for (key, time) in chunk {
             let key = key.as_bytes();
-            batch.push(KeyedEvent { hash: hash_key(key), time: EventTime(*time), count: 1, key });
+            batch.push(KeyedEvent {
+                hash: hash_key(key),
+                time: EventTime(*time),
+                count: 1,
+                key,
+                origin: Origin::default(),
+            });
         }
         batches.push(batch);
     }
@@ -115,7 +128,10 @@ impl Subtask {
     fn change(&mut self, step: usize) {
         for key in self.keys.iter().skip(self.round % step).step_by(step) {
             let key = key.as_bytes();
-            self.windows.add(KeyedEvent { hash: hash_key(key), time: EventTime(0), count: 1, key }, |_| {});
+            self.windows.add(
+                KeyedEvent { hash: hash_key(key), time: EventTime(0), count: 1, key, origin: Origin::default() },
+                |_| {},
+            );
         }
         self.round += 1;
     }

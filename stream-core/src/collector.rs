@@ -1,9 +1,10 @@
 //! Where a job's code puts what it makes: keyed events, routed to the subtask that owns their key, or result rows.
 
 use crate::event_batch::{EventBatch, KeyedEvent};
-use crate::ids::SubtaskIndex;
+use crate::ids::{SubtaskIndex, TableIndex};
 use crate::key_group::MaxParallelism;
 use crate::row::{RowBatch, RowWriter};
+use crate::table::{RowCounts, TableBatches};
 
 /// Gathers output by target subtask until the edge takes it. Full batches are set aside as they fill, so that one
 /// large input cannot make one huge batch.
@@ -12,20 +13,34 @@ pub struct Collector {
     max_parallelism: MaxParallelism,
     open: Vec<EventBatch>,
     full: Vec<(SubtaskIndex, EventBatch)>,
-    rows: RowBatch,
+    rows: TableBatches,
     full_rows: Vec<RowBatch>,
+    /// Rows offered for each side table since the last barrier.
+    side_rows: RowCounts,
 }
 
 /// Entries in a full batch: enough that the cost of handing it on vanishes, few enough to stay in the caches.
 pub const BATCH_EVENTS: usize = 2048;
 /// Bytes in a full batch, for keys that are long.
 pub const BATCH_BYTES: usize = 256 * 1024;
+/// Rows that a subtask writes into a side table between two barriers, and behind those one of so many: a flood of bad records
+/// must not fill the database. They are counted all the same.
+pub const SIDE_ROWS: u64 = 10_000;
+/// See [`SIDE_ROWS`].
+pub const SIDE_ROW_OF: u64 = 1000;
 
 impl Collector {
     /// A collector for events that go to `targets` subtasks by key group. `targets` is at least 1.
     pub fn new(max_parallelism: MaxParallelism, targets: u32) -> Self {
         let open = (0..targets.max(1)).map(|_| EventBatch::default()).collect();
-        Collector { max_parallelism, open, full: Vec::new(), rows: RowBatch::default(), full_rows: Vec::new() }
+        Collector {
+            max_parallelism,
+            open,
+            full: Vec::new(),
+            rows: TableBatches::default(),
+            full_rows: Vec::new(),
+            side_rows: RowCounts::default(),
+        }
     }
 
     /// Adds an event for the subtask that owns its key.
@@ -42,12 +57,32 @@ impl Collector {
         }
     }
 
-    /// Begins a result row of `columns` fields.
-    pub fn row(&mut self, columns: u16) -> RowWriter<'_> {
-        if self.rows.as_bytes().len() >= BATCH_BYTES {
-            self.full_rows.push(std::mem::take(&mut self.rows));
+    /// Begins a row of `columns` fields for a table.
+    pub fn row(&mut self, table: TableIndex, columns: u16) -> RowWriter<'_> {
+        if self.rows.of(table).as_bytes().len() >= BATCH_BYTES {
+            self.full_rows.extend(self.rows.take(table));
         }
-        self.rows.row(columns)
+        self.rows.of(table).row(columns)
+    }
+
+    /// Begins a row of `columns` fields for a side table; `None` once there are too many ([`SIDE_ROWS`]).
+    pub fn side_row(&mut self, table: TableIndex, columns: u16) -> Option<RowWriter<'_>> {
+        let before = self.side_rows.of(table);
+        self.side_rows.add(table, 1);
+        let is_kept = before < SIDE_ROWS || before.is_multiple_of(SIDE_ROW_OF);
+        is_kept.then(|| self.row(table, columns))
+    }
+
+    /// A barrier was sent: side rows are counted anew.
+    pub fn on_barrier(&mut self) {
+        self.side_rows = RowCounts::default();
+    }
+
+    /// Takes rows that were made elsewhere, to hand them on.
+    pub fn pass_on(&mut self, rows: RowBatch) {
+        if !rows.is_empty() {
+            self.full_rows.push(rows);
+        }
     }
 
     /// Takes the full batches, in the order in which they filled.
@@ -61,23 +96,23 @@ impl Collector {
         self.full.drain(..).chain(open.map(|(target, batch)| (SubtaskIndex(target), std::mem::take(batch))))
     }
 
-    /// Takes all result rows in one batch, if there are any.
-    pub fn take_rows(&mut self) -> Option<RowBatch> {
-        self.take_row_batches().reduce(|mut rows, more| {
+    /// Takes all rows of a table in one batch, if there are any, and leaves out those of others.
+    pub fn take_rows(&mut self, table: TableIndex) -> Option<RowBatch> {
+        self.take_row_batches().filter(|rows| rows.table() == table).reduce(|mut rows, more| {
             rows.append(&more);
             rows
         })
     }
 
-    /// Takes the result rows in batches of about [`BATCH_BYTES`], in their order: one watermark can fire a million rows.
+    /// Takes the rows in batches of about [`BATCH_BYTES`], those of one table in their order: one watermark can fire a million
+    /// rows.
     pub fn take_row_batches(&mut self) -> impl Iterator<Item = RowBatch> + '_ {
-        let open = (!self.rows.is_empty()).then(|| std::mem::take(&mut self.rows));
-        self.full_rows.drain(..).chain(open)
+        self.full_rows.drain(..).chain(self.rows.take_all())
     }
 
-    /// The bytes of result rows waiting to be taken.
+    /// The bytes of rows waiting to be taken.
     pub fn row_bytes(&self) -> usize {
-        self.full_rows.iter().chain([&self.rows]).map(|rows| rows.as_bytes().len()).sum()
+        self.full_rows.iter().map(|rows| rows.as_bytes().len()).sum::<usize>() + self.rows.bytes()
     }
 }
 
@@ -85,6 +120,7 @@ impl Collector {
 mod tests {
     use super::*;
     use crate::key_group::hash_key;
+    use crate::origin::Origin;
     use crate::time::EventTime;
 
     #[test]
@@ -92,7 +128,7 @@ mod tests {
         let mut collector = Collector::new(MaxParallelism::DEFAULT, 1);
         let write = |collector: &mut Collector| {
             for n in 0..20_000 {
-                collector.row(2).bigint(n).text(Some("some text"));
+                collector.row(TableIndex::RESULT, 2).bigint(n).text(Some("some text"));
             }
         };
         write(&mut collector);
@@ -100,9 +136,43 @@ mod tests {
         let batches: Vec<_> = collector.take_row_batches().collect();
         assert!(batches.len() > 1 && batches.iter().all(|rows| rows.as_bytes().len() < BATCH_BYTES + 64));
         write(&mut collector);
-        let all = collector.take_rows().expect("rows");
+        let all = collector.take_rows(TableIndex::RESULT).expect("rows");
         assert_eq!((all.rows(), all.as_bytes().len(), collector.row_bytes()), (20_000, bytes, 0));
         assert_eq!(all.as_bytes(), batches.iter().flat_map(|rows| rows.as_bytes()).copied().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn rows_of_several_tables_stay_apart() {
+        let mut collector = Collector::new(MaxParallelism::DEFAULT, 1);
+        collector.row(TableIndex(2), 1).bigint(1);
+        collector.row(TableIndex::RESULT, 1).bigint(2);
+        collector.row(TableIndex(2), 1).bigint(3);
+        let mut passed = RowBatch::of(TableIndex(1));
+        collector.pass_on(passed.clone());
+        passed.row(1).bigint(4);
+        collector.pass_on(passed);
+        let taken: Vec<_> = collector.take_row_batches().map(|rows| (rows.table().0, rows.rows())).collect();
+        assert_eq!(taken, [(1, 1), (0, 1), (2, 2)]);
+        assert_eq!(collector.row_bytes(), 0);
+    }
+
+    #[test]
+    fn flood_of_side_rows_is_sampled_until_the_next_barrier() {
+        let mut collector = Collector::new(MaxParallelism::DEFAULT, 1);
+        let mut offer = |offered: u64| {
+            let kept = (0..offered).filter(|_| {
+                let row = collector.side_row(TableIndex(1), 1);
+                row.is_some_and(|mut row| {
+                    row.bigint(1);
+                    true
+                })
+            });
+            let kept = kept.count() as u64;
+            collector.on_barrier();
+            kept
+        };
+        assert_eq!(offer(SIDE_ROWS), SIDE_ROWS);
+        assert_eq!(offer(SIDE_ROWS + 5 * SIDE_ROW_OF), SIDE_ROWS + 5);
     }
 
     #[test]
@@ -116,6 +186,7 @@ mod tests {
                 time: EventTime(0),
                 count: 1,
                 key: key.as_bytes(),
+                origin: Origin::default(),
             });
         }
         let full = collector.take_full().count();
@@ -127,6 +198,7 @@ mod tests {
                 time: EventTime(0),
                 count: 1,
                 key: key.as_bytes(),
+                origin: Origin::default(),
             });
         }
         let mut seen = 0;

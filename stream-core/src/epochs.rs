@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use crate::barrier::Barrier;
 use crate::checkpoint::{Accounts, Cut, FileRef, SealedEpoch};
-use crate::ids::CheckpointId;
+use crate::ids::{CheckpointId, TableIndex};
 use crate::row::RowBatch;
+use crate::table::{RowCounts, TableBatches};
 
 /// The bytes of rows in a chunk: large enough that a store's price for an object vanishes, small enough to be copied at once.
 pub const CHUNK_BYTES: usize = 4 << 20;
@@ -21,7 +22,7 @@ pub struct Epochs {
     is_stored: bool,
     /// How many bytes of stored chunks may stay in memory, which saves reading them back.
     memory_budget: u64,
-    gathered: RowBatch,
+    gathered: TableBatches,
     open: Vec<Chunk>,
     /// Not completed yet, oldest first.
     sealed: VecDeque<Sealed>,
@@ -64,6 +65,7 @@ pub struct Piece {
 
 #[derive(Debug)]
 struct Chunk {
+    table: TableIndex,
     rows: Option<Arc<RowBatch>>,
     count: u64,
     bytes: u64,
@@ -85,7 +87,7 @@ pub struct Part {
     /// Its files.
     pub files: Vec<FileRef>,
     /// How many rows they hold.
-    pub rows: u64,
+    pub rows: RowCounts,
 }
 
 impl Epochs {
@@ -105,10 +107,11 @@ impl Epochs {
     pub fn gather(&mut self, rows: &RowBatch) -> bool {
         self.unpublished_bytes += rows.as_bytes().len() as u64;
         self.unstored_bytes += rows.as_bytes().len() as u64;
-        self.gathered.append(rows);
-        let is_full = self.gathered.as_bytes().len() >= CHUNK_BYTES;
+        let gathered = self.gathered.of(rows.table());
+        gathered.append(rows);
+        let is_full = gathered.as_bytes().len() >= CHUNK_BYTES;
         if is_full {
-            self.close_chunk();
+            self.open.extend(self.gathered.take(rows.table()).map(Chunk::new));
         }
         is_full
     }
@@ -116,13 +119,15 @@ impl Epochs {
     /// Seals what came since the last epoch; an epoch that was sealed after the last completed one, and can be completed no
     /// more, becomes a part of this one.
     pub fn seal(&mut self, barrier: Barrier) {
-        self.close_chunk();
+        self.open.extend(self.gathered.take_all().map(Chunk::new));
         let mut chunks = Vec::new();
         while self.sealed.back().is_some_and(|sealed| sealed.epoch > barrier.prev) {
             let aborted = self.sealed.pop_back().expect("it was just seen");
             chunks.splice(..0, aborted.chunks);
         }
         chunks.append(&mut self.open);
+        // One table behind the other, so that a sink turns to each of them once.
+        chunks.sort_by_key(|chunk| chunk.table);
         self.sealed.push_back(Sealed { epoch: barrier.checkpoint, chunks, is_acknowledged: false });
     }
 
@@ -182,7 +187,7 @@ impl Epochs {
             Part {
                 epoch: sealed.epoch,
                 files: sealed.chunks.iter().filter_map(Chunk::file).collect(),
-                rows: sealed.chunks.iter().map(|chunk| chunk.count).sum(),
+                rows: row_counts(&sealed.chunks),
             }
         });
         parts.collect()
@@ -199,7 +204,7 @@ impl Epochs {
             epoch: checkpoint,
             prev,
             files: sealed.chunks.iter().filter_map(Chunk::file).collect(),
-            rows: sealed.chunks.iter().map(|chunk| chunk.count).sum(),
+            rows: row_counts(&sealed.chunks),
             accounts,
             cut,
         };
@@ -213,7 +218,7 @@ impl Epochs {
         self.completed.front().filter(|_| !self.are_held)
     }
 
-    /// The first of those to be published is visible; returns how many rows it held.
+    /// The first of those to be published is visible; returns how many rows of the result it held.
     pub fn on_published(&mut self) -> u64 {
         let Some(ready) = self.completed.pop_front() else { return 0 };
         self.unpublished_bytes -= ready.bytes;
@@ -221,12 +226,12 @@ impl Epochs {
             let held = ready.pieces.iter().filter_map(|piece| piece.rows.as_ref());
             self.held_bytes -= held.map(|rows| rows.as_bytes().len() as u64).sum::<u64>();
         }
-        ready.epoch.rows
+        ready.epoch.rows.result
     }
 
     /// Whether every row that came is published.
     pub fn are_published(&self) -> bool {
-        self.gathered.is_empty() && self.open.is_empty() && self.sealed.is_empty() && self.completed.is_empty()
+        self.gathered.are_empty() && self.open.is_empty() && self.sealed.is_empty() && self.completed.is_empty()
     }
 
     /// The bytes of rows that are not published.
@@ -238,18 +243,20 @@ impl Epochs {
     pub fn unstored_bytes(&self) -> u64 {
         if self.is_stored { self.unstored_bytes } else { 0 }
     }
+}
 
-    fn close_chunk(&mut self) {
-        if self.gathered.is_empty() {
-            return;
-        }
-        let rows = std::mem::take(&mut self.gathered);
-        let (count, bytes) = (rows.rows(), rows.as_bytes().len() as u64);
-        self.open.push(Chunk { rows: Some(Arc::new(rows)), count, bytes, place: Place::Memory });
-    }
+fn row_counts(chunks: &[Chunk]) -> RowCounts {
+    let mut counts = RowCounts::default();
+    chunks.iter().for_each(|chunk| counts.add(chunk.table, chunk.count));
+    counts
 }
 
 impl Chunk {
+    fn new(rows: RowBatch) -> Self {
+        let (table, count, bytes) = (rows.table(), rows.rows(), rows.as_bytes().len() as u64);
+        Chunk { table, rows: Some(Arc::new(rows)), count, bytes, place: Place::Memory }
+    }
+
     fn file(&self) -> Option<FileRef> {
         match &self.place {
             Place::Stored(file) => Some(file.clone()),

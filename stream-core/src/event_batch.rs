@@ -1,10 +1,11 @@
 //! Keyed events in columns: what travels from a source to the windows.
 //!
-//! A whole event never travels, only what the windows need: the key and its hash, the event's time and how many events
-//! this entry stands for. Batches are moved by pointer within a process; between processes they travel as
+//! A whole event never travels, only what the windows need: the key and its hash, the event's time, how many events this
+//! entry stands for, and where it comes from, for the case that it is late. Batches are moved by pointer within a process; between processes they travel as
 //! [`EventBatch::encode`] writes them.
 
 use crate::key_group::KeyHash;
+use crate::origin::{self, Origin, Origins};
 use crate::time::EventTime;
 
 /// A batch of keyed events. Columns of one length; the keys' bytes lie end to end.
@@ -14,6 +15,7 @@ pub struct EventBatch {
     times: Vec<i64>,
     counts: Vec<u32>,
     key_ends: Vec<u32>,
+    origins: Origins,
     keys: Vec<u8>,
 }
 
@@ -28,6 +30,8 @@ pub struct KeyedEvent<'a> {
     pub count: u32,
     /// The key as the job encoded it.
     pub key: &'a [u8],
+    /// Where its record stands; of several, the first's.
+    pub origin: Origin,
 }
 
 /// Bytes that are not an encoded batch.
@@ -42,10 +46,10 @@ pub enum DecodeBatchError {
 }
 
 /// The first byte of an encoded batch.
-const FORMAT: u8 = 1;
-const HEADER_BYTES: usize = 1 + 4 + 4;
-/// The bytes of one entry beside its key: hash, time, count, end of key.
-const ENTRY_BYTES: usize = 8 + 8 + 4 + 4;
+const FORMAT: u8 = 2;
+const HEADER_BYTES: usize = 1 + 4 + 4 + 4;
+/// The bytes of one entry beside its key: hash, time, count, end of key, origin.
+const ENTRY_BYTES: usize = 8 + 8 + 4 + 4 + origin::ENTRY_BYTES;
 
 impl EventBatch {
     /// An empty batch with room for `events` of about `key_bytes` each.
@@ -55,6 +59,7 @@ impl EventBatch {
             times: Vec::with_capacity(events),
             counts: Vec::with_capacity(events),
             key_ends: Vec::with_capacity(events),
+            origins: Origins::with_capacity(events),
             keys: Vec::with_capacity(events * key_bytes),
         }
     }
@@ -69,6 +74,7 @@ impl EventBatch {
         self.hashes.push(event.hash.0);
         self.times.push(event.time.0);
         self.counts.push(event.count);
+        self.origins.push(event.origin);
     }
 
     /// The number of entries.
@@ -87,12 +93,13 @@ impl EventBatch {
         self.times.clear();
         self.counts.clear();
         self.key_ends.clear();
+        self.origins.clear();
         self.keys.clear();
     }
 
     /// The size that flow control counts, in bytes: that of the encoded form.
     pub fn bytes(&self) -> usize {
-        HEADER_BYTES + self.len() * ENTRY_BYTES + self.keys.len()
+        HEADER_BYTES + self.len() * ENTRY_BYTES + self.origins.runs() * origin::RUN_BYTES + self.keys.len()
     }
 
     /// The sum of the entries' counts.
@@ -103,24 +110,28 @@ impl EventBatch {
     /// The entries in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = KeyedEvent<'_>> {
         let columns = self.hashes.iter().zip(&self.times).zip(&self.counts).zip(&self.key_ends);
+        let mut origins = self.origins.iter();
         let mut key_start = 0;
         columns.map(move |(((&hash, &time), &count), &key_end)| {
             let key = &self.keys[key_start as usize..key_end as usize];
             key_start = key_end;
-            KeyedEvent { hash: KeyHash(hash), time: EventTime(time), count, key }
+            let origin = origins.next().unwrap_or_default();
+            KeyedEvent { hash: KeyHash(hash), time: EventTime(time), count, key, origin }
         })
     }
 
-    /// The batch as bytes: format, entries, key bytes, then each column little-endian.
+    /// The batch as bytes: format, numbers of entries, key bytes and runs of origins, then each column little-endian.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.bytes());
         out.push(FORMAT);
         out.extend_from_slice(&length(self.len()).to_le_bytes());
         out.extend_from_slice(&length(self.keys.len()).to_le_bytes());
+        out.extend_from_slice(&length(self.origins.runs()).to_le_bytes());
         out.extend(self.hashes.iter().flat_map(|hash| hash.to_le_bytes()));
         out.extend(self.times.iter().flat_map(|time| time.to_le_bytes()));
         out.extend(self.counts.iter().flat_map(|count| count.to_le_bytes()));
         out.extend(self.key_ends.iter().flat_map(|end| end.to_le_bytes()));
+        self.origins.encode(&mut out);
         out.extend_from_slice(&self.keys);
         out
     }
@@ -137,18 +148,23 @@ impl EventBatch {
         let mut rest = bytes;
         let entries = take_u32(&mut rest)? as usize;
         let key_bytes = take_u32(&mut rest)? as usize;
-        if rest.len() as u64 != entries as u64 * ENTRY_BYTES as u64 + key_bytes as u64 {
+        let runs = take_u32(&mut rest)? as usize;
+        let columns = entries as u64 * ENTRY_BYTES as u64 + runs as u64 * origin::RUN_BYTES as u64;
+        if rest.len() as u64 != columns + key_bytes as u64 {
             return Err(DecodeBatchError::Damaged("its length is not what its header says"));
         }
         let hashes = take_column(&mut rest, entries, u64::from_le_bytes);
         let times = take_column(&mut rest, entries, i64::from_le_bytes);
         let counts = take_column(&mut rest, entries, u32::from_le_bytes);
         let key_ends = take_column(&mut rest, entries, u32::from_le_bytes);
+        let (distances, tail) = rest.split_at(entries * origin::ENTRY_BYTES);
+        let (runs, keys) = tail.split_at(runs * origin::RUN_BYTES);
+        let origins = Origins::decode(distances, runs).ok_or(DecodeBatchError::Damaged("its origins are none"))?;
         let ends_at_the_keys_end = key_ends.last().copied().unwrap_or(0) as usize == key_bytes;
         if !key_ends.is_sorted() || !ends_at_the_keys_end {
             return Err(DecodeBatchError::Damaged("a key does not lie within the keys"));
         }
-        Ok(EventBatch { hashes, times, counts, key_ends, keys: rest.to_vec() })
+        Ok(EventBatch { hashes, times, counts, key_ends, origins, keys: keys.to_vec() })
     }
 }
 
@@ -178,8 +194,9 @@ mod tests {
 
     fn batch(events: &[(Vec<u8>, i64, u32)]) -> EventBatch {
         let mut batch = EventBatch::default();
-        for (key, time, count) in events {
-            batch.push(KeyedEvent { hash: hash_key(key), time: EventTime(*time), count: *count, key });
+        for (index, (key, time, count)) in events.iter().enumerate() {
+            let origin = Origin { split: *count % 3, offset: index as u64 };
+            batch.push(KeyedEvent { hash: hash_key(key), time: EventTime(*time), count: *count, key, origin });
         }
         batch
     }

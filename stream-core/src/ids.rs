@@ -62,6 +62,13 @@ pub struct SlotId {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SplitId(pub String);
 
+impl SplitId {
+    /// The number of a Kafka partition, which stands behind the topic: `topic/7`. 0 for what has none.
+    pub fn number(&self) -> u32 {
+        self.0.rsplit_once('/').and_then(|(_, number)| number.parse().ok()).unwrap_or(0)
+    }
+}
+
 /// The text is not 32 hexadecimal digits.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is not a job id: 32 hexadecimal digits are expected")]
@@ -172,6 +179,20 @@ displayed_as_its_value!(AttemptNumber, Token, StageIndex, SubtaskIndex, TaskMana
 impl fmt::Display for SlotId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.taskmanager, self.index)
+    }
+}
+
+/// Which of a sink's tables rows are for: by its place among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableIndex(pub u16);
+
+impl TableIndex {
+    /// The job's result. Every other table is a side table.
+    pub const RESULT: TableIndex = TableIndex(0);
+
+    /// The index as a place in a list of all tables.
+    pub fn place(self) -> usize {
+        usize::from(self.0)
     }
 }
 

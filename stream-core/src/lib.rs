@@ -10,7 +10,7 @@
 //! |---|---|
 //! | [`ids`], [`time`], [`secret`] | newtypes, so that no bare number or text crosses a function |
 //! | [`key_group`] | key → key group → subtask, by a fixed hash |
-//! | [`event_batch`], [`row`] | what travels: keyed events in columns, result rows ready for `COPY` |
+//! | [`origin`], [`event_batch`], [`row`], [`table`] | what travels: keyed events in columns with where they come from, rows ready for `COPY`, and for which table |
 //! | [`watermark`] | event time's progress: per split, per input, never backwards |
 //! | [`snapshot`] | keyed state as it is stored |
 //! | [`timers`], [`session`] | the session windows of every key: add, merge, fire, late |
@@ -29,6 +29,7 @@ pub mod ids;
 pub mod job;
 pub mod key_group;
 pub mod operator;
+pub mod origin;
 pub mod pipeline;
 pub mod plan;
 pub mod random;
@@ -38,6 +39,7 @@ pub mod session;
 pub mod slot;
 pub mod snapshot;
 pub mod source_splits;
+pub mod table;
 pub mod time;
 pub mod timers;
 pub mod watermark;

@@ -5,6 +5,7 @@
 
 use crate::collector::Collector;
 use crate::event_batch::EventBatch;
+use crate::ids::SplitId;
 use crate::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
 use crate::time::EventTime;
 use crate::watermark::Watermark;
@@ -18,6 +19,22 @@ pub struct Record<'a> {
     pub offset: u64,
 }
 
+/// Records of one split, in their order.
+#[derive(Clone, Copy, Debug)]
+pub struct SplitRecords<'a> {
+    /// The split.
+    pub split: &'a SplitId,
+    /// The records.
+    pub records: &'a [Record<'a>],
+    /// The latest event time that is believed: what is beyond is in the future.
+    pub not_after: EventTime,
+}
+
+/// What a job was told not to go on behind: a late event, a bad record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
+
 /// What became of a batch of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decoded {
@@ -25,14 +42,17 @@ pub struct Decoded {
     pub latest: Option<EventTime>,
     /// Events put into the collector.
     pub events: u64,
-    /// Records that could not be read: not the format, or without a valid time.
+    /// Records that could not be read: not the format, or without a valid time. They are counted, whether or not they are kept.
     pub bad: u64,
 }
 
 /// Turns a source's records into events or rows. One for each source subtask, used by one thread.
 pub trait Decoder: Send {
     /// Decodes records of one split, in their order.
-    fn decode(&mut self, records: &[Record<'_>], out: &mut Collector) -> Decoded;
+    ///
+    /// # Errors
+    /// If one is bad, and the job is to fail then.
+    fn decode(&mut self, records: SplitRecords<'_>, out: &mut Collector) -> Result<Decoded, Refusal>;
 }
 
 /// What an operator tells of itself, for `describe` and metrics.
@@ -51,7 +71,10 @@ pub struct OperatorCounters {
 /// A keyed operator. One for each subtask, used by one thread.
 pub trait Operator: Send {
     /// Takes a batch of events of its key groups.
-    fn on_events(&mut self, events: &EventBatch, out: &mut Collector);
+    ///
+    /// # Errors
+    /// If one is late, and the job is to fail then.
+    fn on_events(&mut self, events: &EventBatch, out: &mut Collector) -> Result<(), Refusal>;
 
     /// The subtask's watermark rose; [`Watermark::END`] is the end of a bounded input.
     fn on_watermark(&mut self, watermark: Watermark, out: &mut Collector);

@@ -14,6 +14,7 @@ use crate::key_group::{KeyGroupRange, MaxParallelism};
 use crate::operator::{Decoder, Operator};
 use crate::row::Column;
 use crate::secret::Secret;
+use crate::table::Schemas;
 use crate::time::EventTime;
 
 /// A job, ready to be submitted.
@@ -99,6 +100,9 @@ pub struct SourceSpec {
     pub watermark_delay: Duration,
     /// How long a split may deliver nothing before it no longer holds the watermark back; zero for never, as in Flink.
     pub idle_timeout: Duration,
+    /// How far an event may be ahead of the wall clock before it counts as bad; zero for any distance, as in Flink.
+    #[serde(default)]
+    pub max_future: Duration,
     /// Settings of the connector, for instance `group.id`.
     pub properties: BTreeMap<String, String>,
     /// Settings that must never be shown, for instance `sasl.password`.
@@ -110,14 +114,45 @@ pub struct SourceSpec {
 pub struct SinkSpec {
     /// `postgres://HOST:PORT/DATABASE`, `csv:PATH`, `jsonl:PATH`, or `stdout:`; without user and password.
     pub uri: String,
-    /// The table, where the sink has tables.
+    /// The table of the result, where the sink has tables.
     pub table: String,
-    /// The columns of the rows.
+    /// The columns of the result's rows.
     pub columns: Vec<Column>,
+    /// Tables beside it, whose rows become visible in the same instant.
+    #[serde(default)]
+    pub side_tables: Vec<SideTable>,
     /// Settings of the connector, for instance `user`.
     pub properties: BTreeMap<String, String>,
     /// Settings that must never be shown, for instance `password`.
     pub secrets: BTreeMap<String, Secret>,
+}
+
+/// A table beside the result, for instance of late events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SideTable {
+    /// Its name, as [`SinkSpec::table`] is written.
+    pub name: String,
+    /// The columns of its rows.
+    pub columns: Vec<Column>,
+}
+
+impl SourceSpec {
+    /// What people call it: a topic, the path of files.
+    pub fn name(&self) -> &str {
+        match self.uri.split_once(':') {
+            Some(("kafka", rest)) => rest.rsplit_once('/').map_or(rest, |(_, topic)| topic),
+            Some(("file", path)) => path,
+            _ => &self.uri,
+        }
+    }
+}
+
+impl SinkSpec {
+    /// The columns of every table, by its index.
+    pub fn schemas(&self) -> Schemas {
+        let side = self.side_tables.iter().map(|table| table.columns.clone());
+        Schemas::new(std::iter::once(self.columns.clone()).chain(side))
+    }
 }
 
 /// Where a source begins to read.
@@ -208,7 +243,7 @@ pub trait JobDefinition: Send + Sync {
     ///
     /// # Errors
     /// If the options are not this job's.
-    fn decoder(&self, options: &str) -> Result<Box<dyn Decoder>, OptionsError>;
+    fn decoder(&self, options: &str, context: &DecoderContext<'_>) -> Result<Box<dyn Decoder>, OptionsError>;
 
     /// An operator for one subtask of an operator stage.
     ///
@@ -217,11 +252,22 @@ pub trait JobDefinition: Send + Sync {
     fn operator(&self, options: &str, context: &OperatorContext<'_>) -> Result<Box<dyn Operator>, OptionsError>;
 }
 
+/// Where a decoder runs.
+#[derive(Clone, Copy, Debug)]
+pub struct DecoderContext<'a> {
+    /// The job.
+    pub job_id: JobId,
+    /// What it reads from.
+    pub source: &'a SourceSpec,
+}
+
 /// Where an operator runs.
 #[derive(Clone, Copy, Debug)]
 pub struct OperatorContext<'a> {
     /// The job.
     pub job_id: JobId,
+    /// What the job reads from.
+    pub source: &'a SourceSpec,
     /// Its stage's name.
     pub stage: &'a str,
     /// Which subtask it is.

@@ -4,9 +4,12 @@
 //! 32-bit length (−1 for NULL) and its bytes, all big-endian; a timestamp is 64-bit microseconds since 2000-01-01
 //! (PostgreSQL documentation, "COPY", "Binary Format"). The Postgres sink forwards it untouched; other sinks read it
 //! field by field.
+//!
+//! A batch is of one of the sink's tables and says of which.
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::TableIndex;
 use crate::time::EventTime;
 
 /// The type of a result column.
@@ -19,6 +22,8 @@ pub enum ColumnType {
     Text,
     /// `BIGINT`.
     BigInt,
+    /// `BYTEA`.
+    Bytes,
 }
 
 /// A result column.
@@ -30,9 +35,10 @@ pub struct Column {
     pub column_type: ColumnType,
 }
 
-/// Rows of one schema in one contiguous buffer.
+/// Rows of one table in one contiguous buffer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RowBatch {
+    table: TableIndex,
     bytes: Vec<u8>,
     rows: u64,
 }
@@ -48,6 +54,8 @@ pub enum Field<'a> {
     Text(&'a str),
     /// A 64-bit integer.
     BigInt(i64),
+    /// Bytes of any kind.
+    Bytes(&'a [u8]),
 }
 
 /// Bytes that are not rows of the schema.
@@ -59,6 +67,16 @@ pub struct DecodeRowError(usize);
 const POSTGRES_EPOCH_MS: i64 = 946_684_800_000;
 
 impl RowBatch {
+    /// No rows yet, of a table.
+    pub fn of(table: TableIndex) -> Self {
+        RowBatch { table, ..RowBatch::default() }
+    }
+
+    /// The table.
+    pub fn table(&self) -> TableIndex {
+        self.table
+    }
+
     /// Begins a row; exactly `columns` fields must follow through the returned writer.
     pub fn row(&mut self, columns: u16) -> RowWriter<'_> {
         self.rows += 1;
@@ -87,8 +105,12 @@ impl RowBatch {
         self.rows = 0;
     }
 
-    /// Appends the rows of another batch of the same schema.
+    /// Appends the rows of another batch.
+    ///
+    /// # Panics
+    /// If it is of another table: its rows would be stored where they do not belong.
     pub fn append(&mut self, other: &RowBatch) {
+        assert_eq!(self.table, other.table, "rows of one table only");
         self.bytes.extend_from_slice(&other.bytes);
         self.rows += other.rows;
     }
@@ -97,8 +119,8 @@ impl RowBatch {
     ///
     /// # Errors
     /// If they are not, or do not end where the bytes end.
-    pub fn from_bytes(bytes: Vec<u8>, columns: &[Column]) -> Result<Self, DecodeRowError> {
-        let mut batch = RowBatch { bytes, rows: 0 };
+    pub fn from_bytes(table: TableIndex, bytes: Vec<u8>, columns: &[Column]) -> Result<Self, DecodeRowError> {
+        let mut batch = RowBatch { table, bytes, rows: 0 };
         let mut reader = batch.reader(columns);
         let mut rows = 0;
         while reader.next_row(|_, _| {})? {
@@ -143,10 +165,18 @@ impl RowWriter<'_> {
     /// # Panics
     /// If it is longer than 2 GiB, which no message can be.
     pub fn text(&mut self, text: Option<&str>) -> &mut Self {
-        let Some(text) = text else { return self.null() };
-        let length = i32::try_from(text.len()).expect("a text is shorter than its message, which is below 2 GiB");
+        self.bytes(text.map(str::as_bytes))
+    }
+
+    /// Bytes of any kind, or NULL.
+    ///
+    /// # Panics
+    /// If there are more than 2 GiB, which no message can have.
+    pub fn bytes(&mut self, bytes: Option<&[u8]>) -> &mut Self {
+        let Some(bytes) = bytes else { return self.null() };
+        let length = i32::try_from(bytes.len()).expect("bytes are of a message, which is below 2 GiB");
         self.bytes.extend_from_slice(&length.to_be_bytes());
-        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes.extend_from_slice(bytes);
         self
     }
 
@@ -195,12 +225,18 @@ impl<'a> RowReader<'a> {
             }
             (ColumnType::BigInt, Ok(8)) => Ok(Field::BigInt(i64::from_be_bytes(self.take()?))),
             (ColumnType::Text, Ok(length)) => {
-                let text = at.checked_add(length).and_then(|end| self.bytes.get(at..end)).ok_or(DecodeRowError(at))?;
-                self.at += length;
-                std::str::from_utf8(text).map(Field::Text).map_err(|_| DecodeRowError(at))
+                std::str::from_utf8(self.take_slice(length)?).map(Field::Text).map_err(|_| DecodeRowError(at))
             }
+            (ColumnType::Bytes, Ok(length)) => self.take_slice(length).map(Field::Bytes),
             _ => Err(DecodeRowError(at)),
         }
+    }
+
+    fn take_slice(&mut self, length: usize) -> Result<&'a [u8], DecodeRowError> {
+        let at = self.at;
+        let slice = at.checked_add(length).and_then(|end| self.bytes.get(at..end)).ok_or(DecodeRowError(at))?;
+        self.at += length;
+        Ok(slice)
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeRowError> {
@@ -217,6 +253,10 @@ mod tests {
     fn columns() -> Vec<Column> {
         let column = |name: &str, column_type| Column { name: name.to_owned(), column_type };
         vec![column("t", ColumnType::Timestamp), column("s", ColumnType::Text), column("n", ColumnType::BigInt)]
+    }
+
+    fn read(bytes: Vec<u8>, columns: &[Column]) -> Result<RowBatch, DecodeRowError> {
+        RowBatch::from_bytes(TableIndex::RESULT, bytes, columns)
     }
 
     fn fields(batch: &RowBatch) -> Vec<String> {
@@ -243,8 +283,26 @@ mod tests {
                 "BigInt(-9223372036854775808)"
             ]
         );
-        let read = RowBatch::from_bytes(batch.as_bytes().to_vec(), &columns()).expect("own bytes");
-        assert_eq!(read, batch);
+        assert_eq!(read(batch.as_bytes().to_vec(), &columns()), Ok(batch));
+    }
+
+    #[test]
+    fn bytes_are_what_they_are() {
+        let columns = [Column { name: "raw".to_owned(), column_type: ColumnType::Bytes }];
+        let mut batch = RowBatch::of(TableIndex(2));
+        batch.row(1).bytes(Some(b"\xff\0"));
+        batch.row(1).bytes(None);
+        let mut seen = Vec::new();
+        let mut reader = batch.reader(&columns);
+        while reader.next_row(|_, field| seen.push(field)).expect("own rows") {}
+        assert_eq!(seen, [Field::Bytes(b"\xff\0"), Field::Null]);
+        assert_eq!(RowBatch::from_bytes(TableIndex(2), batch.as_bytes().to_vec(), &columns), Ok(batch));
+    }
+
+    #[test]
+    #[should_panic(expected = "rows of one table only")]
+    fn rows_of_another_table_are_not_taken_in() {
+        RowBatch::default().append(&RowBatch::of(TableIndex(1)));
     }
 
     #[test]
@@ -260,8 +318,8 @@ mod tests {
         let mut batch = RowBatch::default();
         batch.row(3).timestamp(EventTime(0)).text(Some("abc")).bigint(1);
         for end in 1..batch.as_bytes().len() {
-            assert!(RowBatch::from_bytes(batch.as_bytes()[..end].to_vec(), &columns()).is_err(), "cut at {end}");
+            assert!(read(batch.as_bytes()[..end].to_vec(), &columns()).is_err(), "cut at {end}");
         }
-        assert!(RowBatch::from_bytes(batch.as_bytes().to_vec(), &columns()[..2]).is_err());
+        assert!(read(batch.as_bytes().to_vec(), &columns()[..2]).is_err());
     }
 }

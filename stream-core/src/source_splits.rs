@@ -106,6 +106,11 @@ impl SourceSplits {
         now.chain(self.finished_before.iter().cloned()).collect()
     }
 
+    /// The name of a split.
+    pub fn id(&self, split: usize) -> &SplitId {
+        &self.splits[split].id
+    }
+
     /// Whether there is none to be read.
     pub fn is_empty(&self) -> bool {
         self.splits.is_empty()

@@ -17,6 +17,7 @@ use stream_core::ids::{
 };
 use stream_core::key_group::{KeyGroupRange, MaxParallelism};
 use stream_core::pipeline::Split;
+use stream_core::table::RowCounts;
 use stream_core::time::Timestamp;
 use stream_core::watermark::Watermark;
 
@@ -212,7 +213,14 @@ impl Incarnation {
                     let barrier = Barrier { checkpoint, prev, triggered: self.now, is_full: false, is_last: false };
                     // The committer has these in hand: what the manifest forgot is not lost to it.
                     let files = vec![rows_file(self.token, barrier, &rows)];
-                    self.queue.push(SealedEpoch { epoch: checkpoint, prev, files, rows: 0, accounts, cut });
+                    self.queue.push(SealedEpoch {
+                        epoch: checkpoint,
+                        prev,
+                        files,
+                        rows: RowCounts::default(),
+                        accounts,
+                        cut,
+                    });
                 }
                 Effect::Discard { checkpoints, files } => {
                     store.retain(|manifest| !checkpoints.contains(&manifest.checkpoint));
@@ -484,7 +492,7 @@ fn snapshots(me: &Incarnation, events: u64, barrier: Barrier, rows: &[u64]) -> [
     [
         (0, TaskSnapshot::Source { splits, events: 0, bad: 0 }),
         (1, TaskSnapshot::Operator { state, late: 0, fired: 0, open: 0 }),
-        (2, TaskSnapshot::Sink { files, rows: rows.len() as u64 }),
+        (2, TaskSnapshot::Sink { files, rows: RowCounts::of_result(rows.len() as u64) }),
     ]
 }
 

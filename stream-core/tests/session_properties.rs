@@ -12,6 +12,7 @@ use stream_core::collector::Collector;
 use stream_core::event_batch::{EventBatch, KeyedEvent};
 use stream_core::ids::SubtaskIndex;
 use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
+use stream_core::origin::Origin;
 use stream_core::session::{Added, Config, Fired, Windows};
 use stream_core::time::EventTime;
 use stream_core::watermark::{Progress, SplitWatermarks, Valve, Watermark};
@@ -69,7 +70,7 @@ fn owned(fired: Fired<'_>) -> Row {
 }
 
 fn event(key: &[u8], time: i64) -> KeyedEvent<'_> {
-    KeyedEvent { hash: hash_key(key), time: EventTime(time), count: 1, key }
+    KeyedEvent { hash: hash_key(key), time: EventTime(time), count: 1, key, origin: Origin::default() }
 }
 
 fn all_keys(config: Config) -> Windows {

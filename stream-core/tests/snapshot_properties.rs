@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use stream_core::event_batch::KeyedEvent;
 use stream_core::ids::SubtaskIndex;
 use stream_core::key_group::{KeyGroup, KeyGroupRange, MaxParallelism, hash_key};
+use stream_core::origin::Origin;
 use stream_core::session::{Added, Config, Fired, Windows};
 use stream_core::snapshot::{KeyedSnapshot, Section, SnapshotKind};
 use stream_core::time::EventTime;
@@ -124,7 +125,8 @@ impl Cluster {
         match *step {
             Step::Event { key, time } => {
                 let key = &[key][..];
-                let event = KeyedEvent { hash: hash_key(key), time: EventTime(time), count: 1, key };
+                let event =
+                    KeyedEvent { hash: hash_key(key), time: EventTime(time), count: 1, key, origin: Origin::default() };
                 let group = event.hash.key_group(max_parallelism());
                 let owner = group.subtask(max_parallelism(), self.subtasks.len() as u32).0 as usize;
                 match self.subtasks[owner].add(event, |fired| outcome.rows.push(owned(fired))) {

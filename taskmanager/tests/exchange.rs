@@ -121,7 +121,10 @@ async fn second_stream_for_a_channel_is_refused() {
 async fn garbage_fails_the_task_and_names_the_sender() {
     for (garbage, expected) in [
         (Frame::Events(b"\x07garbage".as_slice().into()), "event batch has format `7`, this build reads `1`"),
-        (Frame::Rows(b"x".as_slice().into()), "rows came on a channel of events"),
+        (
+            Frame::Rows(v1::Rows { table: 9, rows: b"x".as_slice().into() }),
+            "rows came for table 9, which the sink does not have",
+        ),
         (Frame::Open(open_frame()), "the channel was opened a second time"),
     ] {
         let f = fixture().await;

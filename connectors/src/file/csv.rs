@@ -6,7 +6,7 @@
 
 use stream_core::row::{Column, Field};
 
-use super::row_text::{TimeText, write_integer};
+use super::row_text::{TimeText, write_hex, write_integer};
 
 /// Writes rows as CSV.
 #[derive(Debug, Default)]
@@ -31,6 +31,7 @@ impl Csv {
             Field::Null => {}
             Field::Timestamp(time) => self.times.write(time, out),
             Field::BigInt(value) => write_integer(value, out),
+            Field::Bytes(bytes) => write_hex(bytes, out),
             Field::Text(text) => write_text(text, columns == 1, out),
         }
     }

@@ -1,6 +1,7 @@
 //! Publishes epochs to what keeps no ledger: standard output, `/dev/null`, a named pipe.
 //!
-//! A row is out as soon as it is written and nothing can take it back, so exactly once ends with the process.
+//! A row is out as soon as it is written and nothing can take it back, so exactly once ends with the process. There is one
+//! table.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -12,9 +13,10 @@ use stream_core::row::Column;
 use stream_runtime::connector::{ConnectorError, PublishError, Published, Publisher, RowChunks};
 
 use super::error::{Action, Error};
-use super::publisher::{BUFFER_BYTES, publish_error};
+use super::publisher::publish_error;
+use super::table_text::BUFFER_BYTES;
 use super::text::{Format, RowText};
-use crate::rows::{for_each_chunk, misfit};
+use crate::rows::{EpochRows, misfit};
 
 /// A publisher of CSV to standard output.
 pub fn stdout(columns: &[Column]) -> Box<dyn Publisher> {
@@ -80,13 +82,13 @@ impl Publisher for DirectPublisher {
             return Ok(Published::Already);
         }
         self.begin();
-        for_each_chunk(epoch, rows, |chunk| {
-            self.rows.rows(chunk, &mut self.text).map_err(misfit)?;
+        let mut rows = EpochRows::new(epoch, rows);
+        while let Some(chunk) = rows.next()? {
+            self.rows.rows(&chunk, &mut self.text).map_err(misfit)?;
             if self.text.len() >= BUFFER_BYTES {
                 self.hand_on().map_err(publish_error)?;
             }
-            Ok(())
-        })?;
+        }
         self.hand_on().map_err(publish_error)?;
         self.last_epoch = epoch.epoch;
         Ok(Published::Now)

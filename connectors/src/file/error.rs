@@ -30,6 +30,12 @@ pub enum Error {
         /// What was to be written.
         path: PathBuf,
     },
+    /// No regular file, and more than one table.
+    #[error("`{}` takes the rows of one table; choose a regular file, or `--on-late drop --on-bad-record skip`", .path.display())]
+    OneTable {
+        /// What it is.
+        path: PathBuf,
+    },
     /// A folder where a file is needed.
     #[error("`{}` is a folder; name a file in it, or several by a pattern such as `{}`", .0.display(), .0.join("*.jsonl").display())]
     IsFolder(PathBuf),
@@ -130,7 +136,7 @@ impl Error {
 
     fn kind(&self) -> ConnectorErrorKind {
         match self {
-            Error::NoPath { .. } => ConnectorErrorKind::Invalid,
+            Error::NoPath { .. } | Error::OneTable { .. } => ConnectorErrorKind::Invalid,
             Error::NotFound(_) | Error::NoMatch(_) | Error::NoFolder { .. } | Error::IsFolder(_) => {
                 ConnectorErrorKind::NotFound
             }
@@ -156,6 +162,7 @@ impl From<Error> for ConnectorError {
                 ConnectorError::caused_by(kind, message, source)
             }
             Error::NoPath { .. }
+            | Error::OneTable { .. }
             | Error::NotFound(_)
             | Error::NoMatch(_)
             | Error::NoFolder { .. }

@@ -5,7 +5,7 @@
 
 use stream_core::row::{Column, Field};
 
-use super::row_text::{TimeText, write_integer};
+use super::row_text::{TimeText, write_hex, write_integer};
 
 /// Writes rows as JSON lines.
 #[derive(Debug)]
@@ -38,6 +38,11 @@ impl JsonLines {
                 out.push(b'"');
             }
             Field::BigInt(value) => write_integer(value, out),
+            Field::Bytes(bytes) => {
+                out.extend_from_slice(b"\"\\");
+                write_hex(bytes, out);
+                out.push(b'"');
+            }
             Field::Text(text) => write_text(text, out),
         }
     }
@@ -62,16 +67,26 @@ mod tests {
     #[test]
     fn a_row_is_an_object_that_reads_back() {
         let column = |name: &str, column_type| Column { name: name.to_owned(), column_type };
-        let columns =
-            [column("t", ColumnType::Timestamp), column("a\"b", ColumnType::Text), column("n", ColumnType::BigInt)];
+        let columns = [
+            column("t", ColumnType::Timestamp),
+            column("a\"b", ColumnType::Text),
+            column("n", ColumnType::BigInt),
+            column("raw", ColumnType::Bytes),
+        ];
         let (mut json, mut out) = (JsonLines::new(&columns), Vec::new());
-        let fields = [Field::Timestamp(EventTime(0)), Field::Text("\u{0}\n\"é"), Field::BigInt(i64::MIN)];
+        let fields = [
+            Field::Timestamp(EventTime(0)),
+            Field::Text("\u{0}\n\"é"),
+            Field::BigInt(i64::MIN),
+            Field::Bytes(b"\xffA"),
+        ];
         for (index, field) in fields.into_iter().enumerate() {
             json.field(index, field, &mut out);
         }
         JsonLines::end_row(&mut out);
         let read: serde_json::Value = serde_json::from_slice(&out).unwrap();
-        let expected = serde_json::json!({"t": "1970-01-01 00:00:00.000", "a\"b": "\u{0}\n\"é", "n": i64::MIN});
+        let expected =
+            serde_json::json!({"t": "1970-01-01 00:00:00.000", "a\"b": "\u{0}\n\"é", "n": i64::MIN, "raw": "\\xff41"});
         assert_eq!(read, expected);
         assert_eq!(out.last(), Some(&b'\n'));
     }

@@ -24,7 +24,7 @@ const LOCK_TRIES: u32 = 500;
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// The contents of a ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileLedger {
     /// `FORMAT_VERSION` of the writer.
     version: u32,
@@ -34,8 +34,11 @@ pub(super) struct FileLedger {
     nonce: Nonce,
     /// The epoch published last.
     last_epoch: CheckpointId,
-    /// The length of the text up to its end.
+    /// The length of the result's text up to its end.
     pub(super) bytes: u64,
+    /// The lengths of the side tables' texts, likewise, in their order.
+    #[serde(default)]
+    pub(super) side_bytes: Vec<u64>,
 }
 
 /// Takes a file over; see [`fence_sink`](stream_runtime::connector::Connectors::fence_sink).
@@ -50,12 +53,20 @@ pub fn fence(path: &str, claim: Claim) -> Result<Anchor, Error> {
     let part = open_locked(&target.part(claim.job_id), &target)?;
     let name = target.ledger(claim.job_id);
     let found = FileLedger::read(&name)?;
-    let token = next_token(found.map_or(Token::default(), |found| found.token), claim.highest_token);
+    let token = next_token(found.as_ref().map_or(Token::default(), |found| found.token), claim.highest_token);
     let token = token.ok_or_else(|| Error::NoTokenLeft { path: target.path.clone() })?;
-    let (last_epoch, bytes) = found.map_or((CheckpointId::ROOT, 0), |found| (found.last_epoch, found.bytes));
-    FileLedger { version: FORMAT_VERSION, token, nonce: claim.nonce, last_epoch, bytes }.replace(&name, &target)?;
+    let ledger = found.unwrap_or(FileLedger {
+        version: FORMAT_VERSION,
+        token,
+        nonce: claim.nonce,
+        last_epoch: CheckpointId::ROOT,
+        bytes: 0,
+        side_bytes: Vec::new(),
+    });
+    let ledger = FileLedger { version: FORMAT_VERSION, token, nonce: claim.nonce, ..ledger };
+    ledger.replace(&name, &target)?;
     drop(part);
-    Ok(Anchor { token, last_epoch })
+    Ok(Anchor { token, last_epoch: ledger.last_epoch })
 }
 
 /// A new token for what has no ledger: it keeps nothing, so no epoch is known to be published.
@@ -111,8 +122,15 @@ impl FileLedger {
     }
 
     /// The same after an epoch.
-    pub(super) fn after(self, epoch: CheckpointId, bytes: u64) -> Self {
-        FileLedger { last_epoch: epoch, bytes, ..self }
+    pub(super) fn after(self, epoch: CheckpointId, bytes: u64, side_bytes: Vec<u64>) -> Self {
+        FileLedger { last_epoch: epoch, bytes, side_bytes, ..self }
+    }
+
+    /// How much counts of each side table, of which there are so many.
+    pub(super) fn side_bytes(&self, tables: usize) -> Vec<u64> {
+        let mut bytes = self.side_bytes.clone();
+        bytes.resize(tables, 0);
+        bytes
     }
 
     /// Writes it in place of the one that is there, durably.

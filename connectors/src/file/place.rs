@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use stream_core::ids::JobId;
+use stream_core::pipeline::SideTable;
 
 use super::error::{Action, Error};
 
@@ -29,16 +30,26 @@ pub(super) struct Target {
 /// Checks that a file could be written there, without leaving a trace; an existing one stays as it is.
 ///
 /// # Errors
-/// If its folder is missing or may not be written to, or if the path is a folder or a file that may not be replaced.
-pub fn check_writable(path: &str) -> Result<(), Error> {
+/// If its folder is missing or may not be written to, or if the path is a folder or a file that may not be replaced; and for
+/// side tables, if it is no regular file.
+pub fn check_writable(path: &str, side_tables: &[SideTable]) -> Result<(), Error> {
     match Place::of(path)? {
-        Place::InPlace(_) => Ok(()),
+        Place::InPlace(_) if side_tables.is_empty() => Ok(()),
+        Place::InPlace(path) => Err(Error::OneTable { path }),
         Place::Whole(target) => {
             let trial = target.hidden(&format!("{}.trial", std::process::id()));
             let created = OpenOptions::new().write(true).create(true).truncate(true).open(&trial);
             created.and_then(|_| fs::remove_file(&trial)).map_err(|error| Error::io(Action::Write, &target.path, error))
         }
     }
+}
+
+/// Checks that standard output can take the rows.
+///
+/// # Errors
+/// If they are for several tables.
+pub fn check_stdout(side_tables: &[SideTable]) -> Result<(), Error> {
+    if side_tables.is_empty() { Ok(()) } else { Err(Error::OneTable { path: "standard output".into() }) }
 }
 
 impl Place {
@@ -73,6 +84,20 @@ impl Place {
 }
 
 impl Target {
+    /// The file of a side table beside it: `sessions.late_events.csv` beside `sessions.csv`.
+    pub(super) fn beside(&self, table: &str) -> Target {
+        let named = |path: &Path| {
+            let mut name = path.file_stem().unwrap_or_default().to_os_string();
+            name.push(format!(".{table}"));
+            if let Some(extension) = path.extension() {
+                name.push(".");
+                name.push(extension);
+            }
+            path.with_file_name(name)
+        };
+        Target { path: named(&self.path), target: named(&self.target) }
+    }
+
     /// The text so far.
     pub(super) fn part(&self, job_id: JobId) -> PathBuf {
         self.hidden(&format!("{job_id}.part"))
@@ -110,21 +135,31 @@ mod tests {
     fn a_check_leaves_no_trace() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.csv");
-        check_writable(path.to_str().unwrap()).unwrap();
+        check_writable(path.to_str().unwrap(), &[]).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         fs::write(&path, "old").unwrap();
-        check_writable(path.to_str().unwrap()).unwrap();
+        check_writable(path.to_str().unwrap(), &[]).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    }
+
+    #[test]
+    fn side_tables_stand_beside() {
+        let target = |path: &str| Target { path: path.into(), target: path.into() };
+        assert_eq!(target("/a/out.csv").beside("late"), target("/a/out.late.csv"));
+        assert_eq!(target("out").beside("late"), target("out.late"));
     }
 
     #[test]
     fn places_that_cannot_be_written_are_said() {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("no/out.csv");
-        let error = check_writable(missing.to_str().unwrap()).unwrap_err().to_string();
+        let error = check_writable(missing.to_str().unwrap(), &[]).unwrap_err().to_string();
         assert!(error.starts_with("no folder `") && error.contains("create it"), "{error}");
-        let error = check_writable(dir.path().to_str().unwrap()).unwrap_err().to_string();
+        let error = check_writable(dir.path().to_str().unwrap(), &[]).unwrap_err().to_string();
         assert!(error.contains("is a folder"), "{error}");
-        check_writable("/dev/null").unwrap();
+        check_writable("/dev/null", &[]).unwrap();
+        let side = SideTable { name: "late_events".to_owned(), columns: Vec::new() };
+        let error = check_writable("/dev/null", &[side]).unwrap_err().to_string();
+        assert!(error.contains("takes the rows of one table"), "{error}");
     }
 }

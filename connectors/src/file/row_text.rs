@@ -48,6 +48,13 @@ fn of_day_text(ms: i64) -> [u8; 12] {
     ]
 }
 
+/// Appends bytes as PostgreSQL shows them: `\\x` and two hexadecimal digits for each.
+pub(super) fn write_hex(bytes: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(b"\\x");
+    out.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
+}
+
 /// Appends an integer.
 pub(super) fn write_integer(value: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());

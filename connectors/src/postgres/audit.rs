@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row};
 use stream_core::checkpoint::{Accounts, Cut};
-use stream_core::ids::CheckpointId;
+use stream_core::ids::{CheckpointId, TableIndex};
 use stream_core::pipeline::SinkSpec;
 use stream_core::row::RowBatch;
 use stream_runtime::connector::ConnectorError;
@@ -54,6 +54,8 @@ pub struct LedgerEntry {
     pub last_epoch: CheckpointId,
     /// Rows published.
     pub rows_total: u64,
+    /// Rows published into each side table, in the sink's order.
+    pub side_rows: Vec<u64>,
     /// The accounts at the last epoch's cut.
     pub accounts: Accounts,
     /// That cut; none before the first epoch, and in a ledger of a version that did not keep it.
@@ -84,7 +86,8 @@ impl Audit {
         let (table, schema, target) = (&self.table, quoted(&self.table.schema), literal(&self.table.to_string()));
         let statement = format!(
             "SELECT t.rows::text, t.sum::text, t.nulls::text, l.job_id, l.last_epoch, l.rows_total, l.events_read, \
-                    l.events_in_sessions, l.late, l.bad, l.open_events, l.cut::text \
+                    l.events_in_sessions, l.late, l.bad, l.open_events, l.cut::text, \
+                    pg_catalog.array_to_string(l.side_rows, ' ') \
              FROM (SELECT pg_catalog.count(*) AS rows, coalesce(pg_catalog.sum({summed}), 0) AS sum, \
                           pg_catalog.count(*) FILTER (WHERE {nullable} IS NULL) AS nulls FROM {table}) AS t \
              LEFT JOIN {schema}.gapwise_ledger AS l ON l.target = {target} ORDER BY l.job_id, l.lane",
@@ -94,6 +97,22 @@ impl Audit {
         let rows = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(&mut self.connection).await;
         let look = rows.map_err(|error| self.failed(error))?;
         read(&look).map_err(|error| self.failed(error).into())
+    }
+
+    /// How many rows of a job each side table has, in the sink's order.
+    ///
+    /// # Errors
+    /// As a user is to read them: a table is missing, or may not be read.
+    pub async fn side_rows(&mut self, job_id: &str) -> Result<Vec<u64>, ConnectorError> {
+        let mut counts = Vec::new();
+        for side in &self.sink.side_tables {
+            let table: TableName = side.name.parse().map_err(Error::TableName)?;
+            let statement = format!("SELECT pg_catalog.count(*)::text FROM {table} WHERE job_id = {}", literal(job_id));
+            let row = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_one(&mut self.connection).await;
+            let count = row.and_then(|row| number(&row, 0));
+            counts.push(count.map_err(|error| failed(&self.settings, &table, error))?);
+        }
+        Ok(counts)
     }
 
     /// Passes all rows of the table, with the sink's columns, to `on_rows`.
@@ -106,7 +125,7 @@ impl Audit {
         let Audit { connection, settings, table, sink } = self;
         let failed = |error| failed(settings, table, error);
         let batch = |tuples| {
-            RowBatch::from_bytes(tuples, &sink.columns).map_err(|error| {
+            RowBatch::from_bytes(TableIndex::RESULT, tuples, &sink.columns).map_err(|error| {
                 let differences = format!("its rows are not of the job's types ({error})");
                 Error::Mismatch { table: table.clone(), differences }
             })
@@ -166,12 +185,14 @@ fn read(rows: &[PgRow]) -> Result<Look, sqlx::Error> {
 fn entry(job_id: String, row: &PgRow) -> Result<LedgerEntry, sqlx::Error> {
     let count = |index| row.try_get::<i64, _>(index).map(i64::unsigned_abs);
     let cut: Option<String> = row.try_get(11)?;
+    let side_rows: String = row.try_get(12)?;
     // What is no cut of ours is as good as none: it says nothing.
     let cut = cut.and_then(|json| Cut::deserialize(&mut serde_json::Deserializer::from_str(&json)).ok());
     Ok(LedgerEntry {
         job_id,
         last_epoch: CheckpointId(count(4)?),
         rows_total: count(5)?,
+        side_rows: side_rows.split_whitespace().filter_map(|rows| rows.parse().ok()).collect(),
         accounts: Accounts {
             read: count(6)?,
             in_sessions: count(7)?,

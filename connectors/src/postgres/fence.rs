@@ -6,7 +6,6 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row};
 use stream_core::ids::{CheckpointId, Token};
 use stream_core::pipeline::SinkSpec;
-use stream_core::row::Column;
 use stream_runtime::connector::{Anchor, Claim, ConnectorError};
 
 use super::connect::{close, connect_sink};
@@ -14,6 +13,7 @@ use super::error::{DriverWords, Error, sql_state};
 use super::ledger::{LANE, NO_TOKEN, ensure, failed, foreign, session_purpose};
 use super::settings::Settings;
 use super::table_name::{TableName, quoted};
+use super::tables::Tables;
 
 /// How long the ledger's row may be held by a publication before its session is ended, and how often that is tried.
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '2s'";
@@ -31,9 +31,9 @@ const FENCE_WITHIN: Duration = Duration::from_secs(60);
 /// As a user is to read them.
 pub async fn fence(spec: &SinkSpec, claim: Claim) -> Result<Anchor, ConnectorError> {
     let settings = Settings::from_spec(spec).map_err(Error::from)?;
-    let table: TableName = spec.table.parse().map_err(Error::TableName)?;
+    let tables = Tables::of(spec).map_err(Error::TableName)?;
     let mut connection = connect_sink(&settings, "fence").await?;
-    let fence = Fence { settings: &settings, table: &table, columns: &spec.columns, claim };
+    let fence = Fence { settings: &settings, tables: &tables, claim };
     let Ok(anchor) = tokio::time::timeout(FENCE_WITHIN, fence.run(&mut connection)).await else {
         let source = DriverWords(format!("no answer within {} seconds", FENCE_WITHIN.as_secs()));
         return Err(Error::Unreachable { address: settings.address(), source }.into());
@@ -44,44 +44,47 @@ pub async fn fence(spec: &SinkSpec, claim: Claim) -> Result<Anchor, ConnectorErr
 
 struct Fence<'a> {
     settings: &'a Settings,
-    table: &'a TableName,
-    columns: &'a [Column],
+    tables: &'a Tables,
     claim: Claim,
 }
 
 impl Fence<'_> {
+    fn table(&self) -> &TableName {
+        &self.tables.result.name
+    }
+
     async fn run(&self, connection: &mut PgConnection) -> Result<Anchor, Error> {
-        ensure(connection, self.settings, self.table, self.columns).await?;
+        ensure(connection, self.settings, self.tables).await?;
         sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut *connection).await.map_err(failed(self.settings))?;
         for _ in 0..FENCE_TRIES {
             match self.bump(connection).await {
                 Ok(row) => {
                     let anchor = self.anchor(&row)?;
                     if let Err(error) = self.end_sessions(connection, i64::from(anchor.token.0)).await {
-                        tracing::warn!(table = %self.table, %error, "cannot end the sessions of older attempts");
+                        tracing::warn!(table = %self.table(), %error, "cannot end the sessions of older attempts");
                     }
                     return Ok(anchor);
                 }
                 Err(error) if sql_state(&error).as_deref() == Some("55P03") => {
                     let ended = self.end_sessions(connection, i64::MAX).await.map_err(failed(self.settings))?;
-                    tracing::warn!(table = %self.table, ended, "an older attempt holds the ledger; ended its sessions");
+                    tracing::warn!(table = %self.table(), ended, "an older attempt holds the ledger; ended its sessions");
                 }
                 // The second: a number beyond all.
                 Err(error) if matches!(sql_state(&error).as_deref(), Some(NO_TOKEN | "22003")) => {
-                    return Err(foreign(self.table, "a token that leaves no higher one".to_owned()));
+                    return Err(foreign(self.table(), "a token that leaves no higher one".to_owned()));
                 }
                 Err(error) => return Err(failed(self.settings)(error)),
             }
         }
-        Err(Error::LedgerLocked { table: self.table.clone(), address: self.settings.address() })
+        Err(Error::LedgerLocked { table: self.table().clone(), address: self.settings.address() })
     }
 
     async fn bump(&self, connection: &mut PgConnection) -> Result<PgRow, sqlx::Error> {
-        let schema = quoted(&self.table.schema);
+        let schema = quoted(&self.table().schema);
         let statement =
             format!("SELECT granted_token, published_epoch FROM {schema}.gapwise_fence($1, $2, $3, $4, $5)");
         let query = sqlx::query(AssertSqlSafe(statement)).bind(self.claim.job_id.to_string());
-        let query = query.bind(self.table.to_string()).bind(LANE).bind(i64::from(self.claim.highest_token.0));
+        let query = query.bind(self.table().to_string()).bind(LANE).bind(i64::from(self.claim.highest_token.0));
         query.bind(self.claim.nonce.to_string()).persistent(false).fetch_one(connection).await
     }
 
@@ -92,7 +95,7 @@ impl Fence<'_> {
         let last_epoch = u64::try_from(last_epoch).ok().map(CheckpointId);
         match (token, last_epoch) {
             (Some(token), Some(last_epoch)) => Ok(Anchor { token, last_epoch }),
-            _ => Err(foreign(self.table, "a token or an epoch that is out of range".to_owned())),
+            _ => Err(foreign(self.table(), "a token or an epoch that is out of range".to_owned())),
         }
     }
 

@@ -6,13 +6,13 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 use stream_core::checkpoint::SealedEpoch;
 use stream_core::ids::{CheckpointId, JobId, Nonce, Token};
-use stream_core::row::Column;
 use stream_runtime::connector::Grant;
 
 use super::error::{DriverWords, Error, sql_state};
 use super::rights;
 use super::settings::Settings;
 use super::table_name::{TableName, literal, quoted};
+use super::tables::Tables;
 use stream_core::checkpoint::LedgerEntry;
 
 /// The code that `gapwise_publish` fails with if the ledger is not where it should be.
@@ -28,23 +28,18 @@ const DEFINITION: &str = include_str!("../../../sql/ledger/gapwise_ledger.sql");
 
 /// The arguments of the ledger's functions, as the catalog tells them: functions of an older version have others.
 pub(super) const FENCE_TYPES: &str = "text, text, integer, bigint, text";
-pub(super) const PUBLISH_TYPES: &str =
-    "text, text, integer, bigint, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, jsonb";
+pub(super) const PUBLISH_TYPES: &str = "text, text, integer, bigint, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, jsonb, bigint[]";
 
 /// Several jobs may create the ledger at once: one of them does, the others wait for it here.
 const CREATION_LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(7166071990011)";
 
 /// Makes sure that the ledger is there, and that the role may do all that a job does; creates what is missing of the
 /// ledger if that is allowed.
-pub(super) async fn ensure(
-    connection: &mut PgConnection,
-    settings: &Settings,
-    table: &TableName,
-    columns: &[Column],
-) -> Result<(), Error> {
+pub(super) async fn ensure(connection: &mut PgConnection, settings: &Settings, tables: &Tables) -> Result<(), Error> {
+    let table = &tables.result.name;
     let user = || settings.user().to_owned();
     let no_schema = || Error::NoSchema { schema: table.schema.clone(), table: table.clone() };
-    let found = rights::look(connection, settings, table, columns).await.map_err(failed(settings))?;
+    let found = rights::look(connection, settings, tables).await.map_err(failed(settings))?;
     let mut found = found.ok_or_else(no_schema)?;
     if !found.has_ledger {
         // Statements of one message are one transaction.
@@ -60,7 +55,7 @@ pub(super) async fn ensure(
             Err((Some(state), _)) if matches!(state.as_str(), "42P07" | "42710" | "42723" | "23505") => {}
             Err((_, error)) => return Err(failed(settings)(error)),
         }
-        let again = rights::look(connection, settings, table, columns).await.map_err(failed(settings))?;
+        let again = rights::look(connection, settings, tables).await.map_err(failed(settings))?;
         found = again.ok_or_else(no_schema)?;
     }
     if found.missing_grants.is_empty() {
@@ -131,8 +126,10 @@ pub(super) fn publish_call(table: &TableName, grant: &Grant, epoch: &SealedEpoch
     let cut = epoch.cut.as_ref().map_or("NULL".to_owned(), |cut| {
         literal(&serde_json::to_string(cut).expect("a cut holds texts and numbers only"))
     });
+    let side_rows: Vec<String> = epoch.rows.side.iter().map(u64::to_string).collect();
+    let side_rows = side_rows.join(", ");
     format!(
-        "SELECT {}.gapwise_publish({}, {}, {LANE}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {cut})",
+        "SELECT {}.gapwise_publish({}, {}, {LANE}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {cut}, ARRAY[{side_rows}]::pg_catalog.int8[])",
         quoted(&table.schema),
         literal(&grant.job_id.to_string()),
         literal(&table.to_string()),
@@ -140,7 +137,7 @@ pub(super) fn publish_call(table: &TableName, grant: &Grant, epoch: &SealedEpoch
         literal(&grant.nonce.to_string()),
         epoch.prev.0,
         epoch.epoch.0,
-        epoch.rows,
+        epoch.rows.result,
         accounts.read,
         accounts.in_sessions,
         accounts.late,

@@ -18,6 +18,7 @@ mod rights;
 mod settings;
 mod table;
 mod table_name;
+mod tables;
 
 pub use audit::{Audit, LedgerEntry, Look};
 pub use client::{Client, ColumnHead, Table};

@@ -20,7 +20,7 @@ pub(super) fn nul_texts(rows: &RowBatch, columns: &[Column]) -> Result<u64, Deco
 /// # Errors
 /// If they are not rows of these columns.
 pub(super) fn without_nul(rows: &RowBatch, columns: &[Column]) -> Result<RowBatch, DecodeRowError> {
-    let mut out = RowBatch::default();
+    let mut out = RowBatch::of(rows.table());
     let width = u16::try_from(columns.len()).expect("a row's width is written in 16 bits");
     let mut fields = Vec::with_capacity(columns.len());
     let mut reader = rows.reader(columns);
@@ -31,6 +31,7 @@ pub(super) fn without_nul(rows: &RowBatch, columns: &[Column]) -> Result<RowBatc
                 Field::Null => row.null(),
                 Field::Timestamp(time) => row.timestamp(time),
                 Field::BigInt(value) => row.bigint(value),
+                Field::Bytes(bytes) => row.bytes(Some(bytes)),
                 Field::Text(text) => row.text(Some(&text.replace('\0', "\u{fffd}"))),
             };
         }

@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 use stream_core::checkpoint::SealedEpoch;
 use stream_core::ids::CheckpointId;
 use stream_core::pipeline::SinkSpec;
-use stream_core::row::{Column, RowBatch};
+use stream_core::row::RowBatch;
 use stream_runtime::connector::{ConnectorError, Grant, PublishError, Published, Publisher, RowChunks};
 use tokio::runtime::Handle;
 
@@ -22,7 +22,8 @@ use super::nul::{nul_texts, without_nul};
 use super::rights;
 use super::settings::Settings;
 use super::table_name::TableName;
-use crate::rows::{for_each_chunk, misfit};
+use super::tables::{Table, Tables};
+use crate::rows::{EpochRows, misfit, no_such_table};
 use stream_core::checkpoint::{Standing, standing};
 
 /// How long an answer may take before the connection counts as broken: longer than the server's own limits, so that this
@@ -37,9 +38,7 @@ const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_tr
 pub struct PostgresPublisher {
     runtime: Handle,
     settings: Settings,
-    table: TableName,
-    columns: Vec<Column>,
-    copy: String,
+    tables: Tables,
     grant: Grant,
     session: Option<Session>,
     /// Texts with a NUL so far.
@@ -59,17 +58,13 @@ impl PostgresPublisher {
     /// If the settings or the table's name cannot be used.
     pub fn open(spec: &SinkSpec, grant: Grant, runtime: Handle) -> Result<Self, ConnectorError> {
         let settings = Settings::from_spec(spec).map_err(Error::from)?;
-        let table: TableName = spec.table.parse().map_err(Error::TableName)?;
-        Ok(PostgresPublisher {
-            runtime,
-            settings,
-            copy: statement(&table, &spec.columns),
-            table,
-            columns: spec.columns.clone(),
-            grant,
-            session: None,
-            nul_texts: 0,
-        })
+        let tables = Tables::of(spec).map_err(Error::TableName)?;
+        Ok(PostgresPublisher { runtime, settings, tables, grant, session: None, nul_texts: 0 })
+    }
+
+    /// The result's, which the ledger knows the job by.
+    fn table(&self) -> &TableName {
+        &self.tables.result.name
     }
 
     /// A session on which the epoch is due; `None` if it is published already.
@@ -95,7 +90,7 @@ impl PostgresPublisher {
     /// Asks the ledger where the epoch stands.
     fn look(&mut self, mut connection: PgConnection, epoch: &SealedEpoch) -> Result<Option<Session>, PublishError> {
         let asked = async {
-            let reading = read(&mut connection, &self.table, self.grant.job_id);
+            let reading = read(&mut connection, self.table(), self.grant.job_id);
             tokio::time::timeout(ANSWER_WITHIN, reading).await.unwrap_or_else(|_| Err(ReadError::Driver(silence())))
         };
         let entry = match self.runtime.block_on(asked) {
@@ -113,7 +108,7 @@ impl PostgresPublisher {
             Standing::WentBack(last_epoch) => Err(PublishError::WentBack { last_epoch, expected: epoch.prev }),
             Standing::Foreign(found) => {
                 let found = format!("epoch {found}, and epoch {} is to follow {}", epoch.epoch, epoch.prev);
-                Err(PublishError::Final(foreign(&self.table, found).into()))
+                Err(PublishError::Final(foreign(self.table(), found).into()))
             }
         }
     }
@@ -127,39 +122,56 @@ impl PostgresPublisher {
     ) -> Result<(), SendError> {
         let runtime = self.runtime.clone();
         runtime.block_on(within(ANSWER_WITHIN, sqlx::raw_sql(BEGIN).execute(&mut *connection)))?;
-        if epoch.rows > 0 {
-            let mut copy = runtime.block_on(CopyIn::begin(connection, &self.copy))?;
-            for_each_chunk(epoch, rows, |chunk| {
-                let clean = self.storable(chunk)?;
-                let sent = runtime.block_on(copy.send(clean.as_ref().unwrap_or(chunk)));
-                sent.map_err(|error| self.failed(error))
-            })
-            .map_err(SendError::Told)?;
-            runtime.block_on(copy.finish())?;
+        let mut rows = EpochRows::new(epoch, rows);
+        let mut next = rows.next().map_err(SendError::Told)?;
+        while let Some(first) = next {
+            next = self.copy(connection, first, &mut rows)?;
         }
         // One message: between taking the ledger's row and the commit nobody waits for this process.
-        let last = format!("{}; COMMIT", publish_call(&self.table, &self.grant, epoch));
+        let last = format!("{}; COMMIT", publish_call(self.table(), &self.grant, epoch));
         let committed = sqlx::raw_sql(AssertSqlSafe(last)).execute(connection);
         runtime.block_on(within(ANSWER_WITHIN, committed))?;
         Ok(())
     }
 
+    /// Copies rows into one table; the first piece of another, if there is one.
+    fn copy(
+        &mut self,
+        connection: &mut PgConnection,
+        first: RowBatch,
+        rows: &mut EpochRows<'_>,
+    ) -> Result<Option<RowBatch>, SendError> {
+        let runtime = self.runtime.clone();
+        let table = self.tables.get(first.table()).cloned().ok_or_else(|| SendError::Told(no_such_table(&first)))?;
+        let index = first.table();
+        let mut copy = runtime.block_on(CopyIn::begin(connection, &statement(&table.name, &table.columns)))?;
+        let mut next = Some(first);
+        while let Some(chunk) = next.take_if(|chunk| chunk.table() == index) {
+            let clean = self.storable(&chunk, &table).map_err(SendError::Told)?;
+            let sent = runtime.block_on(copy.send(clean.as_ref().unwrap_or(&chunk)));
+            sent.map_err(|error| SendError::Told(self.failed(error)))?;
+            next = rows.next().map_err(SendError::Told)?;
+        }
+        runtime.block_on(copy.finish())?;
+        Ok(next)
+    }
+
     /// The rows with another character for each NUL; `None` if they can be stored as they are.
-    fn storable(&mut self, rows: &RowBatch) -> Result<Option<RowBatch>, PublishError> {
-        let found = nul_texts(rows, &self.columns).map_err(misfit)?;
+    fn storable(&mut self, rows: &RowBatch, table: &Table) -> Result<Option<RowBatch>, PublishError> {
+        let found = nul_texts(rows, &table.columns).map_err(misfit)?;
         if found == 0 {
             return Ok(None);
         }
         if self.nul_texts == 0 {
-            tracing::warn!(table = %self.table,
+            tracing::warn!(table = %table.name,
                 "a text with a NUL character cannot be stored in Postgres; it is stored with U+FFFD in its place");
         }
         self.nul_texts += found;
-        without_nul(rows, &self.columns).map(Some).map_err(misfit)
+        without_nul(rows, &table.columns).map(Some).map_err(misfit)
     }
 
     fn failed(&self, error: sqlx::Error) -> PublishError {
-        let table = self.table.clone();
+        let table = self.table().clone();
         if is_passing(&error) {
             return PublishError::Passing(Error::Broken { table, source: DriverWords::from(error) }.into());
         }
@@ -172,14 +184,14 @@ impl PostgresPublisher {
     }
 
     fn rejected(&self, error: sqlx::Error) -> Error {
-        Error::Rejected { table: self.table.clone(), source: DriverWords::from(error) }
+        Error::Rejected { table: self.table().clone(), source: DriverWords::from(error) }
     }
 
     /// Which right is missing, asked on a connection on which nothing has failed; `None` if that is not to be learned.
     fn no_right(&self) -> Option<Error> {
         let mut connection = self.connect().ok()?;
         let asked = async {
-            let looking = rights::look(&mut connection, &self.settings, &self.table, &self.columns);
+            let looking = rights::look(&mut connection, &self.settings, &self.tables);
             let rights = within(ANSWER_WITHIN, looking).await;
             close(connection).await;
             rights
@@ -190,7 +202,7 @@ impl PostgresPublisher {
 
     fn ledger_failed(&self, error: sqlx::Error) -> PublishError {
         match sql_state(&error).as_deref() {
-            Some("42P01" | "3F000") => PublishError::Final(Error::LedgerGone { table: self.table.clone() }.into()),
+            Some("42P01" | "3F000") => PublishError::Final(Error::LedgerGone { table: self.table().clone() }.into()),
             _ => self.failed(error),
         }
     }
@@ -220,7 +232,7 @@ impl Publisher for PostgresPublisher {
             self.runtime.block_on(close(session.connection));
         }
         if self.nul_texts > 0 {
-            tracing::info!(table = %self.table, texts = self.nul_texts, "texts with a NUL character, stored without it");
+            tracing::info!(table = %self.table(), texts = self.nul_texts, "texts with a NUL character, stored without it");
         }
         Ok(())
     }
@@ -235,7 +247,7 @@ impl PostgresPublisher {
             // It has changed its mind since.
             Some(_) => {
                 let source = DriverWords::from(error);
-                Err(PublishError::Passing(Error::Broken { table: self.table.clone(), source }.into()))
+                Err(PublishError::Passing(Error::Broken { table: self.table().clone(), source }.into()))
             }
         }
     }

@@ -351,6 +351,7 @@ mod tests {
         let spec = SinkSpec {
             uri: settings.uri(),
             table: "t".to_owned(),
+            side_tables: Vec::new(),
             columns: Vec::new(),
             properties: BTreeMap::from([("user".to_owned(), "u".to_owned())]),
             secrets: BTreeMap::from([("password".to_owned(), Secret::new("hunter2"))]),
@@ -363,6 +364,7 @@ mod tests {
         let spec = |properties: &[(&str, &str)], secrets: &[&str]| SinkSpec {
             uri: "postgres://h/d".to_owned(),
             table: "t".to_owned(),
+            side_tables: Vec::new(),
             columns: Vec::new(),
             properties: properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             secrets: secrets.iter().map(|name| ((*name).to_owned(), Secret::new("x"))).collect(),

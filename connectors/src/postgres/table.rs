@@ -1,4 +1,4 @@
-//! Makes sure, at submit, that the table is there and that the rows fit.
+//! Makes sure, at submit, that the tables are there and that the rows fit.
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
@@ -11,25 +11,30 @@ use super::error::{DriverWords, Error, sql_state};
 use super::ledger;
 use super::settings::Settings;
 use super::table_name::{TableName, quoted};
+use super::tables::{Table, Tables};
 
 /// Two jobs may create the table at once; who comes second finds it at the next look.
 const LOOKS: usize = 3;
 
-/// Reaches the database, creates the table if it is missing, and checks that its columns fit and may be written. A table
+/// Reaches the database, creates the tables that are missing, and checks that their columns fit and may be written. A table
 /// may have the columns in another order, and more of them if those can be left out. Likewise the ledger beside it.
 ///
 /// # Errors
 /// As a user is to read them: the server cannot be reached or refuses the user, or the table does not fit.
 pub async fn check(spec: &SinkSpec) -> Result<(), ConnectorError> {
     let settings = Settings::from_spec(spec).map_err(Error::from)?;
-    let table: TableName = spec.table.parse().map_err(Error::TableName)?;
+    let tables = Tables::of(spec).map_err(Error::TableName)?;
     let mut connection = connect_sink(&settings, "check").await?;
-    let mut result = Check { settings: &settings, table: &table, columns: &spec.columns }.run(&mut connection).await;
-    if result.is_ok() {
-        result = ledger::ensure(&mut connection, &settings, &table, &spec.columns).await;
-    }
+    let result = check_all(&mut connection, &settings, &tables).await;
     close(connection).await;
     Ok(result?)
+}
+
+async fn check_all(connection: &mut PgConnection, settings: &Settings, tables: &Tables) -> Result<(), Error> {
+    for Table { name, columns } in tables.iter() {
+        Check { settings, table: name, columns }.run(connection).await?;
+    }
+    ledger::ensure(connection, settings, tables).await
 }
 
 struct Check<'a> {
@@ -169,11 +174,13 @@ fn type_name(column_type: ColumnType) -> &'static str {
         ColumnType::Timestamp => "TIMESTAMP(3)",
         ColumnType::Text => "VARCHAR",
         ColumnType::BigInt => "BIGINT",
+        ColumnType::Bytes => "BYTEA",
     }
 }
 
 /// Whether a column of the catalog's type takes our bytes; the numbers are fixed in Postgres' `pg_type.dat`.
 fn takes(type_oid: u32, column_type: ColumnType) -> bool {
+    const BYTEA: u32 = 17;
     const INT8: u32 = 20;
     const TEXT: u32 = 25;
     const VARCHAR: u32 = 1043;
@@ -182,6 +189,7 @@ fn takes(type_oid: u32, column_type: ColumnType) -> bool {
         ColumnType::Timestamp => type_oid == TIMESTAMP,
         ColumnType::Text => matches!(type_oid, TEXT | VARCHAR),
         ColumnType::BigInt => type_oid == INT8,
+        ColumnType::Bytes => type_oid == BYTEA,
     }
 }
 

@@ -4,12 +4,12 @@ use job_sessionize::decoder::EventDecoder;
 use job_sessionize::operator::{Form, SessionOperator};
 use job_sessionize::options::DEFAULT_WATERMARK_DELAY;
 use stream_core::collector::Collector;
-use stream_core::ids::SubtaskIndex;
+use stream_core::ids::{SplitId, SubtaskIndex, TableIndex};
 use stream_core::key_group::{KeyGroupRange, MaxParallelism};
-use stream_core::operator::{Decoded, Decoder as _, Operator as _, Record};
+use stream_core::operator::{Decoded, Decoder as _, Operator as _, Record, SplitRecords};
 use stream_core::row::RowBatch;
 use stream_core::session::Config;
-use stream_core::time::millis;
+use stream_core::time::{EventTime, millis};
 use stream_core::watermark::{Progress, SplitWatermarks, Watermark};
 
 /// One source subtask with several splits, before `parallelism` window subtasks.
@@ -46,10 +46,13 @@ impl Job {
 
     /// Reads records of one split, then sends the watermark that they raised.
     pub(crate) fn read(&mut self, split: usize, records: &[Record<'_>]) {
-        let Decoded { latest, bad, .. } = self.decoder.decode(records, &mut self.decoded);
+        let records = SplitRecords { split: &SplitId(String::new()), records, not_after: EventTime(i64::MAX) };
+        let Decoded { latest, bad, .. } =
+            self.decoder.decode(records, &mut self.decoded).expect("bad records are skipped");
         self.bad += bad;
         for (target, batch) in self.decoded.take_all() {
-            self.windows[target.0 as usize].on_events(&batch, &mut self.rows);
+            let window = &mut self.windows[target.0 as usize];
+            window.on_events(&batch, &mut self.rows).expect("late events are dropped");
         }
         if let Some(latest) = latest {
             self.splits.observe(split, latest);
@@ -76,6 +79,6 @@ impl Job {
     }
 
     pub(crate) fn take_rows(&mut self) -> RowBatch {
-        self.rows.take_rows().unwrap_or_default()
+        self.rows.take_rows(TableIndex::RESULT).unwrap_or_default()
     }
 }

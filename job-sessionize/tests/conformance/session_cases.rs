@@ -9,8 +9,10 @@ use job_sessionize::operator::{Form, SessionOperator};
 use serde_json::Value;
 use stream_core::collector::Collector;
 use stream_core::event_batch::{EventBatch, KeyedEvent};
+use stream_core::ids::TableIndex;
 use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
 use stream_core::operator::Operator as _;
+use stream_core::origin::Origin;
 use stream_core::session::{Added, Config, Windows};
 use stream_core::time::EventTime;
 use stream_core::watermark::Watermark;
@@ -56,7 +58,7 @@ fn batch_of_one(ip: Option<&str>, host: Option<&str>, time: EventTime) -> EventB
     let mut key = Vec::new();
     Key { ip, host }.encode(&mut key);
     let mut batch = EventBatch::default();
-    batch.push(KeyedEvent { hash: hash_key(&key), time, count: 1, key: &key });
+    batch.push(KeyedEvent { hash: hash_key(&key), time, count: 1, key: &key, origin: Origin::default() });
     batch
 }
 
@@ -105,10 +107,10 @@ fn through_operator(form: Form, config: Config, steps: &[Step]) -> anyhow::Resul
         let late_before = operator.counters().late;
         match step {
             Step::Watermark(watermark) => operator.on_watermark(*watermark, &mut out),
-            Step::Event(batch) => operator.on_events(batch, &mut out),
+            Step::Event(batch) => operator.on_events(batch, &mut out).expect("late events are dropped"),
         }
         late.extend((operator.counters().late > late_before).then_some(when));
-        let written = row::sessions(&out.take_rows().unwrap_or_default())?;
+        let written = row::sessions(&out.take_rows(TableIndex::RESULT).unwrap_or_default())?;
         rows.extend(written.into_iter().map(|session| (when, session)));
     }
     let left = operator.counters();

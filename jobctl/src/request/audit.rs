@@ -69,7 +69,11 @@ fn source_of(args: &args::Audit, environment: &Environment, own: &SourceSpec) ->
         kafka_property: args.kafka_property.clone(),
         ..args::Sessionize::default()
     };
-    let watermarks = source::Watermarks { watermark_delay: own.watermark_delay, idle_timeout: own.idle_timeout };
+    let watermarks = source::Watermarks {
+        watermark_delay: own.watermark_delay,
+        idle_timeout: own.idle_timeout,
+        max_future: own.max_future,
+    };
     let found = source::spec(&as_submitted, &environment, Place::Cluster, watermarks)?;
     if found.uri.rsplit('/').next() != Some(topic) || !found.uri.starts_with("kafka:") {
         return Err(Failure::usage(format!("the job reads topic `{topic}`, and `{}` is another", found.uri)));
@@ -97,7 +101,8 @@ fn sink_of(args: &args::Audit, environment: &Environment, own: &SinkSpec) -> Res
         found.secrets.insert("password".to_owned(), Secret::new(sink::LOCAL_PASSWORD));
     }
     // The ledger knows the table by its name.
-    Ok(SinkSpec { table: own.table.clone(), columns: own.columns.clone(), ..found })
+    let SinkSpec { table, columns, side_tables, .. } = own.clone();
+    Ok(SinkSpec { table, columns, side_tables, ..found })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod uri;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use job_sessionize::options::{self, Options};
+use job_sessionize::options::{self, OnBadRecord, OnLate, Options};
 use job_sessionize::pipeline;
 use stream_core::key_group::MaxParallelism;
 use stream_core::pipeline::Pipeline;
@@ -56,9 +56,14 @@ pub(crate) fn sessionize(args: &Sessionize, environment: &Environment, place: Pl
     let lateness = duration(given("--allowed-lateness", &args.allowed_lateness), Duration::ZERO)?;
     let options = Options::new(duration(gap.clone(), options::DEFAULT_GAP)?, lateness)
         .map_err(|error| Failure::usage(gap.map_or(error.to_string(), |gap| gap.refused(&error))))?;
+    let on_late = given("--on-late", &args.on_late).map_or(Ok(default_on_late(place)), |given| late_policy(&given))?;
+    let on_bad_record = given("--on-bad-record", &args.on_bad_record)
+        .map_or(Ok(default_on_bad_record(place)), |given| bad_record_policy(&given))?;
+    let options = options.with_policies(on_late, on_bad_record);
     let watermark_delay =
         duration(given("--watermark-delay", &args.watermark_delay), options::DEFAULT_WATERMARK_DELAY)?;
     let idle_timeout = duration(given("--idle-timeout", &args.idle_timeout), options::DEFAULT_IDLE_TIMEOUT)?;
+    let max_future = duration(given("--max-future", &args.max_future), options::DEFAULT_MAX_FUTURE)?;
 
     let max_parallelism = match given("--max-parallelism", &args.max_parallelism) {
         None => MaxParallelism::DEFAULT,
@@ -70,7 +75,8 @@ pub(crate) fn sessionize(args: &Sessionize, environment: &Environment, place: Pl
         Some(given) => parallelism(&given, max_parallelism)?,
     };
 
-    let source = source::spec(args, environment, place, source::Watermarks { watermark_delay, idle_timeout })?;
+    let source =
+        source::spec(args, environment, place, source::Watermarks { watermark_delay, idle_timeout, max_future })?;
     let sink = sink::spec(args, environment, place)?;
     let name = given("--name", &args.name).map_or(String::new(), |name| name.text);
     let mut pipeline = pipeline::pipeline(options, parallelism, max_parallelism, source, sink);
@@ -81,6 +87,33 @@ pub(crate) fn sessionize(args: &Sessionize, environment: &Environment, place: Pl
     };
     pipeline.check().map_err(|error| Failure::usage(error.to_string()))?;
     Ok(JobRequest { name, pipeline })
+}
+
+/// Where results go to a terminal or a file, a second file would surprise.
+fn default_on_late(place: Place) -> OnLate {
+    if place == Place::Here { OnLate::Drop } else { OnLate::DeadLetterTable }
+}
+
+fn default_on_bad_record(place: Place) -> OnBadRecord {
+    if place == Place::Here { OnBadRecord::Skip } else { OnBadRecord::DeadLetter }
+}
+
+fn late_policy(given: &Given) -> Result<OnLate, Failure> {
+    match given.text.as_str() {
+        "dead-letter-table" => Ok(OnLate::DeadLetterTable),
+        "drop" => Ok(OnLate::Drop),
+        "fail" => Ok(OnLate::Fail),
+        _ => Err(given.not("a policy for late events", "choose `dead-letter-table`, `drop` or `fail`")),
+    }
+}
+
+fn bad_record_policy(given: &Given) -> Result<OnBadRecord, Failure> {
+    match given.text.as_str() {
+        "dead-letter" => Ok(OnBadRecord::DeadLetter),
+        "skip" => Ok(OnBadRecord::Skip),
+        "fail" => Ok(OnBadRecord::Fail),
+        _ => Err(given.not("a policy for bad records", "choose `dead-letter`, `skip` or `fail`")),
+    }
 }
 
 fn checkpoint_interval(given: &Given) -> Result<Duration, Failure> {

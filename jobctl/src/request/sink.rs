@@ -26,6 +26,7 @@ pub(super) fn spec(args: &Sessionize, environment: &Environment, place: Place) -
     let mut sink = SinkSpec {
         uri: String::new(),
         table: table.map_or(DEFAULT_TABLE.to_owned(), |given| given.text),
+        side_tables: Vec::new(),
         columns: pipeline::columns(),
         properties: BTreeMap::new(),
         secrets: BTreeMap::new(),

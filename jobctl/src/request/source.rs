@@ -25,6 +25,7 @@ const SCHEMES: &str = "`kafka://HOST:PORT/TOPIC`, `file:PATH` or `stdin:`";
 pub(super) struct Watermarks {
     pub(super) watermark_delay: Duration,
     pub(super) idle_timeout: Duration,
+    pub(super) max_future: Duration,
 }
 
 pub(super) fn spec(
@@ -41,6 +42,7 @@ pub(super) fn spec(
         is_bounded: until_latest,
         watermark_delay: watermarks.watermark_delay,
         idle_timeout: watermarks.idle_timeout,
+        max_future: watermarks.max_future,
         properties: BTreeMap::new(),
         secrets: BTreeMap::new(),
     };

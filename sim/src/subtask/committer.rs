@@ -227,7 +227,7 @@ fn read_rows(batch: &RowBatch, rows: &mut Vec<SessionRow>) {
             Field::Text(text) if index == 1 => row.1 = text.to_owned(),
             Field::Text(text) => row.1 = format!("{}|{text}", row.1),
             Field::BigInt(hits) => row.2 = hits,
-            Field::Null => {}
+            Field::Null | Field::Bytes(_) => {}
         });
         if !is_row.expect("our own rows") {
             return;

@@ -9,6 +9,7 @@ use stream_core::event_batch::KeyedEvent;
 use stream_core::ids::{CheckpointId, StageIndex, SubtaskId};
 use stream_core::key_group::{MaxParallelism, hash_key};
 use stream_core::operator::Decoded;
+use stream_core::origin::Origin;
 use stream_core::pipeline::Split;
 use stream_core::source_splits::SourceSplits;
 use stream_core::time::EventTime;
@@ -111,7 +112,13 @@ impl Source {
                 continue;
             };
             let (key, time) = (key_bytes(key), EventTime(time));
-            self.collector.event(KeyedEvent { hash: hash_key(&key), time, count: 1, key: &key });
+            self.collector.event(KeyedEvent {
+                hash: hash_key(&key),
+                time,
+                count: 1,
+                key: &key,
+                origin: Origin::default(),
+            });
             decoded.events += 1;
             decoded.latest = decoded.latest.max(Some(time));
         }

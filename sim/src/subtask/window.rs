@@ -6,7 +6,7 @@ use job_sessionize::operator::{Form, SessionOperator};
 use stream_core::barrier::Barrier;
 use stream_core::checkpoint::{Chain, FileRef, OperatorSnapshot, TaskSnapshot};
 use stream_core::collector::Collector;
-use stream_core::ids::{CheckpointId, SubtaskId};
+use stream_core::ids::{CheckpointId, SubtaskId, TableIndex};
 use stream_core::key_group::{KeyGroup, KeyGroupRange, MaxParallelism};
 use stream_core::operator::{Operator, OperatorCounters};
 use stream_core::session::Config;
@@ -89,7 +89,9 @@ impl Window {
     fn process(&mut self, at: &mut Context<'_>) {
         while let Some((input, item)) = self.inputs.pop() {
             match item {
-                Item::Events(events) => self.operator.on_events(&events, &mut self.collector),
+                Item::Events(events) => {
+                    self.operator.on_events(&events, &mut self.collector).expect("late events are dropped");
+                }
                 Item::Progress(progress) => {
                     let before = self.valve.watermark();
                     let Some(progress) = self.valve.on_progress(input, progress) else { continue };
@@ -124,7 +126,7 @@ impl Window {
     }
 
     fn send_rows(&mut self, at: &mut Context<'_>) {
-        if let Some(rows) = self.collector.take_rows() {
+        if let Some(rows) = self.collector.take_rows(TableIndex::RESULT) {
             at.send_all(&Item::Rows(rows));
         }
     }

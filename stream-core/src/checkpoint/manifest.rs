@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{AttemptNumber, CheckpointId, JobId, Nonce, SubtaskId, Token};
 use crate::key_group::{KeyGroupRange, MaxParallelism};
 use crate::pipeline::Split;
+use crate::table::RowCounts;
 use crate::time::Timestamp;
 use crate::watermark::Watermark;
 
@@ -90,10 +91,11 @@ pub struct SealedEpoch {
     pub epoch: CheckpointId,
     /// The epoch published before it.
     pub prev: CheckpointId,
-    /// Its rows.
+    /// Its rows, each file of one table.
     pub files: Vec<FileRef>,
     /// How many rows they hold.
-    pub rows: u64,
+    #[serde(flatten)]
+    pub rows: RowCounts,
     /// The accounts at its cut.
     pub accounts: Accounts,
     /// Its cut; none in a checkpoint of a version that did not keep it.
@@ -155,7 +157,7 @@ pub enum TaskSnapshot {
         /// The rows of the epoch; empty for an attempt without a checkpoint folder, which keeps them in memory.
         files: Vec<FileRef>,
         /// How many there are.
-        rows: u64,
+        rows: RowCounts,
     },
 }
 

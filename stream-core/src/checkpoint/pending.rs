@@ -6,6 +6,7 @@ use super::manifest::{Accounts, Cut, FORMAT_VERSION, FileRef, Manifest, Operator
 use super::{Attempt, Request, TaskSnapshot};
 use crate::barrier::Barrier;
 use crate::ids::{SplitId, SubtaskId};
+use crate::table::RowCounts;
 use crate::time::Timestamp;
 use crate::watermark::Watermark;
 
@@ -53,7 +54,7 @@ impl Pending {
             epoch: self.barrier.checkpoint,
             prev: self.barrier.prev,
             files: parts.rows,
-            rows: parts.row_count,
+            rows: parts.row_counts,
             accounts: parts.accounts,
             cut: Some(Cut { watermark, splits: splits.clone() }),
         });
@@ -82,7 +83,7 @@ struct Parts {
     splits: BTreeMap<SplitId, SplitSnapshot>,
     operators: Vec<OperatorSnapshot>,
     rows: Vec<FileRef>,
-    row_count: u64,
+    row_counts: RowCounts,
     accounts: Accounts,
 }
 
@@ -94,7 +95,7 @@ impl Parts {
             splits: known.collect(),
             operators: Vec::new(),
             rows: Vec::new(),
-            row_count: 0,
+            row_counts: RowCounts::default(),
             accounts: Accounts { open: 0, ..attempt.base },
         };
         let accounts = &mut parts.accounts;
@@ -113,7 +114,7 @@ impl Parts {
                 }
                 TaskSnapshot::Sink { files, rows } => {
                     parts.rows.clone_from(files);
-                    parts.row_count = *rows;
+                    parts.row_counts.clone_from(rows);
                 }
             }
         }

@@ -51,6 +51,7 @@ pub fn standing(entry: Option<LedgerEntry>, token: Token, nonce: Nonce, epoch: &
 mod tests {
     use super::*;
     use crate::checkpoint::Accounts;
+    use crate::table::RowCounts;
 
     #[test]
     fn only_the_holder_of_token_and_nonce_publishes_and_only_what_follows() {
@@ -59,7 +60,7 @@ mod tests {
             epoch: id(3),
             prev: id(2),
             files: Vec::new(),
-            rows: 0,
+            rows: RowCounts::of_result(0),
             accounts: Accounts::default(),
             cut: None,
         };

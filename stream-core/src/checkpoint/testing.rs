@@ -9,6 +9,7 @@ use super::{Attempt, Coordinator, Cost, Effect, Event, Settings};
 use crate::ids::{AttemptNumber, CheckpointId, JobId, Nonce, SplitId, StageIndex, SubtaskId, SubtaskIndex, Token};
 use crate::key_group::{KeyGroupRange, MaxParallelism};
 use crate::pipeline::Split;
+use crate::table::RowCounts;
 use crate::time::Timestamp;
 use crate::watermark::Watermark;
 
@@ -21,7 +22,7 @@ pub(crate) fn epoch(prev: u32, epoch: u32) -> SealedEpoch {
         epoch: id(epoch),
         prev: id(prev),
         files: Vec::new(),
-        rows: 1,
+        rows: RowCounts::of_result(1),
         accounts: Accounts::default(),
         cut: None,
     }
@@ -98,7 +99,7 @@ pub(crate) fn operator_ack(index: u32) -> TaskSnapshot {
 }
 
 pub(crate) fn sink_ack() -> TaskSnapshot {
-    TaskSnapshot::Sink { files: vec![file("rows")], rows: 2 }
+    TaskSnapshot::Sink { files: vec![file("rows")], rows: RowCounts::of_result(2) }
 }
 
 /// Every task of [`attempt`] acknowledges; what follows.

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::testing::{ack_all, attempt, file, operator_ack, settings, sink_ack, source_ack, subtask};
 use super::*;
+use crate::table::RowCounts;
 use crate::time::Timestamp;
 use crate::watermark::Watermark;
 
@@ -257,7 +258,7 @@ fn new_attempt_follows_on_what_it_began_with() {
         epoch: old,
         prev: CheckpointId::new(Token(2), 8),
         files: vec![file("rows")],
-        rows: 1,
+        rows: RowCounts::of_result(1),
         accounts: Accounts::default(),
         cut: None,
     };

@@ -1,5 +1,6 @@
 use super::*;
 use crate::key_group::{MaxParallelism, hash_key};
+use crate::origin::Origin;
 
 const GAP: i64 = 300_000;
 
@@ -17,7 +18,13 @@ impl Probe {
     }
 
     fn add(&mut self, key: &str, time: i64) -> Added {
-        let event = KeyedEvent { hash: hash_key(key.as_bytes()), time: EventTime(time), count: 1, key: key.as_bytes() };
+        let event = KeyedEvent {
+            hash: hash_key(key.as_bytes()),
+            time: EventTime(time),
+            count: 1,
+            key: key.as_bytes(),
+            origin: Origin::default(),
+        };
         self.windows.add(event, |fired| self.fired.push(owned(fired)))
     }
 

@@ -6,7 +6,7 @@
 //! | 8 | 4 | [`FORMAT_VERSION`] |
 //! | 12 | 1 | [`Kind`] |
 //! | 13 | 1 | codec: 0 plain, 1 zstd |
-//! | 14 | 2 | zero |
+//! | 14 | 2 | of rows: the index of their table, 0 for the result; else zero |
 //! | 16 | 8 | length of the payload before compression |
 //! | 24 | 8 | length of the payload in the file |
 //! | 32 | 8 | XXH3-64, seed 0, of the 32 bytes above and the payload in the file |
@@ -17,12 +17,14 @@ use std::fmt;
 use std::io::{self, Read, Write};
 
 use stream_core::checkpoint::FORMAT_VERSION;
+use stream_core::ids::TableIndex;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::store::{StoreError, StoreErrorKind};
 
 const MAGIC: &[u8; 8] = b"GAPWISE\0";
 const HEADER: usize = 40;
+const TABLE_AT: usize = 14;
 const CHECKSUM_AT: usize = 32;
 const ZSTD_LEVEL: i32 = 1;
 
@@ -96,6 +98,7 @@ pub enum StoredError {
 pub(super) struct Framing {
     kind: Kind,
     codec: Codec,
+    table: TableIndex,
     written: u64,
     out: Out,
 }
@@ -112,7 +115,12 @@ impl Framing {
             Codec::Plain => Out::Plain(header),
             Codec::Zstd => Out::Zstd(zstd::Encoder::new(header, ZSTD_LEVEL).expect("the level is one there is")),
         };
-        Framing { kind, codec, written: 0, out }
+        Framing { kind, codec, table: TableIndex::RESULT, written: 0, out }
+    }
+
+    /// A file of rows for a table.
+    pub(super) fn of_rows(table: TableIndex, codec: Codec) -> Self {
+        Framing { table, ..Framing::new(Kind::Rows, codec) }
     }
 
     /// Makes the header lie about the length before compression.
@@ -132,6 +140,7 @@ impl Framing {
         file[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
         file[12] = self.kind as u8;
         file[13] = self.codec as u8;
+        file[TABLE_AT..TABLE_AT + 2].copy_from_slice(&self.table.0.to_le_bytes());
         file[16..24].copy_from_slice(&self.written.to_le_bytes());
         file[24..CHECKSUM_AT].copy_from_slice(&stored.to_le_bytes());
         let checksum = checksum(&file);
@@ -186,6 +195,9 @@ pub(super) fn open(kind: Kind, file: &[u8]) -> Result<Vec<u8>, StoredError> {
     if file[12] != kind as u8 {
         return Err(StoredError::Kind { expected: kind, found: file[12] });
     }
+    if kind != Kind::Rows && table(file) != TableIndex::RESULT {
+        return Err(StoredError::Payload("zeros where a table would stand"));
+    }
     let length = u64::from_le_bytes(array(file, 16));
     let payload = match file[13] {
         codec if codec == Codec::Plain as u8 => file[HEADER..].to_vec(),
@@ -196,6 +208,11 @@ pub(super) fn open(kind: Kind, file: &[u8]) -> Result<Vec<u8>, StoredError> {
         return Err(StoredError::Payload("as many bytes as its header says"));
     }
     Ok(payload)
+}
+
+/// The table of a file of rows that [`open`] has found to be whole.
+pub(super) fn table(file: &[u8]) -> TableIndex {
+    TableIndex(u16::from_le_bytes(array(file, TABLE_AT)))
 }
 
 fn decompress(payload: &[u8], length: u64) -> Result<Vec<u8>, StoredError> {

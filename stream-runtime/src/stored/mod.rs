@@ -8,7 +8,7 @@
 //!
 //! * *state*, zstd: kind `u8` (0 full, 1 delta), watermark `i64`, number of sections `u32`; then for each section, in
 //!   ascending order of key groups, key group `u16`, records `u64`, length `u64`, and so many bytes;
-//! * *rows*, zstd: rows as [`RowBatch`] has them;
+//! * *rows*, zstd: rows of one table as [`RowBatch`] has them;
 //! * *manifest* and *job*, plain: JSON, which people can read behind the header.
 //!
 //! Tests: every damaged byte and every truncation is detected, and the files in `testdata/v1`, which an earlier build wrote,
@@ -26,8 +26,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stream_core::checkpoint::{FORMAT_VERSION, FileRef, Manifest};
 use stream_core::key_group::KeyGroupRange;
-use stream_core::row::{Column, RowBatch};
+use stream_core::row::RowBatch;
 use stream_core::snapshot::KeyedSnapshot;
+use stream_core::table::Schemas;
 
 use frame::{Codec, Framing};
 pub use frame::{Kind, StoredError};
@@ -53,7 +54,7 @@ pub fn decode_state(file: &FileRef, bytes: &[u8], range: KeyGroupRange) -> Resul
 
 /// A file of rows.
 pub fn encode_rows(rows: &RowBatch) -> Vec<u8> {
-    let mut file = Framing::new(Kind::Rows, Codec::Zstd);
+    let mut file = Framing::of_rows(rows.table(), Codec::Zstd);
     file.write_all(rows.as_bytes()).expect("memory takes every write");
     file.finish()
 }
@@ -61,11 +62,14 @@ pub fn encode_rows(rows: &RowBatch) -> Vec<u8> {
 /// The rows of a file.
 ///
 /// # Errors
-/// If `bytes` are not those of `file`, or not in this format, or the rows are not of these columns.
-pub fn decode_rows(file: &FileRef, bytes: &[u8], columns: &[Column]) -> Result<RowBatch, StoreError> {
+/// If `bytes` are not those of `file`, or its rows are of none of these tables.
+pub fn decode_rows(file: &FileRef, bytes: &[u8], schemas: &Schemas) -> Result<RowBatch, StoreError> {
     verify(file, bytes)?;
     let rows = frame::open(Kind::Rows, bytes).and_then(|payload| {
-        RowBatch::from_bytes(payload, columns).map_err(|_| StoredError::Payload("rows of the sink's columns"))
+        let table = frame::table(bytes);
+        let columns = schemas.columns(table).ok_or(StoredError::Payload("rows of one of the sink's tables"))?;
+        RowBatch::from_bytes(table, payload, columns)
+            .map_err(|_| StoredError::Payload("rows of the columns of the sink's table"))
     });
     rows.map_err(|error| error.in_file(&file.name))
 }

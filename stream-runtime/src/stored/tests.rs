@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use stream_core::checkpoint::{Accounts, Cut, SealedEpoch, SplitSnapshot};
-use stream_core::ids::{AttemptNumber, CheckpointId, JobId, Nonce, SplitId, Token};
+use stream_core::ids::{AttemptNumber, CheckpointId, JobId, Nonce, SplitId, TableIndex, Token};
 use stream_core::key_group::{KeyGroup, MaxParallelism};
 use stream_core::pipeline::Split;
-use stream_core::row::ColumnType;
+use stream_core::row::{Column, ColumnType};
 use stream_core::snapshot::{Section, SnapshotKind};
+use stream_core::table::RowCounts;
 use stream_core::time::{EventTime, Timestamp};
 use stream_core::watermark::Watermark;
 
@@ -25,9 +26,11 @@ fn snapshot() -> KeyedSnapshot {
     }
 }
 
-fn columns() -> Vec<Column> {
+fn schemas() -> Schemas {
     let column = |name: &str, column_type| Column { name: name.to_owned(), column_type };
-    vec![column("t", ColumnType::Timestamp), column("s", ColumnType::Text), column("n", ColumnType::BigInt)]
+    let result =
+        vec![column("t", ColumnType::Timestamp), column("s", ColumnType::Text), column("n", ColumnType::BigInt)];
+    Schemas::new([result, vec![column("raw", ColumnType::Bytes)]])
 }
 
 fn rows() -> RowBatch {
@@ -60,7 +63,7 @@ fn manifest() -> Manifest {
             epoch,
             prev: CheckpointId::ROOT,
             files: vec![FileRef { name: "rows/1".to_owned(), bytes: 3, checksum: u64::MAX }],
-            rows: 2,
+            rows: RowCounts::of_result(2),
             accounts,
             cut: Some(Cut { watermark: Watermark(5), splits: vec![split] }),
         }],
@@ -89,9 +92,19 @@ fn testdata(name: &str) -> PathBuf {
 fn files_read_back_what_was_written() {
     let (state, lines) = (encode_state(&snapshot()), encode_rows(&rows()));
     assert_eq!(decode_state(&file_ref("s", &state), &state, ALL), Ok(snapshot()));
-    assert_eq!(decode_rows(&file_ref("r", &lines), &lines, &columns()), Ok(rows()));
+    assert_eq!(decode_rows(&file_ref("r", &lines), &lines, &schemas()), Ok(rows()));
     assert_eq!(decode_manifest("m", &encode_manifest(&manifest())), Ok(manifest()));
     assert_eq!(decode_job::<Vec<String>>("j", &encode_job(&["a", "b"])), Ok(vec!["a".to_owned(), "b".to_owned()]));
+}
+
+#[test]
+fn rows_of_a_side_table_come_back_as_such() {
+    let mut side = RowBatch::of(TableIndex(1));
+    side.row(1).bytes(Some(b"not json"));
+    let bytes = encode_rows(&side);
+    assert_eq!(decode_rows(&file_ref("r", &bytes), &bytes, &schemas()), Ok(side));
+    let beyond = encode_rows(&RowBatch::of(TableIndex(2)));
+    assert!(decode_rows(&file_ref("r", &beyond), &beyond, &schemas()).is_err());
 }
 
 #[test]
@@ -160,7 +173,7 @@ fn files_of_version_1_can_still_be_read() {
     let read = |name: &str| std::fs::read(testdata(name)).unwrap();
     let (state, lines) = (read("state"), read("rows"));
     assert_eq!(decode_state(&file_ref("s", &state), &state, ALL), Ok(snapshot()));
-    assert_eq!(decode_rows(&file_ref("r", &lines), &lines, &columns()), Ok(rows()));
+    assert_eq!(decode_rows(&file_ref("r", &lines), &lines, &schemas()), Ok(rows()));
     // Of the time before cuts were kept.
     let mut of_then = manifest();
     of_then.splits[0].begun.clear();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use stream_core::collector::Collector;
 use stream_core::ids::SubtaskId;
-use stream_core::pipeline::{JobDefinition, OperatorContext, StageKind};
+use stream_core::pipeline::{DecoderContext, JobDefinition, OperatorContext, StageKind};
 use stream_core::time::millis;
 use stream_core::watermark::Watermark;
 use stream_runtime::connector::Grant;
@@ -65,7 +65,8 @@ impl Blueprint {
 
     fn source(self) -> Result<Box<dyn Subtask>, TaskError> {
         let pipeline = &self.deployment.pipeline;
-        let decoder = self.definition.decoder(&pipeline.options)?;
+        let context = DecoderContext { job_id: self.deployment.job_id, source: &pipeline.source };
+        let decoder = self.definition.decoder(&pipeline.options, &context)?;
         let mut splits = SourceSplits::new(millis(pipeline.source.watermark_delay), pipeline.source.idle_timeout);
         let unread = splits.restore(self.deployment.splits(self.subtask));
         let reader = self.environment.connectors.open_source(&pipeline.source, &unread)?;
@@ -77,6 +78,7 @@ impl Blueprint {
             mailbox: Arc::clone(&self.mailbox),
             teller: self.teller.clone(),
             is_bounded,
+            max_future: pipeline.source.max_future,
             linger: self.environment.linger,
             clock: Arc::clone(&self.environment.clock),
             counters: Arc::clone(&self.counters),
@@ -89,6 +91,7 @@ impl Blueprint {
         let key_groups = self.task().key_groups.expect("a checked deployment has key groups for every operator");
         let context = OperatorContext {
             job_id: self.deployment.job_id,
+            source: &pipeline.source,
             stage: &pipeline.stages[self.subtask.stage.0 as usize].name,
             subtask: self.subtask,
             key_groups,
@@ -125,14 +128,14 @@ impl Blueprint {
     fn sink(self, gate: Arc<Gate>) -> Result<Box<dyn Subtask>, TaskError> {
         let Deployment { job_id, token, nonce, last_epoch, .. } = *self.deployment;
         let (connectors, sink) = (Arc::clone(&self.environment.connectors), self.deployment.pipeline.sink.clone());
-        let columns = sink.columns.clone();
+        let schemas = sink.schemas();
         let open = move || Ok(connectors.open_publisher(&sink, Grant { job_id, token, nonce })?);
         let committer = Committer::start(CommitterParts {
             name: self.deployment.name(self.subtask),
             gate,
             inputs: self.inputs(),
             open: Box::new(open),
-            columns,
+            schemas,
             files: self.files()?,
             token,
             last_epoch,
@@ -152,7 +155,7 @@ impl Blueprint {
     fn emitter(self) -> Emitter {
         let targets = u32::try_from(self.deployment.downstream(self.subtask).len()).unwrap_or(u32::MAX);
         let collector = Collector::new(self.deployment.pipeline.max_parallelism, targets);
-        Emitter::new(collector, self.outputs, self.counters)
+        Emitter::new(self.subtask.index, collector, self.outputs, self.counters)
     }
 
     fn task(&self) -> &TaskDeployment {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use stream_core::ids::SubtaskId;
 use stream_core::pipeline::Exchange;
-use stream_core::row::Column;
 use tokio_util::sync::CancellationToken;
 
 use crate::deployment::Deployment;
@@ -122,11 +121,6 @@ fn peer(subtask: SubtaskId, deployment: &Deployment) -> Peer {
 }
 
 fn payload(subtask: SubtaskId, deployment: &Deployment) -> Payload {
-    match deployment.pipeline.stages[subtask.stage.0 as usize].input {
-        Some(Exchange::Gather) => {
-            let columns: Arc<[Column]> = deployment.pipeline.sink.columns.as_slice().into();
-            Payload::Rows(columns)
-        }
-        Some(Exchange::Hash) | None => Payload::Events,
-    }
+    let input = deployment.pipeline.stages[subtask.stage.0 as usize].input;
+    Payload { has_events: input != Some(Exchange::Gather), schemas: Arc::new(deployment.pipeline.sink.schemas()) }
 }

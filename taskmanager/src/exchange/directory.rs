@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use stream_core::ids::{AttemptNumber, JobId, SubtaskId};
-use stream_core::row::Column;
+use stream_core::table::Schemas;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -46,13 +46,13 @@ pub(crate) struct Inlet {
     pub(crate) stop: CancellationToken,
 }
 
-/// What a channel carries.
+/// What a channel carries beside control messages: rows of these tables always, since any stage may make some.
 #[derive(Clone, Debug)]
-pub(crate) enum Payload {
-    /// Keyed events.
-    Events,
-    /// Rows of these columns.
-    Rows(Arc<[Column]>),
+pub(crate) struct Payload {
+    /// Whether keyed events come, too.
+    pub(crate) has_events: bool,
+    /// The columns of the sink's tables.
+    pub(crate) schemas: Arc<Schemas>,
 }
 
 /// There is no gate for a stream.
@@ -140,7 +140,7 @@ mod tests {
         Inlet {
             gate: Arc::new(Gate::new(1, 64)),
             channel: 0,
-            payload: Payload::Events,
+            payload: Payload { has_events: true, schemas: Arc::default() },
             upstream: Peer { subtask: "source[0]".to_owned(), taskmanager: "tm".to_owned() },
             stop: CancellationToken::new(),
         }

@@ -55,9 +55,9 @@ pub(crate) enum FrameError {
     /// Events where rows are expected.
     #[error("events came on a channel of rows")]
     EventsAmongRows,
-    /// Rows where events are expected.
-    #[error("rows came on a channel of events")]
-    RowsAmongEvents,
+    /// Rows of a table that the sink does not have.
+    #[error("rows came for table {0}, which the sink does not have")]
+    NoSuchTable(u32),
     /// More data than was granted.
     #[error("more bytes came than were granted")]
     BeyondCredit,

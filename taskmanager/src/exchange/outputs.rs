@@ -48,6 +48,11 @@ impl Outputs {
         Outputs { senders, kept: VecDeque::new() }
     }
 
+    /// How many downstream subtasks there are.
+    pub(crate) fn len(&self) -> usize {
+        self.senders.len()
+    }
+
     /// Sends a message to one downstream subtask, at once or when [`Outputs::flush`] finds room.
     pub(crate) fn send(&mut self, target: usize, message: Message) {
         self.kept.push_back((target, message));

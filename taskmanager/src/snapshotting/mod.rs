@@ -15,8 +15,9 @@ use bytes::Bytes;
 use stream_core::checkpoint::FileRef;
 use stream_core::ids::{CheckpointId, JobId, SubtaskId, Token};
 use stream_core::key_group::KeyGroupRange;
-use stream_core::row::{Column, RowBatch};
+use stream_core::row::RowBatch;
 use stream_core::snapshot::{KeyedSnapshot, Section};
+use stream_core::table::Schemas;
 use stream_runtime::store::{ObjectStore, StoreError, StoreErrorKind, Stores};
 use stream_runtime::stored::{self, names};
 use tokio::runtime::Handle;
@@ -98,8 +99,8 @@ impl JobFiles {
     ///
     /// # Errors
     /// If the file cannot be read, or is not what was written.
-    pub(crate) fn read_rows(&self, file: &FileRef, columns: &[Column]) -> Result<RowBatch, StoreError> {
-        stored::decode_rows(file, &self.read(file)?, columns)
+    pub(crate) fn read_rows(&self, file: &FileRef, schemas: &Schemas) -> Result<RowBatch, StoreError> {
+        stored::decode_rows(file, &self.read(file)?, schemas)
     }
 
     /// The sections of a file of state that belong to `key_groups`. To be called on a plain thread.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use stream_core::barrier::Barrier;
 use stream_core::collector::Collector;
+use stream_core::ids::{SubtaskIndex, TableIndex};
 use stream_core::watermark::{Progress, Watermark};
 
 use crate::counters::Counters;
@@ -18,6 +19,8 @@ pub(crate) struct Emitter {
     /// Where the job's code puts what it makes.
     pub(crate) collector: Collector,
     outputs: Outputs,
+    /// The downstream subtask that takes rows.
+    rows_to: usize,
     counters: Arc<Counters>,
     told: Told,
     has_ended: bool,
@@ -31,10 +34,11 @@ struct Told {
 }
 
 impl Emitter {
-    /// An emitter that has said nothing yet.
-    pub(crate) fn new(collector: Collector, outputs: Outputs, counters: Arc<Counters>) -> Self {
+    /// An emitter of the subtask `index` of its stage that has said nothing yet.
+    pub(crate) fn new(index: SubtaskIndex, collector: Collector, outputs: Outputs, counters: Arc<Counters>) -> Self {
         let told = Told { watermark: Watermark::NONE, is_idle: false };
-        Emitter { collector, outputs, counters, told, has_ended: false }
+        let rows_to = index.0 as usize % outputs.len().max(1);
+        Emitter { collector, outputs, rows_to, counters, told, has_ended: false }
     }
 
     /// Sends the batches that are full.
@@ -74,6 +78,7 @@ impl Emitter {
     /// Sends everything that was made, then the cut behind it.
     pub(crate) fn send_barrier(&mut self, barrier: Barrier) {
         self.send_all();
+        self.collector.on_barrier();
         self.outputs.send_barrier(barrier);
     }
 
@@ -113,11 +118,14 @@ impl Emitter {
         self.outputs.wait(max_wait);
     }
 
-    /// Rows are gathered: they go to the only subtask of the next stage.
+    /// Rows go to the sink, which is the only subtask of its stage; those of an earlier stage by way of one subtask each, which
+    /// hands them on.
     fn send_rows(&mut self) {
         for rows in self.collector.take_row_batches() {
-            self.counters.add_out(rows.rows(), rows.as_bytes().len() as u64);
-            self.outputs.send(0, Message::Rows(rows));
+            if rows.table() == TableIndex::RESULT {
+                self.counters.add_out(rows.rows(), rows.as_bytes().len() as u64);
+            }
+            self.outputs.send(self.rows_to, Message::Rows(rows));
         }
     }
 }

@@ -87,6 +87,9 @@ pub(crate) enum TaskError {
     /// The job does not take its options; a client of another version may have written them.
     #[error(transparent)]
     Options(#[from] stream_core::pipeline::OptionsError),
+    /// See there.
+    #[error(transparent)]
+    Refused(#[from] stream_core::operator::Refusal),
     /// A bug: the stage before sends what this stage cannot take.
     #[error("the stage before sent {0}, which this stage cannot take: this is a bug, please report it")]
     UnexpectedMessage(&'static str),

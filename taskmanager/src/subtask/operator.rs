@@ -108,14 +108,18 @@ impl OperatorSubtask {
             }
         };
         match message {
-            Message::Events(events) => self.on_events(&events),
+            Message::Events(events) => self.on_events(&events)?,
             Message::Progress(progress) => self.on_progress(channel, progress),
             Message::End => self.on_end(channel)?,
             Message::Barrier(barrier) => {
                 let aligned = self.aligner.on_barrier(channel, barrier);
                 self.on_aligned(aligned);
             }
-            Message::Rows(_) => return Err(TaskError::UnexpectedMessage("rows")),
+            Message::Rows(rows) => {
+                // Of a stage before, for the sink.
+                self.emitter.collector.pass_on(rows);
+                self.emitter.send_full();
+            }
         }
         self.counters.set_operator(self.operator.counters());
         Ok(Step::unless_flushed(self.emitter.flush()?).unwrap_or(Step::WORKED))
@@ -133,10 +137,11 @@ impl OperatorSubtask {
         }
     }
 
-    fn on_events(&mut self, events: &EventBatch) {
+    fn on_events(&mut self, events: &EventBatch) -> Result<(), TaskError> {
         self.counters.add_in(events.events(), events.bytes() as u64);
-        self.operator.on_events(events, &mut self.emitter.collector);
+        self.operator.on_events(events, &mut self.emitter.collector)?;
         self.emitter.send_full();
+        Ok(())
     }
 
     fn on_progress(&mut self, channel: usize, progress: Progress) {

@@ -60,6 +60,8 @@ pub(crate) struct SourceParts {
     pub(crate) emitter: Emitter,
     /// Whether no further splits will come.
     pub(crate) is_bounded: bool,
+    /// How far an event may be ahead of the wall clock; zero for any distance.
+    pub(crate) max_future: Duration,
     /// How long an event may wait for others to travel with.
     pub(crate) linger: Duration,
     /// For linger and idleness.
@@ -80,8 +82,10 @@ impl SourceSubtask {
                 emitter: parts.emitter,
                 clock: parts.clock,
                 counters: parts.counters,
+                max_future: parts.max_future,
                 events: 0,
                 bad: 0,
+                refusal: None,
                 is_drained: false,
                 has_records: false,
                 worked: Duration::ZERO,
@@ -207,6 +211,9 @@ impl SourceSubtask {
         self.ingest.has_records = false;
         self.ingest.worked = Duration::ZERO;
         self.reader.poll(max_wait, &mut self.ingest)?;
+        if let Some(refusal) = self.ingest.refusal.take() {
+            return Err(refusal.into());
+        }
         let ended = self.ingest.clock.monotonic();
 
         let free_since = self.last_poll.replace(ended).unwrap_or(started);

@@ -10,12 +10,14 @@ use stream_core::barrier::Barrier;
 use stream_core::checkpoint::SealedEpoch;
 use stream_core::collector::Collector;
 use stream_core::event_batch::{EventBatch, KeyedEvent};
-use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SplitId, StageIndex, SubtaskId, SubtaskIndex};
+use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SplitId, StageIndex, SubtaskId, SubtaskIndex, TableIndex};
 use stream_core::key_group::{KeyGroup, hash_key};
-use stream_core::operator::{Decoded, Decoder, Operator, OperatorCounters, Record};
+use stream_core::operator::{Decoded, Decoder, Operator, OperatorCounters, Record, Refusal, SplitRecords};
+use stream_core::origin::Origin;
 use stream_core::pipeline::Split;
 use stream_core::row::{Column, ColumnType, Field, RowBatch};
 use stream_core::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
+use stream_core::table::Schemas;
 use stream_core::time::{EventTime, Timestamp};
 use stream_core::watermark::Watermark;
 use stream_runtime::clock::Clock;
@@ -124,20 +126,26 @@ impl SourceReader for ScriptedReader {
 pub(crate) struct KeyAtTime;
 
 impl Decoder for KeyAtTime {
-    fn decode(&mut self, records: &[Record<'_>], out: &mut Collector) -> Decoded {
+    fn decode(&mut self, records: SplitRecords<'_>, out: &mut Collector) -> Result<Decoded, Refusal> {
         let mut decoded = Decoded::default();
-        for record in records {
+        for record in records.records {
             let text = std::str::from_utf8(record.payload.unwrap_or_default()).unwrap_or_default();
             let Some((key, Ok(ms))) = text.split_once('@').map(|(key, ms)| (key, ms.parse::<i64>())) else {
                 decoded.bad += 1;
                 continue;
             };
             let key = key.as_bytes();
-            out.event(KeyedEvent { hash: hash_key(key), time: EventTime(ms), count: 1, key });
+            out.event(KeyedEvent {
+                hash: hash_key(key),
+                time: EventTime(ms),
+                count: 1,
+                key,
+                origin: Origin::default(),
+            });
             decoded.events += 1;
             decoded.latest = decoded.latest.max(Some(EventTime(ms)));
         }
-        decoded
+        Ok(decoded)
     }
 }
 
@@ -153,17 +161,18 @@ pub(crate) struct Echo {
 }
 
 impl Operator for Echo {
-    fn on_events(&mut self, events: &EventBatch, out: &mut Collector) {
+    fn on_events(&mut self, events: &EventBatch, out: &mut Collector) -> Result<(), Refusal> {
         for event in events.iter() {
-            out.row(1).text(std::str::from_utf8(event.key).ok());
+            out.row(TableIndex::RESULT, 1).text(std::str::from_utf8(event.key).ok());
             self.events += 1;
             let group = KeyGroup(u16::try_from(self.changed.len()).unwrap());
             self.changed.push(Section { group, records: 1, bytes: event.key.to_vec() });
         }
+        Ok(())
     }
     fn on_watermark(&mut self, watermark: Watermark, out: &mut Collector) {
         self.watermark = Some(watermark);
-        out.row(1).text(Some(&format!("W{}", watermark.0)));
+        out.row(TableIndex::RESULT, 1).text(Some(&format!("W{}", watermark.0)));
     }
     fn counters(&self) -> OperatorCounters {
         OperatorCounters { late: 1, open: 2, open_events: self.events, fired_events: 3 }
@@ -206,7 +215,7 @@ impl Publisher for RecordingPublisher {
         if let Some(failure) = record.failures.pop_front() {
             return Err(failure);
         }
-        assert_eq!(published.len() as u64, epoch.rows);
+        assert_eq!(published.len() as u64, epoch.rows.total());
         record.epochs.push((epoch.epoch.0, published));
         Ok(Published::Now)
     }
@@ -222,10 +231,16 @@ impl Drop for RecordingPublisher {
     }
 }
 
+/// A result and a side table, of one column of texts each.
+pub(crate) fn schemas() -> Schemas {
+    let columns = vec![Column { name: "text".to_owned(), column_type: ColumnType::Text }];
+    Schemas::new([columns.clone(), columns])
+}
+
 /// The texts of rows with one column.
 pub(crate) fn texts(rows: &RowBatch) -> Vec<String> {
-    let columns = [Column { name: "text".to_owned(), column_type: ColumnType::Text }];
-    let mut reader = rows.reader(&columns);
+    let schemas = schemas();
+    let mut reader = rows.reader(schemas.columns(rows.table()).unwrap());
     let mut texts = Vec::new();
     let mut on_field = |_, field: Field<'_>| match field {
         Field::Text(text) => texts.push(text.to_owned()),

@@ -269,6 +269,7 @@ fn restore_from(acks: &[v1::CheckpointAck], barrier: Barrier) -> v1::Restore {
                 prev: barrier.prev.0,
                 files: sink.files,
                 rows: sink.rows,
+                side_rows: sink.side_rows,
                 accounts: Some(v1::Accounts::default()),
                 cut: None,
             }),

@@ -238,7 +238,7 @@ impl Publisher for MemoryPublisher {
             () if last_epoch != epoch.prev => return Err(PublishError::WentBack { last_epoch, expected: epoch.prev }),
             () => {}
         }
-        assert_eq!(rows.len() as u64, epoch.rows);
+        assert_eq!(rows.len() as u64, epoch.rows.result);
         ledger.epochs.push(epoch.epoch.0);
         self.memory.rows.lock().unwrap().append(&mut rows);
         Ok(Published::Now)

@@ -107,12 +107,14 @@ pub(crate) fn pipeline(job: &str, parallelism: u32, is_bounded: bool) -> Pipelin
             is_bounded,
             watermark_delay: Duration::ZERO,
             idle_timeout: Duration::ZERO,
+            max_future: Duration::ZERO,
             properties: [].into(),
             secrets: [].into(),
         },
         sink: SinkSpec {
             uri: "memory:".to_owned(),
             table: String::new(),
+            side_tables: Vec::new(),
             columns: vec![
                 Column { name: "key".to_owned(), column_type: ColumnType::Text },
                 Column { name: "count".to_owned(), column_type: ColumnType::BigInt },

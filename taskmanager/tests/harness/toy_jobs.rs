@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use stream_core::collector::Collector;
 use stream_core::event_batch::{EventBatch, KeyedEvent};
+use stream_core::ids::TableIndex;
 use stream_core::key_group::{KeyGroup, KeyGroupRange, MaxParallelism, hash_key};
-use stream_core::operator::{Decoded, Decoder, Operator, OperatorCounters, Record};
-use stream_core::pipeline::{JobDefinition, OperatorContext, OptionsError};
+use stream_core::operator::{Decoded, Decoder, Operator, OperatorCounters, Refusal, SplitRecords};
+use stream_core::origin::Origin;
+use stream_core::pipeline::{DecoderContext, JobDefinition, OperatorContext, OptionsError};
 use stream_core::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
 use stream_core::time::EventTime;
 use stream_core::watermark::Watermark;
@@ -31,7 +33,7 @@ impl JobDefinition for Toy {
         self.name
     }
 
-    fn decoder(&self, _options: &str) -> Result<Box<dyn Decoder>, OptionsError> {
+    fn decoder(&self, _options: &str, _context: &DecoderContext<'_>) -> Result<Box<dyn Decoder>, OptionsError> {
         Ok(Box::new(KeyAtTime))
     }
 
@@ -52,17 +54,23 @@ impl JobDefinition for Toy {
 struct KeyAtTime;
 
 impl Decoder for KeyAtTime {
-    fn decode(&mut self, records: &[Record<'_>], out: &mut Collector) -> Decoded {
+    fn decode(&mut self, records: SplitRecords<'_>, out: &mut Collector) -> Result<Decoded, Refusal> {
         let mut decoded = Decoded::default();
-        for record in records {
+        for record in records.records {
             let text = std::str::from_utf8(record.payload.unwrap()).unwrap();
             let (key, ms) = text.split_once('@').unwrap();
             let time = EventTime(ms.parse().unwrap());
-            out.event(KeyedEvent { hash: hash_key(key.as_bytes()), time, count: 1, key: key.as_bytes() });
+            out.event(KeyedEvent {
+                hash: hash_key(key.as_bytes()),
+                time,
+                count: 1,
+                key: key.as_bytes(),
+                origin: Origin::default(),
+            });
             decoded.events += 1;
             decoded.latest = decoded.latest.max(Some(time));
         }
-        decoded
+        Ok(decoded)
     }
 }
 
@@ -78,7 +86,7 @@ struct Counting {
 }
 
 impl Operator for Counting {
-    fn on_events(&mut self, events: &EventBatch, out: &mut Collector) {
+    fn on_events(&mut self, events: &EventBatch, out: &mut Collector) -> Result<(), Refusal> {
         if let Some(gate) = &self.gate {
             gate.pass();
         }
@@ -87,19 +95,20 @@ impl Operator for Counting {
             assert_ne!(event.key, b"boom", "boom");
             let key = std::str::from_utf8(event.key).unwrap();
             if self.is_echo {
-                out.row(2).text(Some(key)).bigint(1);
+                out.row(TableIndex::RESULT, 2).text(Some(key)).bigint(1);
             } else {
                 *self.counts.entry(key.to_owned()).or_insert(0) += i64::from(event.count);
                 self.changed.insert(key.to_owned());
             }
         }
+        Ok(())
     }
 
     fn on_watermark(&mut self, watermark: Watermark, out: &mut Collector) {
         self.watermark = watermark;
         if watermark == Watermark::END {
             for (key, count) in std::mem::take(&mut self.counts) {
-                out.row(2).text(Some(&key)).bigint(count);
+                out.row(TableIndex::RESULT, 2).text(Some(&key)).bigint(count);
             }
         }
     }

@@ -2,7 +2,10 @@
 
 use connectors::postgres::{LedgerEntry, Look};
 use job_sessionize::operator::Form;
+use job_sessionize::side_tables::LATE_EVENTS;
 use stream_core::checkpoint::Accounts;
+use stream_core::collector::{SIDE_ROW_OF, SIDE_ROWS};
+use stream_core::pipeline::SideTable;
 
 use crate::view::Check;
 
@@ -72,6 +75,24 @@ pub(super) fn check(look: &Look, own: &LedgerEntry, form: Form, rows_before: u64
     verdict
 }
 
+/// Checks the job's rows in its side tables, of which `found` has the numbers.
+pub(super) fn check_side_tables(verdict: &mut Verdict, tables: &[SideTable], found: &[u64], own: &LedgerEntry) {
+    let Accounts { late, bad, .. } = own.accounts;
+    for (place, (table, &rows)) in tables.iter().zip(found).enumerate() {
+        let published = own.side_rows.get(place).copied().unwrap_or(0);
+        let what = format!("rows in {}", table.name);
+        verdict.check(&what, rows.into(), "=", published.into(), "rows published by this job");
+        let counted = if table.name.ends_with(LATE_EVENTS) { late } else { bad };
+        if published < counted {
+            verdict.notes.push(format!(
+                "{} holds a sample: {counted} came, of which {published} were written (at most {SIDE_ROWS} between two \
+                 checkpoints from each subtask, then one of {SIDE_ROW_OF})",
+                table.name
+            ));
+        }
+    }
+}
+
 /// The sum of `num_hits` is the number of events in sessions, unless something is counted otherwise by intention.
 fn check_hits(verdict: &mut Verdict, look: &Look, form: Form, rows_before: u64, in_sessions: i128, jobs: &str) {
     let no_host = if form == Form::Sql { look.nulls } else { 0 };
@@ -106,7 +127,14 @@ mod tests {
 
     fn entry(job_id: &str, rows_total: u64, in_sessions: u64) -> LedgerEntry {
         let accounts = Accounts { read: in_sessions + 6, bad: 1, late: 2, in_sessions, open: 3 };
-        LedgerEntry { job_id: job_id.to_owned(), last_epoch: CheckpointId(1), rows_total, accounts, cut: None }
+        LedgerEntry {
+            job_id: job_id.to_owned(),
+            last_epoch: CheckpointId(1),
+            rows_total,
+            side_rows: Vec::new(),
+            accounts,
+            cut: None,
+        }
     }
 
     fn look(rows: u64, sum: i128, nulls: u64) -> Look {

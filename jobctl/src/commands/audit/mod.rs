@@ -8,13 +8,12 @@ mod buckets;
 mod reading;
 
 use connectors::postgres;
-use job_sessionize::Sessionize;
 use job_sessionize::key::Key;
 use job_sessionize::operator::Form;
 use job_sessionize::options::Options;
 use job_sessionize::replay::{self, Findings, Parts, Row, Rules};
 use stream_core::checkpoint::Cut;
-use stream_core::pipeline::{JobDefinition as _, Pipeline, SourceSpec};
+use stream_core::pipeline::{Pipeline, SourceSpec};
 use stream_core::row::{Field, RowBatch};
 
 use super::{Context, block_on};
@@ -39,7 +38,7 @@ pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failu
         Options::from_json(&pipeline.options).map_err(|error| Failure::failed("cannot audit this job", &error))?;
     let AuditRequest { source, sink } = request::audit(args, &context.environment, &pipeline)?;
     let mut buckets = args.replay.then(Buckets::new);
-    let look = block_on(async {
+    let (look, side_rows) = block_on(async {
         let failed = |error| Failure::connector(&error);
         let mut audit = postgres::Audit::begin(&sink).await.map_err(failed)?;
         let look = audit.look(HITS, HOST).await.map_err(failed)?;
@@ -53,8 +52,9 @@ pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failu
                 .map_err(failed)?;
             written.map_err(|error| no_file(&error))?;
         }
+        let side_rows = audit.side_rows(&job).await.map_err(failed)?;
         audit.close().await;
-        Ok(look)
+        Ok((look, side_rows))
     })?;
     let own = look.entries.iter().find(|entry| entry.job_id == job).ok_or_else(|| {
         let message = format!(
@@ -64,6 +64,7 @@ pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failu
         Failure::new(Exit::NotFound, message)
     })?;
     let mut verdict = accounts::check(&look, own, options.form(), rows_before);
+    accounts::check_side_tables(&mut verdict, &pipeline.sink.side_tables, &side_rows, own);
     let replay = match buckets {
         None => None,
         Some(_) if look.entries.iter().any(|entry| entry.job_id != job && entry.rows_total > 0) => {
@@ -73,7 +74,7 @@ pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failu
         Some(buckets) => {
             let cut = own.cut.as_ref().ok_or_else(|| no_cut(own.last_epoch.0))?;
             let rules = rules(&options, &pipeline, cut, own.accounts.late, rows_before);
-            let (findings, totals) = compute(context, &source, &pipeline, cut, &rules, buckets)?;
+            let (findings, totals) = compute(context, &source, cut, &rules, buckets)?;
             judge(&mut verdict, &findings, totals, own, &rules, rows_before);
             Some(findings.into())
         }
@@ -114,15 +115,11 @@ fn rules(options: &Options, pipeline: &Pipeline, cut: &Cut, late: u64, rows_befo
 fn compute(
     context: &Context,
     source: &SourceSpec,
-    pipeline: &Pipeline,
     cut: &Cut,
     rules: &Rules,
     mut buckets: Buckets,
 ) -> Result<(Findings, Totals), Failure> {
-    let decoder = Sessionize
-        .decoder(&pipeline.options)
-        .map_err(|error| Failure::failed("cannot read the job's records", &error))?;
-    let totals = reading::read(source, decoder, cut, &mut buckets, context.clock)?;
+    let totals = reading::read(source, cut, &mut buckets, context.clock)?;
     let mut findings = Findings::default();
     let compared = buckets.for_each(|events, rows| replay::compare(rules, events, rows, &mut findings));
     compared.map_err(|error| no_file(&error))?;

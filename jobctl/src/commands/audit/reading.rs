@@ -4,13 +4,15 @@ use std::io;
 use std::time::Duration;
 
 use connectors::kafka;
+use job_sessionize::decoder::EventDecoder;
 use job_sessionize::replay::Event;
 use stream_core::checkpoint::{Cut, SplitSnapshot};
 use stream_core::collector::Collector;
+use stream_core::ids::SplitId;
 use stream_core::key_group::MaxParallelism;
-use stream_core::operator::{Decoder, Record};
+use stream_core::operator::{Decoder as _, Record, SplitRecords};
 use stream_core::pipeline::{SourceSpec, Split, StartPosition};
-use stream_core::time::millis;
+use stream_core::time::{EventTime, millis};
 use stream_runtime::clock::{Clock as _, SystemClock};
 use stream_runtime::connector::{SourceReader as _, SourceVisitor, split_names};
 
@@ -40,7 +42,6 @@ pub(super) struct Totals {
 /// If the cut does not say where the job began, or the records are no longer all there.
 pub(super) fn read(
     source: &SourceSpec,
-    decoder: Box<dyn Decoder>,
     cut: &Cut,
     buckets: &mut Buckets,
     clock: SystemClock,
@@ -52,8 +53,10 @@ pub(super) fn read(
     check_available(&splits, &available)?;
     let mut reader = kafka::Reader::open(source, &splits).map_err(|error| Failure::connector(&error))?;
     let mut reading = Reading {
+        ids: splits.iter().map(|split| split.id.clone()).collect(),
         splits: Sections::of(cut, millis(source.watermark_delay)),
-        decoder,
+        // Whatever the job does with bad records: here they are counted.
+        decoder: EventDecoder::new(),
         collector: Collector::new(MaxParallelism::DEFAULT, 1),
         buckets,
         totals: Totals::default(),
@@ -175,7 +178,8 @@ pub(super) fn last_section(cut: &Cut) -> u16 {
 
 struct Reading<'a> {
     splits: Sections,
-    decoder: Box<dyn Decoder>,
+    ids: Vec<SplitId>,
+    decoder: EventDecoder,
     collector: Collector,
     buckets: &'a mut Buckets,
     totals: Totals,
@@ -187,7 +191,9 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn decode(&mut self, split: usize, section: u16, records: &[Record<'_>]) -> io::Result<()> {
-        let decoded = self.decoder.decode(records, &mut self.collector);
+        // What was in the future then may not be so now.
+        let records = SplitRecords { split: &self.ids[split], records, not_after: EventTime(i64::MAX) };
+        let decoded = self.decoder.decode(records, &mut self.collector).map_err(io::Error::other)?;
         self.totals.events += decoded.events;
         self.totals.bad += decoded.bad;
         let delay_ms = self.splits.delay_ms;

@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use stream_core::event_batch::{EventBatch, KeyedEvent};
 use stream_core::key_group::hash_key;
+use stream_core::origin::Origin;
 use stream_core::time::EventTime;
 use stream_core::watermark::{Progress, Watermark};
 
@@ -16,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 fn events(key_bytes: usize) -> Message {
     let key = vec![b'k'; key_bytes];
     let mut batch = EventBatch::default();
-    batch.push(KeyedEvent { hash: hash_key(&key), time: EventTime(0), count: 1, key: &key });
+    batch.push(KeyedEvent { hash: hash_key(&key), time: EventTime(0), count: 1, key: &key, origin: Origin::default() });
     Message::Events(batch)
 }
 

@@ -174,7 +174,7 @@ mod tests {
         Inlet {
             gate: Arc::new(Gate::new(1, 3 * CONTROL_BYTES)),
             channel: 0,
-            payload: Payload::Events,
+            payload: Payload { has_events: true, schemas: Arc::default() },
             upstream: Peer { subtask: "source[0]".to_owned(), taskmanager: "tm".to_owned() },
             stop: CancellationToken::new(),
         }

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use proto::v1;
 use stream_core::event_batch::EventBatch;
+use stream_core::ids::TableIndex;
 use stream_core::row::RowBatch;
+use stream_core::table::Schemas;
 use stream_core::watermark::{Progress, Watermark};
 
 use crate::exchange::directory::Payload;
@@ -15,7 +17,9 @@ pub(crate) fn encode(message: &Message) -> v1::Frame {
     use v1::frame::Frame;
     let frame = match message {
         Message::Events(events) => Frame::Events(events.encode().into()),
-        Message::Rows(rows) => Frame::Rows(Bytes::copy_from_slice(rows.as_bytes())),
+        Message::Rows(rows) => {
+            Frame::Rows(v1::Rows { table: rows.table().0.into(), rows: Bytes::copy_from_slice(rows.as_bytes()) })
+        }
         Message::Progress(Progress::Active(watermark)) => Frame::WatermarkMs(watermark.0),
         Message::Progress(Progress::Idle) => Frame::Idle(v1::Unit {}),
         Message::Barrier(barrier) => Frame::Barrier((*barrier).into()),
@@ -32,10 +36,9 @@ pub(crate) fn decode(frame: v1::Frame, payload: &Payload) -> Result<Message, Fra
     use v1::frame::Frame;
     Ok(match (frame.frame.ok_or(FrameError::Empty)?, payload) {
         (Frame::Open(_), _) => return Err(FrameError::OpenedTwice),
-        (Frame::Events(bytes), Payload::Events) => Message::Events(EventBatch::decode(&bytes)?),
-        (Frame::Rows(bytes), Payload::Rows(columns)) => Message::Rows(RowBatch::from_bytes(bytes.into(), columns)?),
-        (Frame::Events(_), Payload::Rows(_)) => return Err(FrameError::EventsAmongRows),
-        (Frame::Rows(_), Payload::Events) => return Err(FrameError::RowsAmongEvents),
+        (Frame::Events(_), Payload { has_events: false, .. }) => return Err(FrameError::EventsAmongRows),
+        (Frame::Events(bytes), _) => Message::Events(EventBatch::decode(&bytes)?),
+        (Frame::Rows(rows), Payload { schemas, .. }) => Message::Rows(decode_rows(rows, schemas)?),
         (Frame::WatermarkMs(ms), _) => Message::Progress(Progress::Active(Watermark(ms))),
         (Frame::Idle(_), _) => Message::Progress(Progress::Idle),
         (Frame::Barrier(barrier), _) => Message::Barrier(barrier.into()),
@@ -43,14 +46,24 @@ pub(crate) fn decode(frame: v1::Frame, payload: &Payload) -> Result<Message, Fra
     })
 }
 
+fn decode_rows(rows: v1::Rows, schemas: &Schemas) -> Result<RowBatch, FrameError> {
+    let table = u16::try_from(rows.table).map(TableIndex).ok();
+    let schema = table.and_then(|table| Some((table, schemas.columns(table)?)));
+    let (table, columns) = schema.ok_or(FrameError::NoSuchTable(rows.table))?;
+    Ok(RowBatch::from_bytes(table, rows.rows.into(), columns)?)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
 
     use stream_core::barrier::Barrier;
     use stream_core::event_batch::KeyedEvent;
     use stream_core::ids::CheckpointId;
     use stream_core::key_group::hash_key;
+    use stream_core::origin::Origin;
     use stream_core::row::{Column, ColumnType};
     use stream_core::time::{EventTime, Timestamp};
 
@@ -58,18 +71,25 @@ mod tests {
 
     fn events() -> Message {
         let mut events = EventBatch::default();
-        events.push(KeyedEvent { hash: hash_key(b"k"), time: EventTime(7), count: 2, key: b"k" });
+        events.push(KeyedEvent {
+            hash: hash_key(b"k"),
+            time: EventTime(7),
+            count: 2,
+            key: b"k",
+            origin: Origin::default(),
+        });
         Message::Events(events)
     }
 
-    fn rows() -> Message {
-        let mut rows = RowBatch::default();
+    fn rows(table: u16) -> Message {
+        let mut rows = RowBatch::of(TableIndex(table));
         rows.row(1).bigint(5);
         Message::Rows(rows)
     }
 
-    fn row_payload() -> Payload {
-        Payload::Rows([Column { name: "n".to_owned(), column_type: ColumnType::BigInt }].into())
+    fn payload(has_events: bool) -> Payload {
+        let columns = vec![Column { name: "n".to_owned(), column_type: ColumnType::BigInt }];
+        Payload { has_events, schemas: Arc::new(Schemas::new([columns.clone(), columns])) }
     }
 
     #[test]
@@ -87,25 +107,26 @@ mod tests {
             Message::Barrier(barrier),
             Message::End,
         ];
-        for message in control.into_iter().chain([events()]) {
-            assert_eq!(decode(encode(&message), &Payload::Events).unwrap(), message);
+        for message in control.into_iter().chain([events(), rows(0), rows(1)]) {
+            assert_eq!(decode(encode(&message), &payload(true)).unwrap(), message);
         }
-        assert_eq!(decode(encode(&rows()), &row_payload()).unwrap(), rows());
+        assert_eq!(decode(encode(&rows(1)), &payload(false)).unwrap(), rows(1));
     }
 
     #[test]
     fn what_may_not_come_is_refused() {
         let garbage = |frame| v1::Frame { frame: Some(frame) };
         let cases = [
-            (v1::Frame { frame: None }, Payload::Events),
-            (garbage(v1::frame::Frame::Open(v1::OpenChannel::default())), Payload::Events),
-            (garbage(v1::frame::Frame::Events(Bytes::from_static(b"\xff\0"))), Payload::Events),
-            (garbage(v1::frame::Frame::Rows(Bytes::from_static(b"\xff\0"))), row_payload()),
-            (encode(&rows()), Payload::Events),
-            (encode(&events()), row_payload()),
+            (v1::Frame { frame: None }, true),
+            (garbage(v1::frame::Frame::Open(v1::OpenChannel::default())), true),
+            (garbage(v1::frame::Frame::Events(Bytes::from_static(b"\xff\0"))), true),
+            (garbage(v1::frame::Frame::Rows(v1::Rows { table: 0, rows: Bytes::from_static(b"\xff\0") })), false),
+            (garbage(v1::frame::Frame::Rows(v1::Rows { table: 1 << 16, rows: Bytes::new() })), false),
+            (encode(&rows(2)), true),
+            (encode(&events()), false),
         ];
-        for (frame, payload) in cases {
-            assert!(decode(frame.clone(), &payload).is_err(), "{frame:?}");
+        for (frame, has_events) in cases {
+            assert!(decode(frame.clone(), &payload(has_events)).is_err(), "{frame:?}");
         }
     }
 }

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use stream_core::barrier::Barrier;
 use stream_core::checkpoint::{FileRef, SealedEpoch, TaskSnapshot};
-use stream_core::ids::{CheckpointId, Token};
-use stream_core::row::{Column, RowBatch};
+use stream_core::ids::{CheckpointId, TableIndex, Token};
+use stream_core::row::RowBatch;
+use stream_core::table::Schemas;
 use stream_core::watermark::{Progress, Valve};
 use stream_runtime::clock::Clock;
 use stream_runtime::store::StoreError;
@@ -78,8 +79,8 @@ pub(crate) struct CommitterParts {
     pub(crate) inputs: usize,
     /// Opens the publisher.
     pub(crate) open: Open,
-    /// The columns of the rows.
-    pub(crate) columns: Vec<Column>,
+    /// The columns of the sink's tables.
+    pub(crate) schemas: Schemas,
     /// Where rows are stored, if anywhere.
     pub(crate) files: Option<JobFiles>,
     /// The attempt's, for the names of its files.
@@ -106,7 +107,7 @@ impl Committer {
     pub(crate) fn start(parts: CommitterParts) -> Result<Self, TaskError> {
         let CommitterParts { gate, inputs, files, mailbox, clock, .. } = parts;
         let publishing =
-            PublishingThread::start(&parts.name, parts.open, files.clone(), parts.columns, Arc::clone(&mailbox))?;
+            PublishingThread::start(&parts.name, parts.open, files.clone(), parts.schemas, Arc::clone(&mailbox))?;
         Ok(Committer {
             aligner: Aligner::new(inputs, Arc::clone(&gate), Arc::clone(&clock)),
             gate,
@@ -194,8 +195,9 @@ impl Committer {
     }
 
     fn on_rows(&mut self, rows: &RowBatch) {
-        let bytes = rows.as_bytes().len() as u64;
-        self.counters.add_in(rows.rows(), bytes);
+        if rows.table() == TableIndex::RESULT {
+            self.counters.add_in(rows.rows(), rows.as_bytes().len() as u64);
+        }
         if self.epochs.gather(rows) {
             self.store_chunks();
         }

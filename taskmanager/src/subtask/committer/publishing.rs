@@ -9,7 +9,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use stream_core::checkpoint::SealedEpoch;
-use stream_core::row::{Column, RowBatch};
+use stream_core::row::RowBatch;
+use stream_core::table::Schemas;
 use stream_runtime::connector::{PublishError, Publisher, RowChunks, cause_chain};
 use stream_runtime::retry::Backoff;
 use stream_runtime::store::{StoreError, StoreErrorKind};
@@ -53,7 +54,7 @@ impl PublishingThread {
         name: &str,
         open: Open,
         files: Option<JobFiles>,
-        columns: Vec<Column>,
+        schemas: Schemas,
         mailbox: Arc<Mailbox>,
     ) -> Result<Self, TaskError> {
         // One epoch at a time, so that what follows waits where it can be counted.
@@ -67,7 +68,7 @@ impl PublishingThread {
                 Err(error) => return drop(opened_sender.send(Err(error))),
             };
             if opened_sender.send(Ok(())).is_ok() {
-                Publishing { publisher, files, columns, stop: stop_of_thread }.run(&queued, &mailbox);
+                Publishing { publisher, files, schemas, stop: stop_of_thread }.run(&queued, &mailbox);
             }
         };
         let thread = std::thread::Builder::new().name(format!("{name}-pub")).spawn(body).map_err(TaskError::Thread)?;
@@ -113,7 +114,7 @@ impl Drop for PublishingThread {
 struct Publishing {
     publisher: Box<dyn Publisher>,
     files: Option<JobFiles>,
-    columns: Vec<Column>,
+    schemas: Schemas,
     stop: Arc<Stop>,
 }
 
@@ -139,11 +140,11 @@ impl Publishing {
         let mut backoff = Backoff::new(FIRST_RETRY, MAX_RETRY);
         let mut was_told = false;
         loop {
-            let mut rows = EpochRows { left: pieces.iter(), files: self.files.as_ref(), columns: &self.columns };
+            let mut rows = EpochRows { left: pieces.iter(), files: self.files.as_ref(), schemas: &self.schemas };
             let error = match self.publisher.publish(epoch, &mut rows) {
                 Ok(_) => {
                     if was_told {
-                        tracing::info!(epoch = %epoch.epoch, rows = epoch.rows, "published after all");
+                        tracing::info!(epoch = %epoch.epoch, rows = epoch.rows.total(), "published after all");
                     }
                     return Some(Ok(()));
                 }
@@ -173,7 +174,7 @@ fn is_passing(error: &PublishError) -> bool {
 struct EpochRows<'a> {
     left: std::slice::Iter<'a, Piece>,
     files: Option<&'a JobFiles>,
-    columns: &'a [Column],
+    schemas: &'a Schemas,
 }
 
 impl RowChunks for EpochRows<'_> {
@@ -185,7 +186,7 @@ impl RowChunks for EpochRows<'_> {
         let (Some(files), Some(file)) = (self.files, &piece.file) else {
             unreachable!("rows leave memory only once they are stored")
         };
-        files.read_rows(file, self.columns).map(Some)
+        files.read_rows(file, self.schemas).map(Some)
     }
 }
 

@@ -4,13 +4,13 @@ use std::sync::Mutex;
 
 use stream_core::checkpoint::Accounts;
 use stream_core::event_batch::EventBatch;
-use stream_core::row::ColumnType;
+use stream_core::table::RowCounts;
 use stream_core::watermark::Watermark;
 use stream_runtime::connector::{ConnectorError, ConnectorErrorKind, PublishError};
 
 use super::*;
 use crate::snapshotting::testing::TestStore;
-use crate::subtask::testing::{ManualClock, Publications, RecordingPublisher, Told, barrier, last_barrier};
+use crate::subtask::testing::{ManualClock, Publications, RecordingPublisher, Told, barrier, last_barrier, schemas};
 
 /// A committer of two inputs.
 struct Fixture {
@@ -34,7 +34,7 @@ fn fixture(store: Option<&TestStore>, pending: Vec<SealedEpoch>) -> Fixture {
         gate: Arc::clone(&gate),
         inputs: 2,
         open: Box::new(move || Ok(Box::new(publisher))),
-        columns: vec![Column { name: "text".to_owned(), column_type: ColumnType::Text }],
+        schemas: schemas(),
         files: store.map(TestStore::files),
         token: Token(1),
         last_epoch: CheckpointId::ROOT,
@@ -49,6 +49,12 @@ fn fixture(store: Option<&TestStore>, pending: Vec<SealedEpoch>) -> Fixture {
 
 fn row(text: &str) -> Message {
     let mut rows = RowBatch::default();
+    rows.row(1).text(Some(text));
+    Message::Rows(rows)
+}
+
+fn side_row(text: &str) -> Message {
+    let mut rows = RowBatch::of(TableIndex(1));
     rows.row(1).text(Some(text));
     Message::Rows(rows)
 }
@@ -93,7 +99,7 @@ impl Fixture {
     fn run_until_acknowledged(&mut self) -> (u64, Vec<FileRef>, u64) {
         match self.run_until_told().pop() {
             Some(Change::Acknowledged(Acknowledgement { checkpoint, snapshot, .. })) => match snapshot {
-                TaskSnapshot::Sink { files, rows } => (checkpoint.0, files, rows),
+                TaskSnapshot::Sink { files, rows } => (checkpoint.0, files, rows.total()),
                 other => panic!("{other:?}"),
             },
             other => panic!("{other:?}"),
@@ -188,7 +194,14 @@ fn restored_epochs_wait_until_every_task_runs_and_are_published_first_from_the_s
     let (_, files, rows) = before.run_until_acknowledged();
     drop(before);
     let (checkpoint, accounts) = (CheckpointId(1), Accounts::default());
-    let pending = SealedEpoch { epoch: checkpoint, prev: CheckpointId::ROOT, files, rows, accounts, cut: None };
+    let pending = SealedEpoch {
+        epoch: checkpoint,
+        prev: CheckpointId::ROOT,
+        files,
+        rows: RowCounts::of_result(rows),
+        accounts,
+        cut: None,
+    };
     let mut f = fixture(Some(&store), vec![pending]);
     f.push(0, row("b"));
     f.cut(barrier(2, 1));
@@ -339,4 +352,21 @@ fn stored_rows_stay_in_memory_within_a_budget_only() {
     assert_eq!((is_held(), is_held()), ((1, true), (1, false)));
     assert!(epochs.are_published());
     assert_eq!(epochs.unpublished_bytes(), 0);
+}
+
+#[test]
+fn rows_of_side_tables_are_sealed_and_published_with_the_result_one_table_behind_the_other() {
+    let store = TestStore::new();
+    let mut f = fixture(Some(&store), Vec::new());
+    f.push(0, side_row("late"));
+    f.push(0, row("a"));
+    f.push(1, side_row("bad"));
+    f.push(1, row("b"));
+    f.run();
+    f.cut(barrier(1, 0));
+    let (checkpoint, files, rows) = f.run_until_acknowledged();
+    assert_eq!((checkpoint, files.len(), rows), (1, 2, 4), "a file for each table");
+    f.complete(1, 0);
+    f.run_until_told();
+    assert_eq!(f.published(), [epoch(1, "a+b+late+bad")]);
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use stream_core::barrier::Barrier;
 use stream_core::checkpoint::TaskSnapshot;
-use stream_core::operator::{Decoder, Record};
+use stream_core::operator::{Decoder, Record, Refusal, SplitRecords};
+use stream_core::time::{EventTime, millis};
 use stream_core::watermark::{Progress, Watermark};
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::SourceVisitor;
@@ -21,9 +22,13 @@ pub(super) struct Ingest {
     pub(super) emitter: Emitter,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) counters: Arc<Counters>,
+    /// See [`SourceSpec::max_future`](stream_core::pipeline::SourceSpec::max_future).
+    pub(super) max_future: Duration,
     /// Events and bad records so far, for the accounts.
     pub(super) events: u64,
     pub(super) bad: u64,
+    /// Why the job is to fail, if it is.
+    pub(super) refusal: Option<Refusal>,
     /// Whether event time has ended.
     pub(super) is_drained: bool,
     /// Whether the current poll delivered records.
@@ -33,6 +38,14 @@ pub(super) struct Ingest {
 }
 
 impl Ingest {
+    /// The latest event time that is believed now.
+    fn not_after(&self) -> EventTime {
+        match self.max_future {
+            Duration::ZERO => EventTime(i64::MAX),
+            max_future => EventTime(self.clock.now().0.saturating_add(millis(max_future))),
+        }
+    }
+
     /// Sends everything decoded, then the watermark that covers it.
     pub(super) fn send_all(&mut self) {
         let progress = if self.is_drained { Progress::Active(Watermark::END) } else { self.splits.progress() };
@@ -59,7 +72,16 @@ impl SourceVisitor for Ingest {
         let started = self.clock.monotonic();
         let bytes: usize = records.iter().filter_map(|record| record.payload).map(<[u8]>::len).sum();
         self.counters.add_in(records.len() as u64, bytes as u64);
-        let decoded = self.decoder.decode(records, &mut self.emitter.collector);
+        let (split_id, not_after) = (self.splits.id(split), self.not_after());
+        let of_split = SplitRecords { split: split_id, records, not_after };
+        let decoded = match self.decoder.decode(of_split, &mut self.emitter.collector) {
+            Ok(decoded) => decoded,
+            Err(refusal) => {
+                // Nothing of it is sent: the attempt ends.
+                self.refusal.get_or_insert(refusal);
+                return;
+            }
+        };
         self.events += decoded.events;
         self.bad += decoded.bad;
         self.counters.add_bad(decoded.bad);

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use stream_core::checkpoint::{SplitSnapshot, TaskSnapshot};
 use stream_core::collector::Collector;
+use stream_core::ids::SubtaskIndex;
 use stream_core::key_group::MaxParallelism;
 use stream_core::operator::Record;
 use stream_core::watermark::Watermark;
@@ -72,8 +73,14 @@ fn fixture_of(
         splits,
         mailbox: Arc::clone(&mailbox),
         teller,
-        emitter: Emitter::new(Collector::new(MaxParallelism::DEFAULT, 1), outputs, Arc::clone(&counters)),
+        emitter: Emitter::new(
+            SubtaskIndex(0),
+            Collector::new(MaxParallelism::DEFAULT, 1),
+            outputs,
+            Arc::clone(&counters),
+        ),
         is_bounded,
+        max_future: Duration::ZERO,
         linger: LINGER,
         clock: Arc::new(clock.clone()),
         counters: Arc::clone(&counters),

@@ -1,0 +1,43 @@
+//! The tables of a sink, with their names read.
+
+use stream_core::ids::TableIndex;
+use stream_core::pipeline::SinkSpec;
+use stream_core::row::Column;
+
+use super::table_name::{TableName, TableNameError};
+
+/// A table that rows go into.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    pub(super) name: TableName,
+    pub(super) columns: Vec<Column>,
+}
+
+/// All of them. The ledger stands in the schema of the first, and knows the job by its name.
+#[derive(Clone, Debug)]
+pub(super) struct Tables {
+    pub(super) result: Table,
+    pub(super) side: Vec<Table>,
+}
+
+impl Tables {
+    /// Those of a spec.
+    pub(super) fn of(spec: &SinkSpec) -> Result<Self, TableNameError> {
+        let table = |name: &str, columns: &[Column]| Ok(Table { name: name.parse()?, columns: columns.to_vec() });
+        let side = spec.side_tables.iter().map(|side| table(&side.name, &side.columns));
+        Ok(Tables { result: table(&spec.table, &spec.columns)?, side: side.collect::<Result<_, _>>()? })
+    }
+
+    /// The result first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Table> {
+        std::iter::once(&self.result).chain(&self.side)
+    }
+
+    /// The table that rows are for; `None` if there is no such one.
+    pub(super) fn get(&self, index: TableIndex) -> Option<&Table> {
+        match index.place().checked_sub(1) {
+            None => Some(&self.result),
+            Some(place) => self.side.get(place),
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The tables beside the result: late events and dead letters, as far as the options ask for them.
+//!
+//! A row says of which job it is, since several may share a table, and where its record stands, so that it can be looked up
+//! in the topic for as long as that keeps it.
+
+use stream_core::collector::Collector;
+use stream_core::event_batch::KeyedEvent;
+use stream_core::ids::{JobId, TableIndex};
+use stream_core::operator::Refusal;
+use stream_core::origin::Origin;
+use stream_core::pipeline::SideTable;
+use stream_core::row::{Column, ColumnType};
+use stream_core::time::EventTime;
+use stream_core::watermark::Watermark;
+
+use crate::key::Key;
+use crate::options::{OnBadRecord, OnLate, Options};
+
+/// The table of late events.
+pub const LATE_EVENTS: &str = "late_events";
+/// The table of records that could not be read.
+pub const DEAD_LETTER_EVENTS: &str = "dead_letter_events";
+/// What is kept of a bad record, in bytes.
+pub const KEPT_BYTES: usize = 64 << 10;
+
+/// The side tables of a job, in the schema of its result's table.
+pub fn side_tables(options: Options, result: &str) -> Vec<SideTable> {
+    let schema = &result[..result.len() - name_of(result).len()];
+    let table = |name: &str, columns| SideTable { name: format!("{schema}{name}"), columns };
+    let late = (options.on_late == OnLate::DeadLetterTable).then(|| table(LATE_EVENTS, late_columns()));
+    let bad =
+        (options.on_bad_record == OnBadRecord::DeadLetter).then(|| table(DEAD_LETTER_EVENTS, dead_letter_columns()));
+    late.into_iter().chain(bad).collect()
+}
+
+/// What stands behind the last dot that is not within quotes.
+fn name_of(table: &str) -> &str {
+    let mut is_quoted = false;
+    let mut begin = 0;
+    for (at, c) in table.char_indices() {
+        match c {
+            '"' => is_quoted = !is_quoted,
+            '.' if !is_quoted => begin = at + 1,
+            _ => {}
+        }
+    }
+    &table[begin..]
+}
+
+fn column(name: &str, column_type: ColumnType) -> Column {
+    Column { name: name.to_owned(), column_type }
+}
+
+fn late_columns() -> Vec<Column> {
+    vec![
+        column("job_id", ColumnType::Text),
+        column("ip", ColumnType::Text),
+        column("host", ColumnType::Text),
+        column("event_time", ColumnType::Timestamp),
+        column("watermark", ColumnType::Timestamp),
+        column("late_by_ms", ColumnType::BigInt),
+        column("topic", ColumnType::Text),
+        column("partition", ColumnType::BigInt),
+        column("offset", ColumnType::BigInt),
+    ]
+}
+
+fn dead_letter_columns() -> Vec<Column> {
+    vec![
+        column("job_id", ColumnType::Text),
+        column("reason", ColumnType::Text),
+        column("topic", ColumnType::Text),
+        column("partition", ColumnType::BigInt),
+        column("offset", ColumnType::BigInt),
+        column("bytes", ColumnType::BigInt),
+        column("record", ColumnType::Bytes),
+    ]
+}
+
+/// Whose rows they are.
+#[derive(Clone, Debug, Default)]
+struct Whose {
+    job_id: String,
+    topic: String,
+}
+
+/// What is done with late events; unless told, they are dropped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LateEvents {
+    policy: OnLate,
+    whose: Whose,
+}
+
+impl LateEvents {
+    pub(crate) fn new(options: Options, job_id: JobId, topic: &str) -> Self {
+        LateEvents { policy: options.on_late, whose: Whose::new(job_id, topic) }
+    }
+
+    /// An event came behind the watermark, and its window is over.
+    ///
+    /// # Errors
+    /// If the job is to fail then.
+    pub(crate) fn on_late(
+        &self,
+        event: &KeyedEvent<'_>,
+        watermark: Watermark,
+        out: &mut Collector,
+    ) -> Result<(), Refusal> {
+        let late_by_ms = watermark.0.saturating_sub(event.time.0);
+        let Origin { split, offset } = event.origin;
+        match self.policy {
+            OnLate::Drop => Ok(()),
+            OnLate::Fail => Err(Refusal(format!(
+                "the event at offset {offset} of partition {split} of `{}` came {late_by_ms} ms behind the watermark, and \
+                 the job is to fail then (--on-late)",
+                self.whose.topic
+            ))),
+            OnLate::DeadLetterTable => {
+                let Some(mut row) = out.side_row(TableIndex(1), 9) else { return Ok(()) };
+                let key = Key::decode(event.key).expect("every key was encoded by this job's decoder");
+                row.text(Some(&self.whose.job_id)).text(key.ip).text(key.host).timestamp(event.time);
+                row.timestamp(EventTime(watermark.0)).bigint(late_by_ms);
+                row.text(Some(&self.whose.topic)).bigint(split.into()).bigint(signed(offset));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What is done with bad records; unless told, they are skipped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DeadLetters {
+    policy: OnBadRecord,
+    table: TableIndex,
+    whose: Whose,
+}
+
+impl DeadLetters {
+    pub(crate) fn new(options: Options, job_id: JobId, topic: &str) -> Self {
+        let table = if options.on_late == OnLate::DeadLetterTable { TableIndex(2) } else { TableIndex(1) };
+        DeadLetters { policy: options.on_bad_record, table, whose: Whose::new(job_id, topic) }
+    }
+
+    /// A record cannot be used; `reason` says why.
+    ///
+    /// # Errors
+    /// If the job is to fail then.
+    pub(crate) fn on_bad(
+        &self,
+        origin: Origin,
+        record: &[u8],
+        reason: &dyn std::fmt::Display,
+        out: &mut Collector,
+    ) -> Result<(), Refusal> {
+        let Origin { split, offset } = origin;
+        match self.policy {
+            OnBadRecord::Skip => Ok(()),
+            OnBadRecord::Fail => Err(Refusal(format!(
+                "the record at offset {offset} of partition {split} of `{}` is bad ({reason}), and the job is to fail then \
+                 (--on-bad-record)",
+                self.whose.topic
+            ))),
+            OnBadRecord::DeadLetter => {
+                let Some(mut row) = out.side_row(self.table, 7) else { return Ok(()) };
+                row.text(Some(&self.whose.job_id)).text(Some(&reason.to_string()));
+                row.text(Some(&self.whose.topic)).bigint(split.into()).bigint(signed(offset));
+                row.bigint(signed(record.len() as u64)).bytes(Some(&record[..record.len().min(KEPT_BYTES)]));
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Whose {
+    fn new(job_id: JobId, topic: &str) -> Self {
+        Whose { job_id: job_id.to_string(), topic: topic.to_owned() }
+    }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use stream_core::event_batch::EventBatch;
+    use stream_core::ids::{SplitId, StageIndex, SubtaskId, SubtaskIndex};
+    use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
+    use stream_core::operator::{Decoded, Record, SplitRecords};
+    use stream_core::pipeline::{DecoderContext, JobDefinition as _, OperatorContext};
+
+    use super::*;
+    use crate::Sessionize;
+    use crate::testing::{shown, source};
+
+    const KEPT: Options = Options::DEFAULT.with_policies(OnLate::DeadLetterTable, OnBadRecord::DeadLetter);
+
+    fn decode(options: Options, payloads: &[&[u8]], out: &mut Collector) -> Result<Decoded, Refusal> {
+        let context = DecoderContext { job_id: JobId(7), source: &source() };
+        let mut decoder = Sessionize.decoder(&options.to_json(), &context).expect("options");
+        let records: Vec<_> =
+            (40..).zip(payloads).map(|(offset, &payload)| Record { payload: Some(payload), offset }).collect();
+        let split = SplitId("web/3".to_owned());
+        decoder.decode(SplitRecords { split: &split, records: &records, not_after: EventTime(10_000) }, out)
+    }
+
+    /// Two events of one key and a watermark between them, behind which the second is.
+    fn come_late(options: Options, out: &mut Collector) -> Result<(), Refusal> {
+        let max_parallelism = MaxParallelism::DEFAULT;
+        let context = OperatorContext {
+            job_id: JobId(7),
+            source: &source(),
+            stage: "window",
+            subtask: SubtaskId { stage: StageIndex(1), index: SubtaskIndex(0) },
+            key_groups: KeyGroupRange { start: 0, end: max_parallelism.get() },
+            max_parallelism,
+        };
+        let mut operator = Sessionize.operator(&options.to_json(), &context).expect("options");
+        let mut key = Vec::new();
+        Key { ip: Some("1.2.3.4"), host: None }.encode(&mut key);
+        let mut events = EventBatch::default();
+        let origin = Origin { split: 3, offset: 99 };
+        events.push(KeyedEvent { hash: hash_key(&key), time: EventTime(5000), count: 1, key: &key, origin });
+        operator.on_watermark(Watermark(1_000_000), out);
+        let added = operator.on_events(&events, out);
+        assert_eq!(operator.counters().late, 1);
+        added
+    }
+
+    #[test]
+    fn bad_records_are_kept_as_they_are_with_the_reason_and_their_place() {
+        let mut out = Collector::new(MaxParallelism::DEFAULT, 1);
+        let long = vec![b'x'; KEPT_BYTES + 1];
+        let payloads: [&[u8]; 5] = [
+            br#"{"event_time":"1970-01-01T00:00:09.000Z"}"#,
+            b"nonsense",
+            br#"{"event_time":"1970-01-01T00:00:11.000Z"}"#,
+            br#"[{"event_time":"yesterday"},{"event_time":"1970-01-01T00:00:09.000Z"}]"#,
+            &long,
+        ];
+        let decoded = decode(KEPT, &payloads, &mut out).expect("kept");
+        assert_eq!(decoded, Decoded { latest: Some(EventTime(9000)), events: 2, bad: 4 });
+        let rows = out.take_rows(TableIndex(2)).expect("rows");
+        let job = "00000000000000000000000000000007";
+        let mut rows = shown(&rows, &side_tables(KEPT, "t")[1].columns);
+        assert_eq!(
+            rows.pop().map(|row| row.ends_with(&"x".repeat(KEPT_BYTES)) && row.contains("| 44 | 65537 | x")),
+            Some(true)
+        );
+        assert_eq!(
+            rows[1..],
+            [
+                format!(
+                    "{job} | event_time 1970-01-01 00:00:11.000 is in the future | web | 3 | 42 | 41 | {}",
+                    r#"{"event_time":"1970-01-01T00:00:11.000Z"}"#
+                ),
+                format!(
+                    "{job} | no valid event_time | web | 3 | 43 | 70 | {}",
+                    r#"[{"event_time":"yesterday"},{"event_time":"1970-01-01T00:00:09.000Z"}]"#
+                ),
+            ]
+        );
+        assert!(
+            rows[0].starts_with(&format!("{job} | ")) && rows[0].ends_with(" | web | 3 | 41 | 8 | nonsense"),
+            "{}",
+            rows[0]
+        );
+    }
+
+    #[test]
+    fn late_events_are_kept_with_their_place_and_the_watermark() {
+        let mut out = Collector::new(MaxParallelism::DEFAULT, 1);
+        come_late(KEPT, &mut out).expect("kept");
+        let rows = shown(&out.take_rows(TableIndex(1)).expect("a row"), &side_tables(KEPT, "t")[0].columns);
+        let job = "00000000000000000000000000000007";
+        let expected = "1.2.3.4 | NULL | 1970-01-01 00:00:05.000 | 1970-01-01 00:16:40.000 | 995000 | web | 3 | 99";
+        assert_eq!(rows, [format!("{job} | {expected}")]);
+    }
+
+    #[test]
+    fn other_policies_keep_nothing_or_fail_naming_the_place() {
+        let mut out = Collector::new(MaxParallelism::DEFAULT, 1);
+        assert_eq!(decode(Options::DEFAULT, &[b"nonsense"], &mut out).map(|decoded| decoded.bad), Ok(1));
+        assert_eq!(come_late(Options::DEFAULT, &mut out), Ok(()));
+        assert_eq!(out.row_bytes(), 0);
+        let strict = Options::DEFAULT.with_policies(OnLate::Fail, OnBadRecord::Fail);
+        let refusal = decode(strict, &[b"nonsense"], &mut out).expect_err("strict").to_string();
+        assert!(refusal.starts_with("the record at offset 40 of partition 3 of `web` is bad ("), "{refusal}");
+        let refusal = come_late(strict, &mut out).expect_err("strict").to_string();
+        assert!(
+            refusal.starts_with("the event at offset 99 of partition 3 of `web` came 995000 ms behind"),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn tables_stand_in_the_schema_of_the_result_and_are_there_if_asked_for() {
+        let names = |options, result| -> Vec<String> {
+            side_tables(options, result).into_iter().map(|table| table.name).collect()
+        };
+        assert_eq!(names(KEPT, "sessions"), ["late_events", "dead_letter_events"]);
+        assert_eq!(names(KEPT, "web.sessions"), ["web.late_events", "web.dead_letter_events"]);
+        assert_eq!(names(KEPT, "\"a.b\".\"c.d\""), ["\"a.b\".late_events", "\"a.b\".dead_letter_events"]);
+        assert_eq!(names(Options::default(), "sessions"), [""; 0]);
+        assert_eq!(names(KEPT.with_policies(OnLate::Drop, OnBadRecord::DeadLetter), "s"), ["dead_letter_events"]);
+    }
+}
