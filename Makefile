@@ -65,7 +65,7 @@ up demo: build
 	@$(LOCALCLUSTER) $@
 
 homework_job: $(JOBCTL)
-	@$(LOCALCLUSTER) exec -- $(JOBCTL) submit sessionize --gap 5m $(ARGS)
+	@$(LOCALCLUSTER) exec -- $(JOBCTL) submit sessionize --gap 5m --close-when-idle $(ARGS)
 
 analysis status down clean: $(LOCALCLUSTER)
 	@$(LOCALCLUSTER) $@
@@ -89,7 +89,7 @@ up:
 	@$(COMPOSE) up --build --detach --wait
 
 homework_job:
-	@$(COMPOSE) exec jobmanager jobctl submit sessionize --gap 5m $(ARGS)
+	@$(COMPOSE) exec jobmanager jobctl submit sessionize --gap 5m --close-when-idle $(ARGS)
 
 analysis: $(LOCALCLUSTER)
 	@$(IN_DOCKER) $(LOCALCLUSTER) analysis

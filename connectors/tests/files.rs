@@ -319,6 +319,7 @@ async fn read(path: &Path) -> Result<Told, ConnectorError> {
         is_bounded: true,
         watermark_delay: Duration::ZERO,
         idle_timeout: Duration::ZERO,
+        close_when_idle: Duration::ZERO,
         max_future: Duration::ZERO,
         properties: BTreeMap::new(),
         secrets: BTreeMap::new(),

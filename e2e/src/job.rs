@@ -29,10 +29,12 @@ impl Job {
     pub fn submit(&self, cluster: &Cluster, parallelism: u32, more: &[&str]) -> Result<String> {
         let (gap, delay) = (format!("{GAP_MS}ms"), format!("{WATERMARK_DELAY_MS}ms"));
         let parallelism = parallelism.to_string();
+        // While a broker is away every partition is silent, and none may be taken to be so for ever.
+        let never_idle: &[&str] = if more.contains(&"--idle-timeout") { &[] } else { &["--idle-timeout", "0"] };
         let args: Vec<&str> = [
-            &["submit", "sessionize", "--name", &self.name, "--gap", &gap, "--watermark-delay", &delay],
-            // While a broker is away every partition is silent, and none may be taken to be so for ever.
-            &["--idle-timeout", "0", "--checkpoint-interval", "1s", "--parallelism", &parallelism, "--output", "json"],
+            &["submit", "sessionize", "--name", &self.name, "--gap", &gap, "--watermark-delay", &delay][..],
+            &["--checkpoint-interval", "1s", "--parallelism", &parallelism, "--output", "json"],
+            never_idle,
             more,
         ]
         .concat();

@@ -320,6 +320,7 @@ impl Kafka {
             is_bounded,
             watermark_delay: Duration::ZERO,
             idle_timeout: Duration::ZERO,
+            close_when_idle: Duration::ZERO,
             max_future: Duration::ZERO,
             properties: BTreeMap::from([("group.id".to_owned(), group.to_owned())]),
             secrets: BTreeMap::new(),

@@ -62,6 +62,10 @@ impl Operator for SessionOperator {
         self.windows.advance(watermark, |fired| write_row(form, fired, out));
     }
 
+    fn on_clock_watermark(&mut self, by_clock: Watermark) {
+        self.windows.closed_by_clock(by_clock);
+    }
+
     fn counters(&self) -> OperatorCounters {
         OperatorCounters {
             late: self.late,

@@ -13,6 +13,7 @@ pub(crate) fn source() -> SourceSpec {
         is_bounded: false,
         watermark_delay: Duration::ZERO,
         idle_timeout: Duration::ZERO,
+        close_when_idle: Duration::ZERO,
         max_future: Duration::ZERO,
         properties: [].into(),
         secrets: [].into(),

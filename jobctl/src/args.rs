@@ -259,6 +259,10 @@ pub(crate) struct Sessionize {
     /// Silence after which a partition holds nobody back; 0 for never [default: 30s] [env: GAPWISE_IDLE_TIMEOUT]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) idle_timeout: Option<String>,
+    /// While every partition is at its end and idle, let event time go on by the clock until all sessions have ended; what
+    /// comes later and belongs to one of them is late [env: GAPWISE_CLOSE_WHEN_IDLE]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub(crate) close_when_idle: Option<String>,
     /// How far an event may be ahead of this cluster's clock before it is bad; 0 for any distance [default: 1h]
     /// [env: GAPWISE_MAX_FUTURE]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]

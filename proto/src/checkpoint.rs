@@ -105,6 +105,7 @@ impl From<&OperatorSnapshot> for v1::OperatorSnapshot {
             subtask: Some(state.subtask.into()),
             key_groups: Some(state.key_groups.into()),
             watermark_ms: state.watermark.0,
+            by_clock_ms: (state.by_clock > Watermark::NONE).then_some(state.by_clock.0),
             files: state.files.iter().map(Into::into).collect(),
         }
     }
@@ -118,6 +119,7 @@ impl TryFrom<v1::OperatorSnapshot> for OperatorSnapshot {
             subtask: required(state.subtask, "operator_snapshot.subtask")?.into(),
             key_groups: required(state.key_groups, "operator_snapshot.key_groups")?.try_into()?,
             watermark: Watermark(state.watermark_ms),
+            by_clock: state.by_clock_ms.map_or(Watermark::NONE, Watermark),
             files: state.files.into_iter().map(Into::into).collect(),
         })
     }
@@ -236,6 +238,7 @@ mod tests {
             subtask,
             key_groups: KeyGroupRange { start: 0, end: 64 },
             watermark: Watermark(-3),
+            by_clock: Watermark(-4),
             files: vec![file()],
         };
         let splits = vec![SplitSnapshot { split, watermark: Some(Watermark(1)), is_finished: true, begun: vec![2, 4] }];

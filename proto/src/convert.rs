@@ -122,6 +122,7 @@ impl From<&SourceSpec> for v1::SourceSpec {
             watermark_delay_ms: millis(source.watermark_delay).unsigned_abs(),
             idle_timeout_ms: millis(source.idle_timeout).unsigned_abs(),
             max_future_ms: millis(source.max_future).unsigned_abs(),
+            close_when_idle_ms: millis(source.close_when_idle).unsigned_abs(),
             properties: source.properties.clone().into_iter().collect(),
             secrets: exposed(&source.secrets),
         }
@@ -139,6 +140,7 @@ impl TryFrom<v1::SourceSpec> for SourceSpec {
             watermark_delay: Duration::from_millis(source.watermark_delay_ms),
             idle_timeout: Duration::from_millis(source.idle_timeout_ms),
             max_future: Duration::from_millis(source.max_future_ms),
+            close_when_idle: Duration::from_millis(source.close_when_idle_ms),
             properties: source.properties.into_iter().collect(),
             secrets: hidden(source.secrets),
         })
@@ -370,6 +372,7 @@ mod tests {
                 is_bounded: true,
                 watermark_delay: Duration::from_secs(15),
                 idle_timeout: Duration::ZERO,
+                close_when_idle: Duration::ZERO,
                 max_future: Duration::ZERO,
                 properties: [("group.id".to_owned(), "g".to_owned())].into(),
                 secrets: [("sasl.password".to_owned(), Secret::new("hunter2"))].into(),

@@ -65,6 +65,7 @@ fn make_pipeline(parallelism: u32) -> Pipeline {
         is_bounded: true,
         watermark_delay: Duration::from_millis(crate::input::DELAY_MS.unsigned_abs()),
         idle_timeout: Duration::ZERO,
+        close_when_idle: Duration::ZERO,
         max_future: Duration::ZERO,
         properties: BTreeMap::new(),
         secrets: BTreeMap::new(),

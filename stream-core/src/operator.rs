@@ -79,6 +79,10 @@ pub trait Operator: Send {
     /// The subtask's watermark rose; [`Watermark::END`] is the end of a bounded input.
     fn on_watermark(&mut self, watermark: Watermark, out: &mut Collector);
 
+    /// The clock, and not events, made the subtask's watermark what it is now: [`Operator::on_watermark`] was called if it rose. It
+    /// is a promise that an event may break. Also called behind a restore.
+    fn on_clock_watermark(&mut self, _by_clock: Watermark) {}
+
     /// What it tells of itself.
     fn counters(&self) -> OperatorCounters;
 

@@ -100,6 +100,9 @@ pub struct SourceSpec {
     pub watermark_delay: Duration,
     /// How long a split may deliver nothing before it no longer holds the watermark back; zero for never, as in Flink.
     pub idle_timeout: Duration,
+    /// How far the clock carries event time on while every split is idle, so that sessions end; zero: not at all, as in Flink.
+    #[serde(default)]
+    pub close_when_idle: Duration,
     /// How far an event may be ahead of the wall clock before it counts as bad; zero for any distance, as in Flink.
     #[serde(default)]
     pub max_future: Duration,

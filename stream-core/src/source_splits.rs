@@ -8,6 +8,7 @@ use crate::checkpoint::SplitSnapshot;
 use crate::ids::SplitId;
 use crate::operator::Decoded;
 use crate::pipeline::Split;
+use crate::time::millis;
 use crate::watermark::{Progress, SplitWatermarks, Watermark};
 
 /// The splits that a source subtask reads, numbered in the order in which its reader got them.
@@ -17,7 +18,19 @@ pub struct SourceSplits {
     splits: Vec<SplitState>,
     /// Read to their end before this attempt: known, and not read again.
     finished_before: Vec<SplitSnapshot>,
-    idle_timeout: Duration,
+    idleness: Idleness,
+    /// For how long every split has been idle.
+    all_idle: Duration,
+}
+
+/// What silence means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Idleness {
+    /// How long a split may be at its end and silent before it holds nobody back; zero for ever.
+    pub timeout: Duration,
+    /// How far the clock carries event time on while every split is idle; zero: not at all. It need go no further than where
+    /// the sessions of all events seen have ended: behind that it could only make events late.
+    pub advance: Duration,
 }
 
 /// How far a source subtask has read one split.
@@ -54,13 +67,14 @@ struct SplitState {
 }
 
 impl SourceSplits {
-    /// No splits yet. An `idle_timeout` of zero means that a split is never idle.
-    pub fn new(watermark_delay_ms: i64, idle_timeout: Duration) -> Self {
+    /// No splits yet.
+    pub fn new(watermark_delay_ms: i64, idleness: Idleness) -> Self {
         SourceSplits {
             watermarks: SplitWatermarks::new(watermark_delay_ms),
             splits: Vec::new(),
             finished_before: Vec::new(),
-            idle_timeout,
+            idleness,
+            all_idle: Duration::ZERO,
         }
     }
 
@@ -147,12 +161,14 @@ impl SourceSplits {
     /// `passed` of time in which this source was free to read. Time in which its output was not taken does not count: a
     /// split is not idle because *we* did not read it.
     pub fn on_time_passed(&mut self, passed: Duration) {
-        if self.idle_timeout.is_zero() {
+        if self.idleness.timeout.is_zero() {
             return;
         }
+        // Time counts from when all of them were idle, not from before.
+        self.all_idle = if self.watermarks.are_idle() { self.all_idle.saturating_add(passed) } else { Duration::ZERO };
         for (index, state) in self.splits.iter_mut().enumerate().filter(|(_, state)| state.is_at_end) {
             state.silent = state.silent.saturating_add(passed);
-            if state.silent >= self.idle_timeout {
+            if state.silent >= self.idleness.timeout {
                 self.watermarks.mark_idle(index);
             }
         }
@@ -160,7 +176,20 @@ impl SourceSplits {
 
     /// The progress of all splits together.
     pub fn progress(&mut self) -> Progress {
-        if self.are_finished() { Progress::Active(Watermark::END) } else { self.watermarks.progress() }
+        match self.watermarks.progress() {
+            _ if self.are_finished() => Progress::Active(Watermark::END),
+            Progress::Idle(_) => Progress::Idle(self.by_clock()),
+            active @ Progress::Active(_) => active,
+        }
+    }
+
+    /// How far the clock has carried event time on, if every split is idle and there was an event.
+    fn by_clock(&self) -> Watermark {
+        let highest = self.watermarks.highest();
+        if self.idleness.advance.is_zero() || highest == Watermark::NONE || !self.watermarks.are_idle() {
+            return Watermark::NONE;
+        }
+        Watermark(highest.0.saturating_add(millis(self.all_idle.min(self.idleness.advance))))
     }
 
     /// Whether there are splits, and every one of them was read to its end.
@@ -233,8 +262,8 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(30);
 
-    fn two_splits(idle_timeout: Duration) -> SourceSplits {
-        let mut splits = SourceSplits::new(0, idle_timeout);
+    fn two_splits(timeout: Duration) -> SourceSplits {
+        let mut splits = SourceSplits::new(0, Idleness { timeout, advance: Duration::from_secs(10) });
         splits.add(&["topic/0", "topic/1"].map(|id| Split { id: SplitId(id.to_owned()), start: 0, end: None }));
         splits
     }
@@ -262,6 +291,37 @@ mod tests {
     }
 
     #[test]
+    fn once_every_split_is_idle_the_clock_carries_event_time_on_so_far_and_no_further() {
+        let mut splits = two_splits(TIMEOUT);
+        splits.on_decoded(0, decoded(Some(5000)), 1);
+        splits.on_decoded(1, decoded(Some(3000)), 1);
+        splits.on_end_for_now(0);
+        splits.on_time_passed(TIMEOUT);
+        assert_eq!(splits.progress(), active(3000), "the other one may still deliver");
+        splits.on_end_for_now(1);
+        splits.on_time_passed(TIMEOUT);
+        assert_eq!(splits.progress(), Progress::Idle(Watermark(5000)));
+        splits.on_time_passed(Duration::from_millis(1500));
+        assert_eq!(splits.progress(), Progress::Idle(Watermark(6500)));
+        splits.on_time_passed(TIMEOUT);
+        assert_eq!(splits.progress(), Progress::Idle(Watermark(15_000)));
+        splits.on_decoded(1, decoded(Some(4000)), 2);
+        assert_eq!(splits.progress(), active(4000));
+        splits.on_end_for_now(1);
+        splits.on_time_passed(TIMEOUT);
+        assert_eq!(splits.progress(), Progress::Idle(Watermark(5000)), "and begins anew");
+    }
+
+    #[test]
+    fn silence_before_the_first_event_is_no_event_time() {
+        let mut splits = two_splits(TIMEOUT);
+        splits.on_end_for_now(0);
+        splits.on_end_for_now(1);
+        splits.on_time_passed(TIMEOUT * 2);
+        assert_eq!(splits.progress(), Progress::Idle(Watermark::NONE));
+    }
+
+    #[test]
     fn split_that_merely_was_not_read_is_not_idle() {
         let mut splits = two_splits(TIMEOUT);
         splits.on_decoded(0, decoded(Some(100)), 1);
@@ -286,7 +346,7 @@ mod tests {
         splits.on_finished(1);
         assert!(splits.are_finished());
         assert_eq!(splits.progress(), Progress::Active(Watermark::END));
-        assert!(!SourceSplits::new(0, TIMEOUT).are_finished());
+        assert!(!SourceSplits::new(0, Idleness::default()).are_finished());
     }
 
     #[test]

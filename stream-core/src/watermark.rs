@@ -3,7 +3,7 @@
 //! A watermark `W` promises that no record with event time ≤ `W` will come. It never goes back. The rules are Flink's:
 //! bounded out-of-orderness without the DataStream generator's extra millisecond (`WatermarkAssignerOperator`), the
 //! minimum over a reader's splits (`WatermarkOutputMultiplexer`), and the minimum over the inputs of a subtask
-//! (`StatusWatermarkValve`). Reading no clock, nothing here decides *when* a split is idle; it is told.
+//! (`StatusWatermarkValve`). Reading no clock, nothing here decides *when* a split is idle, or how time passes then; it is told.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,13 @@ use crate::time::EventTime;
 /// A promise about event time; [`Watermark::NONE`] promises nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Watermark(pub i64);
+
+impl Default for Watermark {
+    /// [`Watermark::NONE`].
+    fn default() -> Self {
+        Watermark::NONE
+    }
+}
 
 impl Watermark {
     /// Before any event: nothing is promised, nothing is late.
@@ -25,8 +32,9 @@ impl Watermark {
 pub enum Progress {
     /// It promises this much.
     Active(Watermark),
-    /// It has nothing to read and must not hold others back.
-    Idle,
+    /// It has nothing to read and must not hold others back. Should nobody have, then event time goes on by the clock, and this
+    /// is how far it has come here; [`Watermark::NONE`] where the clock does not count.
+    Idle(Watermark),
 }
 
 /// The watermarks of one source subtask's splits and their minimum.
@@ -110,11 +118,22 @@ impl SplitWatermarks {
         self.splits[split].activity == Activity::Idle
     }
 
+    /// Whether there are splits, and none of them is active, but not because all have ended.
+    pub fn are_idle(&self) -> bool {
+        let is = |activity| self.splits.iter().any(|split| split.activity == activity);
+        is(Activity::Idle) && !is(Activity::Active)
+    }
+
+    /// The highest watermark of any split.
+    pub fn highest(&self) -> Watermark {
+        self.splits.iter().map(|split| split.watermark).max().unwrap_or_default()
+    }
+
     /// The least watermark of the active splits, never less than it was; idle if no split is active.
     pub fn progress(&mut self) -> Progress {
         let active = self.splits.iter().filter(|split| split.activity == Activity::Active);
         match active.map(|split| split.watermark).min() {
-            None => Progress::Idle,
+            None => Progress::Idle(Watermark::NONE),
             Some(least) => {
                 self.combined = self.combined.max(least);
                 Progress::Active(self.combined)
@@ -128,6 +147,7 @@ impl SplitWatermarks {
 pub struct Valve {
     inputs: Vec<InputState>,
     combined: Watermark,
+    by_clock: Watermark,
     was_idle: bool,
 }
 
@@ -135,6 +155,8 @@ pub struct Valve {
 struct InputState {
     watermark: Watermark,
     is_idle: bool,
+    /// How far the clock has come there while it is idle.
+    by_clock: Watermark,
     /// An input that wakes up behind the combined watermark does not count until it has caught up.
     is_aligned: bool,
 }
@@ -142,19 +164,19 @@ struct InputState {
 impl Valve {
     /// A valve over `inputs` inputs, none of which has promised anything.
     pub fn new(inputs: usize) -> Self {
-        Self::restored(inputs, Watermark::NONE)
+        Self::restored(inputs, Watermark::NONE, Watermark::NONE)
     }
 
-    /// A valve over `inputs` inputs whose subtask was restored at `combined`.
+    /// A valve over `inputs` inputs whose subtask was restored at `combined`, of which the clock had made `by_clock`.
     ///
     /// Until it speaks, each input counts as active, aligned and at `combined`, whatever it was at the checkpoint: there may be
     /// other inputs now, and splits lie elsewhere. The combined watermark does not fall, so what was late stays late. Nor
     /// does it rise before every input has promised more, or said that it is idle, so what was not late does not become so.
     /// For the second the inputs have to start aligned: one that is not is left out of the minimum, and the first to speak would
     /// raise the watermark alone, past the events of those that still read up on what they had read before.
-    pub fn restored(inputs: usize, combined: Watermark) -> Self {
-        let input = InputState { watermark: combined, is_idle: false, is_aligned: true };
-        Valve { inputs: vec![input; inputs], combined, was_idle: false }
+    pub fn restored(inputs: usize, combined: Watermark, by_clock: Watermark) -> Self {
+        let input = InputState { watermark: combined, is_idle: false, by_clock: Watermark::NONE, is_aligned: true };
+        Valve { inputs: vec![input; inputs], combined, by_clock, was_idle: false }
     }
 
     /// The combined watermark so far.
@@ -162,12 +184,18 @@ impl Valve {
         self.combined
     }
 
+    /// The highest combined watermark that the clock made, and not events: a promise that an event may break.
+    pub fn by_clock(&self) -> Watermark {
+        self.by_clock
+    }
+
     /// Takes one input's progress; returns what changed for the subtask, if anything did.
     pub fn on_progress(&mut self, input: usize, progress: Progress) -> Option<Progress> {
         let state = &mut self.inputs[input];
         match progress {
-            Progress::Idle => {
+            Progress::Idle(by_clock) => {
                 state.is_idle = true;
+                state.by_clock = by_clock;
                 state.is_aligned = false;
             }
             Progress::Active(watermark) => {
@@ -183,7 +211,14 @@ impl Valve {
         if self.inputs.iter().all(|input| input.is_idle) {
             let became_idle = !self.was_idle && !self.inputs.is_empty();
             self.was_idle = true;
-            return became_idle.then_some(Progress::Idle);
+            // The furthest: where it was, the events are that ended sessions wait for. Every subtask has the same inputs, and so
+            // comes to the same watermark at each barrier.
+            let furthest = self.inputs.iter().map(|input| input.by_clock).max().unwrap_or_default();
+            let rose = furthest > self.combined;
+            if rose {
+                (self.combined, self.by_clock) = (furthest, furthest);
+            }
+            return (became_idle || rose).then_some(Progress::Idle(self.by_clock));
         }
         let woke = std::mem::take(&mut self.was_idle);
         let aligned = self.inputs.iter().filter(|input| input.is_aligned && !input.is_idle);
@@ -197,6 +232,8 @@ impl Valve {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const IDLE: Progress = Progress::Idle(Watermark::NONE);
 
     const fn active(ms: i64) -> Progress {
         Progress::Active(Watermark(ms))
@@ -238,8 +275,9 @@ mod tests {
         let mut splits = two_splits();
         splits.mark_idle(0);
         splits.mark_idle(1);
-        assert_eq!(splits.progress(), Progress::Idle);
-        assert_eq!(SplitWatermarks::new(0).progress(), Progress::Idle);
+        assert_eq!(splits.progress(), IDLE);
+        assert_eq!(SplitWatermarks::new(0).progress(), IDLE);
+        assert!(splits.are_idle() && !SplitWatermarks::new(0).are_idle());
         assert!(SplitWatermarks::new(0).is_finished());
     }
 
@@ -256,7 +294,7 @@ mod tests {
     fn idle_input_is_left_out_and_counts_again_once_it_has_caught_up() {
         let mut valve = Valve::new(2);
         valve.on_progress(0, active(10));
-        assert_eq!(valve.on_progress(1, Progress::Idle), Some(active(10)));
+        assert_eq!(valve.on_progress(1, IDLE), Some(active(10)));
         assert_eq!(valve.on_progress(1, active(5)), None, "behind: does not count yet");
         assert_eq!(valve.on_progress(0, active(20)), Some(active(20)));
         assert_eq!(valve.on_progress(1, active(25)), None);
@@ -266,10 +304,27 @@ mod tests {
     #[test]
     fn valve_is_idle_when_all_inputs_are_and_says_so_once() {
         let mut valve = Valve::new(2);
-        assert_eq!(valve.on_progress(0, Progress::Idle), None);
-        assert_eq!(valve.on_progress(1, Progress::Idle), Some(Progress::Idle));
-        assert_eq!(valve.on_progress(1, Progress::Idle), None);
+        assert_eq!(valve.on_progress(0, IDLE), None);
+        assert_eq!(valve.on_progress(1, IDLE), Some(IDLE));
+        assert_eq!(valve.on_progress(1, IDLE), None);
         assert_eq!(valve.on_progress(0, active(7)), Some(active(7)));
+    }
+
+    #[test]
+    fn once_all_inputs_are_idle_the_furthest_clock_counts_until_one_wakes() {
+        let idle = |ms| Progress::Idle(Watermark(ms));
+        let mut valve = Valve::new(2);
+        valve.on_progress(0, active(100));
+        valve.on_progress(1, active(40));
+        assert_eq!(valve.on_progress(0, idle(100)), None, "the other is active and holds it back");
+        assert_eq!(valve.on_progress(1, idle(40)), Some(idle(100)), "as a later event of the first would");
+        assert_eq!(valve.on_progress(1, idle(60)), None);
+        assert_eq!(valve.on_progress(0, idle(130)), Some(idle(130)));
+        assert_eq!((valve.watermark(), valve.by_clock()), (Watermark(130), Watermark(130)));
+        assert_eq!(valve.on_progress(1, active(60)), Some(active(130)), "it wakes behind, and takes nothing back");
+        assert_eq!(valve.on_progress(0, idle(500)), None, "one is awake: the clock does not count");
+        assert_eq!(valve.on_progress(1, active(150)), Some(active(150)));
+        assert_eq!((valve.watermark(), valve.by_clock()), (Watermark(150), Watermark(130)));
     }
 
     #[test]
@@ -287,14 +342,14 @@ mod tests {
 
     #[test]
     fn restored_valve_neither_falls_nor_rises_before_every_input_has_spoken() {
-        let mut valve = Valve::restored(3, Watermark(100));
+        let mut valve = Valve::restored(3, Watermark(100), Watermark::NONE);
         assert_eq!(valve.watermark(), Watermark(100));
         assert_eq!(valve.on_progress(0, active(40)), None, "a split that lagged behind does not take it back");
         assert_eq!(valve.on_progress(1, active(500)), None, "one input does not raise it past the others");
         assert_eq!(valve.on_progress(2, active(300)), None);
         assert_eq!(valve.on_progress(0, active(120)), Some(active(120)));
-        let mut valve = Valve::restored(2, Watermark(100));
+        let mut valve = Valve::restored(2, Watermark(100), Watermark::NONE);
         assert_eq!(valve.on_progress(0, active(500)), None);
-        assert_eq!(valve.on_progress(1, Progress::Idle), Some(active(500)), "an idle input holds nobody back");
+        assert_eq!(valve.on_progress(1, IDLE), Some(active(500)), "an idle input holds nobody back");
     }
 }

@@ -486,6 +486,7 @@ fn snapshots(me: &Incarnation, events: u64, barrier: Barrier, rows: &[u64]) -> [
         subtask: subtask(1),
         key_groups: KeyGroupRange { start: 0, end: 1 },
         watermark: Watermark::NONE,
+        by_clock: Watermark::NONE,
         files: vec![],
     };
     let files = vec![rows_file(me.token, barrier, rows)];

@@ -292,6 +292,7 @@ mod tests {
             is_bounded: false,
             watermark_delay: Duration::ZERO,
             idle_timeout: Duration::ZERO,
+            close_when_idle: Duration::ZERO,
             max_future: Duration::ZERO,
             properties: properties.iter().map(owned).collect(),
             secrets: secrets.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect(),

@@ -70,7 +70,7 @@ impl Job {
     pub(crate) fn watermark(&mut self) -> Watermark {
         match self.splits.progress() {
             Progress::Active(watermark) => watermark,
-            Progress::Idle => Watermark::NONE,
+            Progress::Idle(_) => Watermark::NONE,
         }
     }
 

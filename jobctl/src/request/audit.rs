@@ -73,6 +73,7 @@ fn source_of(args: &args::Audit, environment: &Environment, own: &SourceSpec) ->
         watermark_delay: own.watermark_delay,
         idle_timeout: own.idle_timeout,
         max_future: own.max_future,
+        close_when_idle: own.close_when_idle,
     };
     let found = source::spec(&as_submitted, &environment, Place::Cluster, watermarks)?;
     if found.uri.rsplit('/').next() != Some(topic) || !found.uri.starts_with("kafka:") {

@@ -47,6 +47,18 @@ impl Given {
         number.ok_or_else(|| self.not(what, &format!("choose from 1 to {max}")))
     }
 
+    /// A switch.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub(crate) fn switch(&self) -> Result<bool, Failure> {
+        match self.text.as_str() {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            _ => Err(self.not("a switch", "write `true` or `false`")),
+        }
+    }
+
     /// A complaint about the value, by an error that says what to do.
     pub(crate) fn refused(&self, error: &dyn Display) -> String {
         format!("{}: {error}", self.name)

@@ -64,6 +64,16 @@ pub(crate) fn sessionize(args: &Sessionize, environment: &Environment, place: Pl
         duration(given("--watermark-delay", &args.watermark_delay), options::DEFAULT_WATERMARK_DELAY)?;
     let idle_timeout = duration(given("--idle-timeout", &args.idle_timeout), options::DEFAULT_IDLE_TIMEOUT)?;
     let max_future = duration(given("--max-future", &args.max_future), options::DEFAULT_MAX_FUTURE)?;
+    let close_when_idle = match given("--close-when-idle", &args.close_when_idle) {
+        Some(given) if given.switch()? && idle_timeout.is_zero() => {
+            return Err(Failure::usage(given.refused(&"no partition is ever idle: choose an --idle-timeout above 0")));
+        }
+        // Then the last session of the last event has ended.
+        Some(given) if given.switch()? => {
+            Duration::from_millis(options.windows().gap_ms.unsigned_abs()) + watermark_delay
+        }
+        _ => Duration::ZERO,
+    };
 
     let max_parallelism = match given("--max-parallelism", &args.max_parallelism) {
         None => MaxParallelism::DEFAULT,
@@ -75,8 +85,8 @@ pub(crate) fn sessionize(args: &Sessionize, environment: &Environment, place: Pl
         Some(given) => parallelism(&given, max_parallelism)?,
     };
 
-    let source =
-        source::spec(args, environment, place, source::Watermarks { watermark_delay, idle_timeout, max_future })?;
+    let watermarks = source::Watermarks { watermark_delay, idle_timeout, max_future, close_when_idle };
+    let source = source::spec(args, environment, place, watermarks)?;
     let sink = sink::spec(args, environment, place)?;
     let name = given("--name", &args.name).map_or(String::new(), |name| name.text);
     let mut pipeline = pipeline::pipeline(options, parallelism, max_parallelism, source, sink);

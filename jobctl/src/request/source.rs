@@ -26,6 +26,7 @@ pub(super) struct Watermarks {
     pub(super) watermark_delay: Duration,
     pub(super) idle_timeout: Duration,
     pub(super) max_future: Duration,
+    pub(super) close_when_idle: Duration,
 }
 
 pub(super) fn spec(
@@ -43,6 +44,7 @@ pub(super) fn spec(
         watermark_delay: watermarks.watermark_delay,
         idle_timeout: watermarks.idle_timeout,
         max_future: watermarks.max_future,
+        close_when_idle: watermarks.close_when_idle,
         properties: BTreeMap::new(),
         secrets: BTreeMap::new(),
     };

@@ -32,7 +32,13 @@ fn run(line: &str) -> Result<Pipeline, String> {
 #[test]
 fn without_options_it_is_the_local_cluster_and_the_homework() {
     let pipeline = submit("", &[]).expect("valid");
-    assert_eq!(pipeline.options, r#"{"gap_ms":300000,"allowed_lateness_ms":0}"#);
+    assert_eq!(
+        pipeline.options,
+        r#"{"gap_ms":300000,"allowed_lateness_ms":0,"on_late":"dead-letter-table","on_bad_record":"dead-letter"}"#
+    );
+    let side: Vec<&str> = pipeline.sink.side_tables.iter().map(|table| table.name.as_str()).collect();
+    assert_eq!(side, ["late_events", "dead_letter_events"]);
+    assert_eq!((pipeline.source.max_future.as_secs(), pipeline.source.close_when_idle.as_secs()), (3600, 0));
     assert_eq!((pipeline.parallelism.get(), pipeline.max_parallelism.get()), (1, 128));
     let source = &pipeline.source;
     assert_eq!(source.uri, "kafka://127.0.0.1:9092/bootcamp-events-prod");
@@ -48,6 +54,7 @@ fn without_options_it_is_the_local_cluster_and_the_homework() {
 #[test]
 fn every_option_reaches_the_pipeline_from_the_line_and_from_the_environment() {
     let line = "--gap 90s --allowed-lateness 1m --watermark-delay 2s --idle-timeout 0 --parallelism 3 \
+        --on-late drop --on-bad-record fail --max-future 2h \
         --max-parallelism 64 --from 2025-01-14T17:00:00Z --until latest --source kafka://a:1,b/t --table s.t \
         --sink postgres://me:pw@db/web?sslmode=require --kafka-property fetch.min.bytes=7 \
         --kafka-property ssl.key.password=x=y";
@@ -60,6 +67,9 @@ fn every_option_reaches_the_pipeline_from_the_line_and_from_the_environment() {
         ("GAPWISE_MAX_PARALLELISM", "64"),
         ("GAPWISE_FROM", "2025-01-14T17:00:00Z"),
         ("GAPWISE_UNTIL", "latest"),
+        ("GAPWISE_ON_LATE", "drop"),
+        ("GAPWISE_ON_BAD_RECORD", "fail"),
+        ("GAPWISE_MAX_FUTURE", "2h"),
         ("GAPWISE_SOURCE", "kafka://a:1,b/t"),
         ("GAPWISE_TABLE", "s.t"),
         ("GAPWISE_SINK", "postgres://me:pw@db/web?sslmode=require"),
@@ -68,7 +78,11 @@ fn every_option_reaches_the_pipeline_from_the_line_and_from_the_environment() {
     let pipeline = submit(line, &[]).expect("valid");
     assert_eq!(submit("", &variables).expect("valid"), pipeline);
 
-    assert_eq!(pipeline.options, r#"{"gap_ms":90000,"allowed_lateness_ms":60000}"#);
+    assert_eq!(
+        pipeline.options,
+        r#"{"gap_ms":90000,"allowed_lateness_ms":60000,"on_late":"drop","on_bad_record":"fail"}"#
+    );
+    assert_eq!((pipeline.sink.side_tables.len(), pipeline.source.max_future.as_secs()), (0, 7200));
     assert_eq!((pipeline.parallelism.get(), pipeline.max_parallelism.get()), (3, 64));
     let source = &pipeline.source;
     assert_eq!(source.uri, "kafka://a:1,b:9092/t");
@@ -146,6 +160,14 @@ fn protocol_in_an_address_is_kept() {
 }
 
 #[test]
+fn the_clock_closes_sessions_if_asked_for_and_goes_no_further_than_their_ends() {
+    let advance = |line| submit(line, &[]).expect("valid").source.close_when_idle.as_secs();
+    assert_eq!(advance("--close-when-idle"), 5 * 60 + 15);
+    assert_eq!(advance("--close-when-idle --gap 1m --watermark-delay 1s"), 61);
+    assert_eq!(advance("--close-when-idle=false"), 0);
+}
+
+#[test]
 fn files_become_absolute_and_are_bounded() {
     let pipeline = run("--source file:a.jsonl,b/*.gz --sink csv:out/s.csv").expect("valid");
     assert_eq!(pipeline.source.uri, "file:/here/a.jsonl,/here/b/*.gz");
@@ -198,6 +220,19 @@ fn what_cannot_be_is_refused_in_one_line_that_says_what_to_write() {
             "--from latest --source file:a",
             "--from: `latest` is not where a file begins: leave it out, or read from Kafka",
         ),
+        (
+            "--on-late keep",
+            "--on-late: `keep` is not a policy for late events: choose `dead-letter-table`, `drop` or `fail`",
+        ),
+        (
+            "--on-bad-record drop",
+            "--on-bad-record: `drop` is not a policy for bad records: choose `dead-letter`, `skip` or `fail`",
+        ),
+        (
+            "--close-when-idle --idle-timeout 0",
+            "--close-when-idle: no partition is ever idle: choose an --idle-timeout above 0",
+        ),
+        ("--close-when-idle=yes", "--close-when-idle: `yes` is not a switch: write `true` or `false`"),
         ("--sink csv:", "--sink: `csv:` is not a file: write `csv:PATH` or `jsonl:PATH`"),
         (
             "--sink mysql://u:hunter2@h/d",

@@ -151,6 +151,7 @@ pub(crate) fn pipeline(parallelism: u32) -> Pipeline {
             is_bounded: false,
             watermark_delay: Duration::ZERO,
             idle_timeout: Duration::ZERO,
+            close_when_idle: Duration::ZERO,
             max_future: Duration::ZERO,
             properties: [].into(),
             secrets: [("sasl.password".to_owned(), Secret::new(PASSWORD))].into(),

@@ -167,6 +167,7 @@ fn snapshot(task: &v1::TaskDeployment, state_file: Option<&v1::FileRef>) -> v1::
                 subtask: task.subtask,
                 key_groups: task.key_groups,
                 watermark_ms: 7,
+                by_clock_ms: None,
                 files: state_file.cloned().into_iter().collect(),
             }),
             late: 0,

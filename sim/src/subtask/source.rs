@@ -1,6 +1,5 @@
 //! A source: the real splits, watermarks and routing; records come from the simulated topic.
 
-use std::time::Duration;
 
 use stream_core::barrier::Barrier;
 use stream_core::checkpoint::{SplitSnapshot, TaskSnapshot};
@@ -11,7 +10,7 @@ use stream_core::key_group::{MaxParallelism, hash_key};
 use stream_core::operator::Decoded;
 use stream_core::origin::Origin;
 use stream_core::pipeline::Split;
-use stream_core::source_splits::SourceSplits;
+use stream_core::source_splits::{Idleness, SourceSplits};
 use stream_core::time::EventTime;
 use stream_core::watermark::{Progress, Watermark};
 
@@ -41,7 +40,7 @@ impl Source {
             let known = restored.iter().find(|known| known.split.id == split.id).cloned();
             known.unwrap_or_else(|| SplitSnapshot::unread(split.clone()))
         };
-        let mut splits = SourceSplits::new(DELAY_MS, Duration::ZERO);
+        let mut splits = SourceSplits::new(DELAY_MS, Idleness::default());
         let reading = splits.restore(planned.splits.iter().map(snapshot).collect());
         Source {
             splits,

@@ -58,7 +58,7 @@ impl Window {
             key_groups,
             operator,
             collector: Collector::new(MaxParallelism::DEFAULT, 1),
-            valve: Valve::restored(inputs, watermark),
+            valve: Valve::restored(inputs, watermark, Watermark::NONE),
             inputs: Inputs::new(inputs),
             chain: Chain::default(),
             stage: Stage::Idle,
@@ -209,6 +209,7 @@ impl Window {
             subtask: at.subtask,
             key_groups: self.key_groups,
             watermark: cut.watermark,
+            by_clock: Watermark::NONE,
             files: self.chain.files().to_vec(),
         };
         let OperatorCounters { late, fired_events: fired, open_events: open, .. } = cut.counters;

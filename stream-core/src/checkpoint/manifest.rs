@@ -80,6 +80,9 @@ pub struct OperatorSnapshot {
     pub key_groups: KeyGroupRange,
     /// Its watermark; equal for all subtasks of a stage, since every one has seen the same up to the barrier.
     pub watermark: Watermark,
+    /// How much of that the clock had made.
+    #[serde(default)]
+    pub by_clock: Watermark,
     /// A full snapshot and the deltas since, oldest first; none where there was no state yet.
     pub files: Vec<FileRef>,
 }

@@ -93,6 +93,7 @@ pub(crate) fn operator_ack(index: u32) -> TaskSnapshot {
         subtask: subtask(1, index),
         key_groups: KeyGroupRange::of_subtask(MaxParallelism::DEFAULT, 2, SubtaskIndex(index)),
         watermark: Watermark(0),
+        by_clock: Watermark::NONE,
         files: vec![file(&format!("state-{index}"))],
     };
     TaskSnapshot::Operator { state, late: 1, fired: 3, open: 6 }

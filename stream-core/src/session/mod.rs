@@ -9,6 +9,10 @@
 //!   once for each late event that joins it.
 //! * A watermark that does not rise is ignored.
 //!
+//! One rule is not Flink's: where the clock closed windows, because nobody had anything to read, an event behind that watermark
+//! that joins no window is late, although its own window may not be over. It may belong to a window that was closed too early,
+//! and must not open a second one beside it.
+//!
 //! Every accepted event is counted once, as *open* or as *fired*: open until a window that holds it fires for the first time,
 //! fired from then on. A fired window can be joined by late events so that it ends behind the watermark, where it has not
 //! fired; still only its new events are open, those that it was fired with stay fired. So the number of fired events never
@@ -67,6 +71,8 @@ pub enum Added {
 pub struct Windows {
     config: Config,
     watermark: Watermark,
+    /// See [`Windows::closed_by_clock`].
+    by_clock: Watermark,
     store: Store,
     timers: Timers<SessionRef>,
     due: Vec<(i64, SessionRef)>,
@@ -83,6 +89,7 @@ impl Windows {
         Windows {
             config,
             watermark: Watermark::NONE,
+            by_clock: Watermark::NONE,
             store: Store::new(range, max_parallelism),
             timers: Timers::new(),
             due: Vec::new(),
@@ -106,7 +113,7 @@ impl Windows {
                 keeper
             }
             // Only a window that joined nothing can be late: those in the store are still kept by definition.
-            None if self.expires_at(joined.end) <= self.watermark.0 => return Added::Late,
+            None if self.expires_at(joined.end) <= self.watermark.0 || start <= self.by_clock.0 => return Added::Late,
             None => self.store.insert(event.hash, event.key, Entry::new(joined)),
         };
         self.open_events = self.open_events.saturating_add(u64::from(event.count));
@@ -141,6 +148,11 @@ impl Windows {
             self.fire(session, &mut fire);
             self.settle_after_timer(session);
         }
+    }
+
+    /// The watermark was made by the clock up to here: what comes behind it and joins no window is late.
+    pub fn closed_by_clock(&mut self, by_clock: Watermark) {
+        self.by_clock = self.by_clock.max(by_clock);
     }
 
     /// The watermark that the windows have seen.

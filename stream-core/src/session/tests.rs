@@ -166,3 +166,21 @@ fn leftover_timer_at_the_very_time_of_the_next_one_does_not_fire_a_window_twice(
     let fired = probe.advance(expiry);
     assert_eq!(fired.len(), 1, "{fired:?}");
 }
+
+#[test]
+fn behind_a_watermark_of_the_clock_a_straggler_opens_no_second_session() {
+    for by_clock in [false, true] {
+        let mut probe = Probe::new(0);
+        probe.add("a", 0);
+        assert_eq!(probe.advance(GAP), [row("a", 0, GAP, 1)]);
+        if by_clock {
+            probe.windows.closed_by_clock(Watermark(GAP));
+        }
+        // It would have made the session longer, had it come in time; its own window is not over.
+        let added = probe.add("a", GAP - 1);
+        assert_eq!(added, if by_clock { Added::Late } else { Added::Accepted }, "in Flink it opens another one");
+        assert_eq!(probe.add("a", GAP + 1), Added::Accepted);
+        probe.windows.closed_by_clock(Watermark(2 * GAP));
+        assert_eq!(probe.add("a", GAP + 2), Added::Accepted, "it joins one that is open");
+    }
+}

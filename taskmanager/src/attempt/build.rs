@@ -7,7 +7,6 @@ use stream_core::collector::Collector;
 use stream_core::ids::SubtaskId;
 use stream_core::pipeline::{DecoderContext, JobDefinition, OperatorContext, StageKind};
 use stream_core::time::millis;
-use stream_core::watermark::Watermark;
 use stream_runtime::connector::Grant;
 
 use crate::attempt::Environment;
@@ -23,7 +22,7 @@ use crate::subtask::mail::Mailbox;
 use crate::subtask::operator::{OperatorParts, OperatorSubtask, SnapshotParts};
 use crate::subtask::source::{SourceParts, SourceSubtask};
 use crate::subtask::{Subtask, TaskError};
-use stream_core::source_splits::SourceSplits;
+use stream_core::source_splits::{Idleness, SourceSplits};
 
 /// All that a subtask is made from.
 pub(crate) struct Blueprint {
@@ -67,7 +66,8 @@ impl Blueprint {
         let pipeline = &self.deployment.pipeline;
         let context = DecoderContext { job_id: self.deployment.job_id, source: &pipeline.source };
         let decoder = self.definition.decoder(&pipeline.options, &context)?;
-        let mut splits = SourceSplits::new(millis(pipeline.source.watermark_delay), pipeline.source.idle_timeout);
+        let idleness = Idleness { timeout: pipeline.source.idle_timeout, advance: pipeline.source.close_when_idle };
+        let mut splits = SourceSplits::new(millis(pipeline.source.watermark_delay), idleness);
         let unread = splits.restore(self.deployment.splits(self.subtask));
         let reader = self.environment.connectors.open_source(&pipeline.source, &unread)?;
         let is_bounded = pipeline.source.is_bounded;
@@ -100,7 +100,7 @@ impl Blueprint {
         let mut operator = self.definition.operator(&pipeline.options, &context)?;
         let files = self.files()?;
         let states = self.deployment.states(self.subtask.stage);
-        let watermark = match &files {
+        let watermarks = match &files {
             Some(files) => {
                 snapshotting::restore(operator.as_mut(), key_groups, &states, &self.deployment.restore.splits, files)?
             }
@@ -118,7 +118,7 @@ impl Blueprint {
             gate,
             inputs: self.inputs(),
             operator,
-            watermark: watermark.unwrap_or(Watermark::NONE),
+            watermarks: watermarks.unwrap_or_default(),
             snapshots,
             counters: Arc::clone(&self.counters),
             emitter: self.emitter(),

@@ -180,7 +180,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use stream_core::row::RowBatch;
-    use stream_core::watermark::Progress;
+    use stream_core::watermark::{Progress, Watermark};
 
     use super::*;
 
@@ -218,7 +218,7 @@ mod tests {
     fn message_above_the_credit_waits_for_all_of_it() {
         let channel = RemoteChannel::default();
         channel.grant(100);
-        channel.try_push(Message::Progress(Progress::Idle)).unwrap();
+        channel.try_push(Message::Progress(Progress::Idle(Watermark::NONE))).unwrap();
         assert!(matches!(channel.try_push(rows(5000)), Err(Rejected::Full(_))));
         channel.grant(64);
         channel.try_push(rows(5000)).unwrap();

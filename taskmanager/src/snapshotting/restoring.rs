@@ -11,8 +11,8 @@ use stream_core::watermark::Watermark;
 use crate::snapshotting::JobFiles;
 use crate::subtask::TaskError;
 
-/// Gives `operator`, which owns `key_groups`, its part of what the subtasks of its stage had; returns their watermark.
-/// Nothing where the stage has no state yet.
+/// Gives `operator`, which owns `key_groups`, its part of what the subtasks of its stage had; returns their watermark, and how
+/// much of that the clock had made. Nothing where the stage has no state yet.
 ///
 /// # Errors
 /// If a file cannot be read, or does not hold what this operator writes.
@@ -22,13 +22,13 @@ pub(crate) fn restore(
     states: &[OperatorSnapshot],
     splits: &[SplitSnapshot],
     files: &JobFiles,
-) -> Result<Option<Watermark>, TaskError> {
+) -> Result<Option<(Watermark, Watermark)>, TaskError> {
     // Equal for all; the least loses nothing in any case.
     let Some(watermark) = states.iter().map(|state| state.watermark).min() else { return Ok(None) };
     if watermark == Watermark::END {
         let watermark = behind_drain(splits);
         operator.restore(watermark, &[])?;
-        return Ok(Some(watermark));
+        return Ok(Some((watermark, Watermark::NONE)));
     }
     let mut groups = BTreeMap::<KeyGroup, Vec<Section>>::new();
     let overlaps = |range: KeyGroupRange| range.start < key_groups.end && key_groups.start < range.end;
@@ -44,7 +44,9 @@ pub(crate) fn restore(
     for (_, sections) in groups {
         operator.restore(watermark, &sections.iter().collect::<Vec<_>>())?;
     }
-    Ok(Some(watermark))
+    let by_clock = states.iter().map(|state| state.by_clock).max().unwrap_or_default();
+    operator.on_clock_watermark(by_clock);
+    Ok(Some((watermark, by_clock)))
 }
 
 /// The watermark of a job that goes on from a savepoint for which event time was ended (`stop --drain`). Every window was

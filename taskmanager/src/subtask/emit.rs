@@ -30,13 +30,14 @@ pub(crate) struct Emitter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Told {
     watermark: Watermark,
-    is_idle: bool,
+    /// How far the clock has come, if it is idle.
+    idle: Option<Watermark>,
 }
 
 impl Emitter {
     /// An emitter of the subtask `index` of its stage that has said nothing yet.
     pub(crate) fn new(index: SubtaskIndex, collector: Collector, outputs: Outputs, counters: Arc<Counters>) -> Self {
-        let told = Told { watermark: Watermark::NONE, is_idle: false };
+        let told = Told { watermark: Watermark::NONE, idle: None };
         let rows_to = index.0 as usize % outputs.len().max(1);
         Emitter { collector, outputs, rows_to, counters, told, has_ended: false }
     }
@@ -65,13 +66,13 @@ impl Emitter {
     pub(crate) fn send_progress(&mut self, progress: Progress) {
         self.send_all();
         let told = match progress {
-            Progress::Idle => Told { is_idle: true, ..self.told },
-            Progress::Active(watermark) => Told { watermark: watermark.max(self.told.watermark), is_idle: false },
+            Progress::Idle(by_clock) => Told { idle: Some(by_clock), ..self.told },
+            Progress::Active(watermark) => Told { watermark: watermark.max(self.told.watermark), idle: None },
         };
         if told != self.told {
             self.told = told;
-            self.counters.set_watermark(told.watermark);
-            self.outputs.send_progress(if told.is_idle { Progress::Idle } else { Progress::Active(told.watermark) });
+            self.counters.set_watermark(told.watermark.max(told.idle.unwrap_or_default()));
+            self.outputs.send_progress(told.idle.map_or(Progress::Active(told.watermark), Progress::Idle));
         }
     }
 
@@ -84,7 +85,7 @@ impl Emitter {
 
     /// Takes an idleness back before the events that end it are sent, so that they count downstream from the first on.
     pub(crate) fn wake(&mut self) {
-        if std::mem::take(&mut self.told.is_idle) {
+        if self.told.idle.take().is_some() {
             self.outputs.send_progress(Progress::Active(self.told.watermark));
         }
     }

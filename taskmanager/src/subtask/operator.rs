@@ -44,8 +44,9 @@ pub(crate) struct OperatorParts {
     pub(crate) inputs: usize,
     /// The job's, restored if there is something to restore.
     pub(crate) operator: Box<dyn Operator>,
-    /// Its watermark at the checkpoint it was restored from; [`Watermark::NONE`] without one.
-    pub(crate) watermark: Watermark,
+    /// Its watermark at the checkpoint it was restored from, and how much of it the clock had made; [`Watermark::NONE`] without
+    /// one.
+    pub(crate) watermarks: (Watermark, Watermark),
     /// How its state is stored.
     pub(crate) snapshots: SnapshotParts,
     /// Where its output goes.
@@ -57,9 +58,9 @@ pub(crate) struct OperatorParts {
 impl OperatorSubtask {
     /// An operator at the beginning of its input, or behind a checkpoint.
     pub(crate) fn new(parts: OperatorParts) -> Self {
-        let OperatorParts { gate, inputs, operator, watermark, snapshots, emitter, counters } = parts;
+        let OperatorParts { gate, inputs, operator, watermarks, snapshots, emitter, counters } = parts;
         OperatorSubtask {
-            valve: Valve::restored(inputs, watermark),
+            valve: Valve::restored(inputs, watermarks.0, watermarks.1),
             aligner: Aligner::new(inputs, Arc::clone(&gate), Arc::clone(&snapshots.clock)),
             gate,
             open_inputs: inputs,
@@ -145,18 +146,22 @@ impl OperatorSubtask {
     }
 
     fn on_progress(&mut self, channel: usize, progress: Progress) {
-        let before = self.valve.watermark();
+        let (before, clock_before) = (self.valve.watermark(), self.valve.by_clock());
         let Some(progress) = self.valve.on_progress(channel, progress) else { return };
         let watermark = self.valve.watermark();
         if watermark > before {
             self.operator.on_watermark(watermark, &mut self.emitter.collector);
+        }
+        if self.valve.by_clock() > clock_before {
+            self.operator.on_clock_watermark(self.valve.by_clock());
         }
         self.emitter.send_progress(progress);
     }
 
     fn on_aligned(&mut self, aligned: Option<Aligned>) {
         let Some(Aligned { barrier, alignment }) = aligned else { return };
-        self.snapshots.begin(barrier, alignment, self.valve.watermark(), self.operator.as_mut());
+        let watermarks = (self.valve.watermark(), self.valve.by_clock());
+        self.snapshots.begin(barrier, alignment, watermarks, self.operator.as_mut());
         self.emitter.send_barrier(barrier);
     }
 

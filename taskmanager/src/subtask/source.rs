@@ -12,7 +12,7 @@ use stream_core::barrier::Barrier;
 use stream_core::ids::CheckpointId;
 use stream_core::operator::Decoder;
 use stream_core::pipeline::Split;
-use stream_core::watermark::Progress;
+use stream_core::watermark::{Progress, Watermark};
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::SourceReader;
 
@@ -176,7 +176,7 @@ impl SourceSubtask {
         let splits = &self.ingest.splits;
         let step = match (splits.is_empty(), self.is_bounded) {
             (true, false) => {
-                self.ingest.emitter.send_progress(Progress::Idle);
+                self.ingest.emitter.send_progress(Progress::Idle(Watermark::NONE));
                 return Ok(Step::AwaitingInput);
             }
             (true, true) => Step::WORKED,

@@ -107,6 +107,7 @@ pub(crate) fn pipeline(job: &str, parallelism: u32, is_bounded: bool) -> Pipelin
             is_bounded,
             watermark_delay: Duration::ZERO,
             idle_timeout: Duration::ZERO,
+            close_when_idle: Duration::ZERO,
             max_future: Duration::ZERO,
             properties: [].into(),
             secrets: [].into(),

@@ -21,7 +21,7 @@ pub(crate) fn encode(message: &Message) -> v1::Frame {
             Frame::Rows(v1::Rows { table: rows.table().0.into(), rows: Bytes::copy_from_slice(rows.as_bytes()) })
         }
         Message::Progress(Progress::Active(watermark)) => Frame::WatermarkMs(watermark.0),
-        Message::Progress(Progress::Idle) => Frame::Idle(v1::Unit {}),
+        Message::Progress(Progress::Idle(by_clock)) => Frame::Idle(v1::Idle { by_clock_ms: by_clock.0 }),
         Message::Barrier(barrier) => Frame::Barrier((*barrier).into()),
         Message::End => Frame::End(v1::Unit {}),
     };
@@ -40,7 +40,7 @@ pub(crate) fn decode(frame: v1::Frame, payload: &Payload) -> Result<Message, Fra
         (Frame::Events(bytes), _) => Message::Events(EventBatch::decode(&bytes)?),
         (Frame::Rows(rows), Payload { schemas, .. }) => Message::Rows(decode_rows(rows, schemas)?),
         (Frame::WatermarkMs(ms), _) => Message::Progress(Progress::Active(Watermark(ms))),
-        (Frame::Idle(_), _) => Message::Progress(Progress::Idle),
+        (Frame::Idle(idle), _) => Message::Progress(Progress::Idle(Watermark(idle.by_clock_ms))),
         (Frame::Barrier(barrier), _) => Message::Barrier(barrier.into()),
         (Frame::End(_), _) => Message::End,
     })
@@ -103,7 +103,7 @@ mod tests {
         };
         let control = [
             Message::Progress(Progress::Active(Watermark(-5))),
-            Message::Progress(Progress::Idle),
+            Message::Progress(Progress::Idle(Watermark(9))),
             Message::Barrier(barrier),
             Message::End,
         ];

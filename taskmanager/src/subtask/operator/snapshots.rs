@@ -51,6 +51,7 @@ struct Cut {
     checkpoint: CheckpointId,
     kind: SnapshotKind,
     watermark: Watermark,
+    by_clock: Watermark,
     counters: OperatorCounters,
     alignment: Duration,
     pause: Duration,
@@ -80,18 +81,19 @@ impl Snapshots {
         Snapshots { subtask, key_groups, files, chain, stage, last_ticket: 0, mailbox, teller, clock }
     }
 
-    /// Begins the snapshot of a barrier that came on every input.
+    /// Begins the snapshot of a barrier that came on every input, at a watermark of which the clock made so much.
     pub(super) fn begin(
         &mut self,
         barrier: Barrier,
         alignment: Duration,
-        watermark: Watermark,
+        (watermark, by_clock): (Watermark, Watermark),
         operator: &mut dyn Operator,
     ) {
         let mut cut = Cut {
             checkpoint: barrier.checkpoint,
             kind: self.chain.next_kind(barrier.is_full),
             watermark,
+            by_clock,
             counters: operator.counters(),
             alignment,
             pause: Duration::ZERO,
@@ -163,6 +165,7 @@ impl Snapshots {
             subtask: self.subtask,
             key_groups: self.key_groups,
             watermark: cut.watermark,
+            by_clock: cut.by_clock,
             files: self.chain.files().to_vec(),
         };
         let OperatorCounters { late, fired_events: fired, open_events: open, .. } = cut.counters;

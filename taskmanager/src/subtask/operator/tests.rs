@@ -49,7 +49,7 @@ fn fixture_with(files: Option<JobFiles>) -> Fixture {
         gate: Arc::clone(&input),
         inputs: 2,
         operator: Box::new(Echo::default()),
-        watermark: Watermark::NONE,
+        watermarks: (Watermark::NONE, Watermark::NONE),
         snapshots: SnapshotParts {
             subtask: SUBTASK,
             key_groups: KEY_GROUPS,
@@ -169,10 +169,10 @@ fn end_follows_the_last_barrier_and_the_end_of_every_input() {
 fn idle_inputs_are_left_out_and_idleness_is_passed_on() {
     let mut f = fixture();
     f.push(0, active(10));
-    f.push(1, Message::Progress(Progress::Idle));
+    f.push(1, Message::Progress(Progress::Idle(Watermark::NONE)));
     f.run();
     assert_eq!(f.received(), ["W10", "progress 10"]);
-    f.push(0, Message::Progress(Progress::Idle));
+    f.push(0, Message::Progress(Progress::Idle(Watermark::NONE)));
     f.run();
     assert_eq!(f.received(), ["Progress(Idle)"]);
 }
@@ -213,8 +213,13 @@ fn input_whose_barrier_came_waits_for_the_others() {
     let [Change::Acknowledged(acknowledged)] = told.as_slice() else { panic!("{told:?}") };
     let TaskSnapshot::Operator { state, late, fired, open } = &acknowledged.snapshot else { panic!("{told:?}") };
     assert_eq!((*late, *fired, *open), (1, 3, 1), "as they were at the barrier");
-    let nothing =
-        OperatorSnapshot { subtask: SUBTASK, key_groups: KEY_GROUPS, watermark: Watermark::NONE, files: Vec::new() };
+    let nothing = OperatorSnapshot {
+        subtask: SUBTASK,
+        key_groups: KEY_GROUPS,
+        watermark: Watermark::NONE,
+        by_clock: Watermark::NONE,
+        files: Vec::new(),
+    };
     assert_eq!(*state, nothing);
 }
 
@@ -274,9 +279,9 @@ fn deltas_follow_a_full_snapshot_and_all_of_them_are_restored_newest_first() {
     let (_, state) = (f.cut(barrier(3, 2)), f.run_until_acknowledged().1);
     assert_eq!(state.files.len(), 2, "where nothing changed there is nothing to write");
     let mut restored = Restored::default();
-    let watermark =
+    let watermarks =
         snapshotting::restore(&mut restored, KEY_GROUPS, std::slice::from_ref(&state), &[], &store.files()).unwrap();
-    assert_eq!(watermark, Some(Watermark::NONE));
+    assert_eq!(watermarks, Some((Watermark::NONE, Watermark::NONE)));
     assert_eq!(restored.0, [vec![], vec!["d", "a"], vec!["b"], vec!["c"]]);
     let elsewhere = KeyGroupRange { start: 1, end: 2 };
     let mut restored = Restored::default();

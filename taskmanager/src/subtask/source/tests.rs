@@ -9,6 +9,7 @@ use stream_core::collector::Collector;
 use stream_core::ids::SubtaskIndex;
 use stream_core::key_group::MaxParallelism;
 use stream_core::operator::Record;
+use stream_core::source_splits::Idleness;
 use stream_core::watermark::Watermark;
 use stream_runtime::connector::{ConnectorError, ConnectorErrorKind, SourceVisitor};
 
@@ -42,7 +43,7 @@ fn fixture_with_room(
     script: impl IntoIterator<Item = Tell>,
     channel_bytes: usize,
 ) -> Fixture {
-    let mut source_splits = SourceSplits::new(0, IDLE_TIMEOUT);
+    let mut source_splits = SourceSplits::new(0, Idleness { timeout: IDLE_TIMEOUT, advance: Duration::ZERO });
     source_splits.add(&splits.iter().map(|id| split(id)).collect::<Vec<_>>());
     fixture_of(source_splits, is_bounded, script, channel_bytes)
 }
@@ -80,6 +81,7 @@ fn fixture_of(
             Arc::clone(&counters),
         ),
         is_bounded,
+
         max_future: Duration::ZERO,
         linger: LINGER,
         clock: Arc::new(clock.clone()),
@@ -121,7 +123,8 @@ fn shown(message: &Message) -> String {
         Message::Progress(Progress::Active(Watermark::END)) => "Wend".to_owned(),
         Message::Progress(Progress::Active(Watermark::NONE)) => "Wnone".to_owned(),
         Message::Progress(Progress::Active(Watermark(ms))) => format!("W{ms}"),
-        Message::Progress(Progress::Idle) => "idle".to_owned(),
+        Message::Progress(Progress::Idle(Watermark::NONE)) => "idle".to_owned(),
+        Message::Progress(Progress::Idle(Watermark(ms))) => format!("idle{ms}"),
         Message::End => "end".to_owned(),
         Message::Barrier(barrier) => format!("B{}", barrier.checkpoint.0),
         Message::Rows(_) => panic!("{message:?}"),
@@ -249,7 +252,7 @@ fn restored_source_goes_on_from_its_positions_and_leaves_out_what_was_finished()
         begun: vec![1, 3],
     };
     let (done, open) = (at("f/0", 9, Some(W20), true), at("f/1", 4, Some(Watermark(7)), false));
-    let mut splits = SourceSplits::new(0, IDLE_TIMEOUT);
+    let mut splits = SourceSplits::new(0, Idleness { timeout: IDLE_TIMEOUT, advance: Duration::ZERO });
     assert_eq!(splits.restore(vec![done.clone(), open.clone()]), slice::from_ref(&open.split));
     let mut f = fixture_of(splits, true, [Tell::Records(0, &["a@3"]), Tell::Finished(0)], 1 << 20);
     f.mailbox.put(Letter::Trigger(barrier(1, 0)));
