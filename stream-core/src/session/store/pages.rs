@@ -127,7 +127,7 @@ impl Pages {
         let Running { kind, watermark, sections, .. } = self.running.take_if(|_| is_done)?;
         self.waiting_from = self.copied;
         let sections = (first_group..).zip(sections);
-        let sections = sections.filter_map(|(group, section)| section.finish(KeyGroup(group))).collect();
+        let sections = sections.flat_map(|(group, section)| section.finish(KeyGroup(group))).collect();
         Some(KeyedSnapshot { kind, watermark, sections })
     }
 
