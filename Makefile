@@ -159,6 +159,10 @@ conformance: ## Flink's answers (CONFORMANCE_DIR=dir for another folder of the s
 bench: build ## CPU for each event, from a file of 2 M events to CSV
 	@$(LOCALCLUSTER) bench $(ARGS)
 
+.PHONY: bench-checkpoints
+bench-checkpoints: build ## pause, size and duration of checkpoints with 200 k and 2 M open sessions
+	@$(BIN)/bench-checkpoints $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: doc
 doc: ## the documentation of every crate
 	cargo doc --release --workspace --no-deps $(CARGO_FEATURES)

@@ -21,7 +21,12 @@ fn snapshot() -> KeyedSnapshot {
     KeyedSnapshot {
         kind: SnapshotKind::Delta,
         watermark: Watermark(-5),
-        sections: vec![section(0, 1, b"one"), section(3, 2, b"two, three"), section(3, 1, b"more"), section(127, 0, b"")],
+        sections: vec![
+            section(0, 1, b"one"),
+            section(3, 2, b"two, three"),
+            section(3, 1, b"more"),
+            section(127, 0, b""),
+        ],
     }
 }
 
