@@ -176,4 +176,4 @@ deny: ## licences, sources and banned crates (cargo-deny)
 .PHONY: help
 help:
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "%s%s\n", (NR > 40 ? "\n" : ""), substr($$0, 5) } \
-		/^[a-z_]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z_-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

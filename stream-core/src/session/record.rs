@@ -71,6 +71,12 @@ impl SectionWriter {
         }
     }
 
+    /// How many records were written.
+    #[cfg(test)]
+    pub(super) fn records(&self) -> u64 {
+        self.full.iter().chain([&self.last]).map(|written| written.records).sum()
+    }
+
     /// The sections, none of which is empty.
     pub(super) fn finish(self, group: KeyGroup) -> impl Iterator<Item = Section> {
         let all = self.full.into_iter().chain(std::iter::once(self.last)).filter(|written| written.records > 0);

@@ -118,6 +118,12 @@ impl Pages {
         self.copied
     }
 
+    /// How many keys were copied into the snapshot that runs.
+    #[cfg(test)]
+    pub(super) fn copied_keys(&self) -> Option<u64> {
+        self.running.as_ref().map(|running| running.sections.iter().map(SectionWriter::records).sum())
+    }
+
     /// The snapshot, if one runs and has looked at every slot. Its sections are numbered from `first_group`.
     pub(super) fn finish(&mut self, first_group: u16) -> Option<KeyedSnapshot> {
         let is_done = match &self.running.as_ref()?.to_visit {
