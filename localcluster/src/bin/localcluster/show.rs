@@ -1,7 +1,6 @@
 //! What was done, as lines and tables for people.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use localcluster::cluster::{State, Status, Stopped, Up};
