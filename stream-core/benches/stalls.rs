@@ -24,7 +24,7 @@ fn main() {
 }
 
 /// As many as the taskmanager copies between two batches.
-const SLICE_KEYS: usize = 2048;
+const SLICE_KEYS: usize = 512;
 const OPEN: [u64; 2] = [200_000, 2_000_000];
 
 /// A subtask's windows with a snapshot to be begun.
