@@ -1,6 +1,6 @@
 //! Places for windows, which never move: what grows is a list of blocks.
 //!
-//! One vector of them all would have to move every window to a larger one each time that it is full, while events wait: a quarter
+//! One vector of them all would have to move every window to a larger one each time that it is full, while events wait: a fifth
 //! of a second where there are two million. A block more takes the same short time however many there are.
 
 use std::ops::{Index, IndexMut};
