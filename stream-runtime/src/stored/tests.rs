@@ -21,12 +21,7 @@ fn snapshot() -> KeyedSnapshot {
     KeyedSnapshot {
         kind: SnapshotKind::Delta,
         watermark: Watermark(-5),
-        sections: vec![
-            section(0, 1, b"one"),
-            section(3, 2, b"two, three"),
-            section(3, 1, b"more"),
-            section(127, 0, b""),
-        ],
+        sections: vec![section(0, 1, b"one"), section(3, 2, b"two, three"), section(127, 0, b"")],
     }
 }
 
@@ -103,7 +98,19 @@ fn files_read_back_what_was_written() {
 fn only_the_sections_of_the_range_are_read() {
     let bytes = encode_state(&snapshot());
     let read = decode_state(&file_ref("s", &bytes), &bytes, KeyGroupRange { start: 1, end: 127 }).unwrap();
-    assert_eq!(read.sections, snapshot().sections[1..3]);
+    assert_eq!(read.sections, snapshot().sections[1..2]);
+}
+
+#[test]
+fn a_key_group_may_have_several_sections_and_they_stay_in_their_order() {
+    let mut several = snapshot();
+    several.sections.insert(2, Section { group: KeyGroup(3), records: 1, bytes: b"four".to_vec() });
+    let bytes = encode_state(&several);
+    let read = decode_state(&file_ref("s", &bytes), &bytes, KeyGroupRange { start: 1, end: 127 }).unwrap();
+    assert_eq!(read.sections, several.sections[1..3]);
+    several.sections.swap(0, 1);
+    let bytes = encode_state(&several);
+    assert!(decode_state(&file_ref("s", &bytes), &bytes, ALL).is_err(), "groups out of order are no state");
 }
 
 #[test]

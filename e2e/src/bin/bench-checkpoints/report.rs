@@ -218,7 +218,7 @@ mod tests {
             text.contains("command: bench-checkpoints --sessions 200000,2000000 --rate 5000 --interval 2s"),
             "{text}"
         );
-        assert!(text.contains("  2000000  incremental   2  1.0"), "{text}");
+        assert!(text.contains(" 2000000  incremental  2  1.0"), "{text}");
         let json = report(&args, [500, 600]).to_json();
         assert_eq!(json["runs"][1]["incremental"]["pause_us"], json!({ "p50": 600, "max": 600 }));
         assert_eq!(
