@@ -1,5 +1,5 @@
 //! How long a subtask that holds many open windows stands still: to begin a snapshot, to copy one slice of it, and to make room for
-//! more windows. What counts is the column `slowest`: it must not grow with the state.
+//! more windows. What counts is the column `slowest`: of a snapshot it must not grow with the state.
 //!
 //! `cargo bench -p stream-core --bench stalls`. With the allocator of the product, because a large block that grows is its work. Of a
 //! delta one key in ten has changed.

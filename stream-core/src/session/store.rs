@@ -1,4 +1,4 @@
-//! Where the windows lie: a slab of entries (`slab`), and for each key group a hash table that finds a key's first one.
+//! Where the windows lie: a slab of entries, and for each key group a hash table that finds a key's first one.
 //!
 //! Nearly every key has one window; the rare others hang behind it in a list. The hash was computed at the source and is
 //! stored, so that neither a look-up nor a growing table hashes a key again.
@@ -7,7 +7,6 @@
 
 mod copy;
 mod pages;
-mod slab;
 
 use hashbrown::HashTable;
 
@@ -15,7 +14,6 @@ use super::{Fired, Span};
 use crate::key_group::{KeyGroupRange, KeyHash, MaxParallelism, hash_key};
 use crate::time::EventTime;
 use pages::{Mark, NO_MARK, Pages};
-use slab::Slab;
 
 /// A window in the store. Its stamp tells a window from an earlier one at the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,18 +70,19 @@ pub(super) struct Store {
     max_parallelism: MaxParallelism,
     /// For each key group of the range, the index of each key's first entry.
     groups: Vec<HashTable<SessionRef>>,
-    entries: Slab,
+    entries: Vec<Entry>,
+    free: Vec<u32>,
     pages: Pages,
 }
 
 impl Store {
     pub(super) fn new(range: KeyGroupRange, max_parallelism: MaxParallelism) -> Self {
         let groups = (0..range.len()).map(|_| HashTable::new()).collect();
-        Store { range, max_parallelism, groups, entries: Slab::new(), pages: Pages::new() }
+        Store { range, max_parallelism, groups, entries: Vec::new(), free: Vec::new(), pages: Pages::new() }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() - self.free.len()
     }
 
     /// The first window of a key.
@@ -95,25 +94,30 @@ impl Store {
     /// The next window of the same key.
     pub(super) fn next(&self, session: SessionRef) -> Option<SessionRef> {
         let index = self.get(session).next;
-        (index != NO_NEXT).then(|| self.at(index))
+        (index != NO_NEXT).then(|| SessionRef { index, stamp: self.entries[index as usize].stamp })
     }
 
     /// Adds a window of a key, in front of those that the key has, and notes that the key changed.
     pub(super) fn insert(&mut self, hash: KeyHash, key: &[u8], entry: Entry) -> SessionRef {
         debug_assert_eq!(hash, hash_key(key), "a stored key is found again by the hash of its bytes");
-        let index = self.entries.take(Entry { hash: hash.0, key: key.into(), is_first: true, ..entry });
-        let session = self.at(index);
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(Entry::new(entry.span));
+            u32::try_from(self.entries.len() - 1).expect("fewer than 2^32 windows fit in memory")
+        });
+        let Entry { stamp, mark, .. } = self.entries[index as usize];
+        let session = SessionRef { index, stamp };
+        self.entries[index as usize] = Entry { hash: hash.0, key: key.into(), stamp, mark, is_first: true, ..entry };
         let group = self.group(hash);
-        let entries = &self.entries;
+        let entries = &mut self.entries;
         match self.groups[group].find_mut(hash.0, |at| is_of_key(entries, *at, hash, key)) {
             Some(first) => {
                 let old_first = std::mem::replace(first, session);
                 self.will_change(old_first);
-                self.entries[index].next = old_first.index;
+                self.entries[index as usize].next = old_first.index;
                 self.entry_mut(old_first).is_first = false;
             }
             None => {
-                self.groups[group].insert_unique(hash.0, session, |at| entries[at.index].hash);
+                self.groups[group].insert_unique(hash.0, session, |at| entries[at.index as usize].hash);
             }
         }
         self.mark_changed(index);
@@ -128,30 +132,28 @@ impl Store {
         entry.stamp = entry.stamp.wrapping_add(1);
         entry.is_first = false;
         let (hash, mark) = (entry.hash, entry.mark);
-        let next = entry.next;
+        let next = std::mem::replace(&mut entry.next, NO_NEXT);
         entry.key = Box::default();
         if first != session {
             let mut at = first.index;
-            while self.entries[at].next != session.index {
-                at = self.entries[at].next;
+            while self.entries[at as usize].next != session.index {
+                at = self.entries[at as usize].next;
             }
-            self.entries[at].next = next;
+            self.entries[at as usize].next = next;
         } else {
             let group = self.group(KeyHash(hash));
-            let new_first = (next != NO_NEXT).then(|| self.at(next));
             let Ok(mut found) = self.groups[group].find_entry(hash, |at| *at == session) else {
                 unreachable!("a key's first window is in the table")
             };
-            match new_first {
-                None => drop(found.remove()),
-                Some(new_first) => {
-                    *found.get_mut() = new_first;
-                    self.entries[next].is_first = true;
-                    self.hand_on_mark(mark, next);
-                }
+            if next == NO_NEXT {
+                found.remove();
+            } else {
+                *found.get_mut() = SessionRef { index: next, stamp: self.entries[next as usize].stamp };
+                self.entries[next as usize].is_first = true;
+                self.hand_on_mark(mark, next);
             }
         }
-        self.entries.give_back(session.index);
+        self.free.push(session.index);
     }
 
     /// A window by a reference that may be out of date.
@@ -161,12 +163,12 @@ impl Store {
     }
 
     pub(super) fn get(&self, session: SessionRef) -> &Entry {
-        debug_assert_eq!(self.entries[session.index].stamp, session.stamp, "a reference out of date");
-        &self.entries[session.index]
+        debug_assert_eq!(self.entries[session.index as usize].stamp, session.stamp, "a reference out of date");
+        &self.entries[session.index as usize]
     }
 
     pub(super) fn get_mut(&mut self, session: SessionRef) -> &mut Entry {
-        debug_assert_eq!(self.entries[session.index].stamp, session.stamp, "a reference out of date");
+        debug_assert_eq!(self.entries[session.index as usize].stamp, session.stamp, "a reference out of date");
         self.entry_mut(session)
     }
 
@@ -182,7 +184,7 @@ impl Store {
 
     /// Every window, in no particular order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Fired<'_>> {
-        let firsts = (0_u32..).zip(self.entries.iter()).filter(|(_, entry)| entry.is_first);
+        let firsts = (0_u32..).zip(&self.entries).filter(|(_, entry)| entry.is_first);
         let all = firsts.flat_map(|(first, _)| of_key(&self.entries, first));
         all.map(|Entry { span, key, .. }| Fired {
             key,
@@ -205,13 +207,8 @@ impl Store {
         self.first(KeyHash(entry.hash), &entry.key).expect("a window in the store is found by its key")
     }
 
-    /// The window that is at a place now.
-    fn at(&self, index: u32) -> SessionRef {
-        SessionRef { index, stamp: self.entries[index].stamp }
-    }
-
     fn entry_mut(&mut self, session: SessionRef) -> &mut Entry {
-        &mut self.entries[session.index]
+        &mut self.entries[session.index as usize]
     }
 
     fn group(&self, hash: KeyHash) -> usize {
@@ -222,11 +219,11 @@ impl Store {
 }
 
 /// The windows of the key whose first is at `first`.
-fn of_key(entries: &Slab, first: u32) -> impl Iterator<Item = &Entry> + Clone {
-    std::iter::successors(Some(&entries[first]), |entry| (entry.next != NO_NEXT).then(|| &entries[entry.next]))
+fn of_key(entries: &[Entry], first: u32) -> impl Iterator<Item = &Entry> + Clone {
+    std::iter::successors(Some(&entries[first as usize]), |entry| entries.get(entry.next as usize))
 }
 
-fn is_of_key(entries: &Slab, at: SessionRef, hash: KeyHash, key: &[u8]) -> bool {
-    let entry = &entries[at.index];
+fn is_of_key(entries: &[Entry], at: SessionRef, hash: KeyHash, key: &[u8]) -> bool {
+    let entry = &entries[at.index as usize];
     entry.hash == hash.0 && *entry.key == *key
 }

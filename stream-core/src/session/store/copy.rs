@@ -27,13 +27,14 @@ impl Store {
     }
 
     pub(in crate::session) fn begin_snapshot(&mut self, kind: SnapshotKind, watermark: Watermark) {
-        self.pages.begin(kind, watermark, self.entries.places(), self.range.len());
+        let slots = u32::try_from(self.entries.len()).expect("fewer than 2^32 windows fit in memory");
+        self.pages.begin(kind, watermark, slots, self.range.len());
     }
 
     pub(in crate::session) fn continue_snapshot(&mut self, keys: usize) -> Option<KeyedSnapshot> {
         for _ in 0..keys {
             let Some(slot) = self.pages.next_slot() else { break };
-            if self.entries[slot].is_first {
+            if self.entries[slot as usize].is_first {
                 self.copy_if_waiting(slot);
             }
         }
@@ -51,18 +52,18 @@ impl Store {
 
     /// To be called before anything that the record of the key says is changed, given the place of its first window.
     pub(super) fn copy_if_waiting(&mut self, first: u32) {
-        let entry = &self.entries[first];
+        let entry = &self.entries[first as usize];
         if self.pages.is_waiting(entry.mark) {
             let windows = of_key(&self.entries, first).map(|entry| entry.span);
             let mark = self.pages.copy(self.group(KeyHash(entry.hash)), &entry.key, windows);
-            self.entries[first].mark = mark;
+            self.entries[first as usize].mark = mark;
         }
     }
 
     /// The key whose first window is at `first` changed on this page.
     pub(super) fn mark_changed(&mut self, first: u32) {
         let changed = self.pages.changed();
-        let mark = &mut self.entries[first].mark;
+        let mark = &mut self.entries[first as usize].mark;
         if *mark != changed {
             *mark = changed;
             self.pages.list(first);
@@ -74,7 +75,7 @@ impl Store {
         if mark == self.pages.changed() {
             self.mark_changed(next);
         } else {
-            self.entries[next].mark = mark;
+            self.entries[next as usize].mark = mark;
         }
     }
 }
