@@ -159,6 +159,10 @@ conformance: ## Flink's answers (CONFORMANCE_DIR=dir for another folder of the s
 bench: build ## CPU for each event, from a file of 2 M events to CSV
 	@$(LOCALCLUSTER) bench $(ARGS)
 
+.PHONY: bench-checkpoints
+bench-checkpoints: build ## pause, size and duration of checkpoints with 200 k and 2 M open sessions
+	@$(BIN)/bench-checkpoints $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: doc
 doc: ## the documentation of every crate
 	cargo doc --release --workspace --no-deps $(CARGO_FEATURES)
@@ -172,4 +176,4 @@ deny: ## licences, sources and banned crates (cargo-deny)
 .PHONY: help
 help:
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "%s%s\n", (NR > 40 ? "\n" : ""), substr($$0, 5) } \
-		/^[a-z_]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z_-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

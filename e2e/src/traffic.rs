@@ -24,8 +24,8 @@ pub const CLOSING_HOST: &str = "closing.example";
 
 /// Event time from one event to the next: 100 events in a second of it.
 const STEP_MS: i64 = 10;
-/// 2025-01-14 00:00 UTC.
-const BEGIN_MS: i64 = 1_736_812_800_000;
+/// When event time begins, in ms since 1970: 2025-01-14 00:00 UTC.
+pub const BEGIN_MS: i64 = 1_736_812_800_000;
 /// The closing events are so far ahead that no delay or gap reaches them.
 const CLOSING_AHEAD_MS: i64 = 3_600_000;
 
@@ -124,8 +124,8 @@ fn json(at_ms: i64, ip: &str, host: &str, page: &str) -> String {
     .to_string()
 }
 
-/// `2025-01-14T17:01:12.232Z`. The date is Hinnant's `civil_from_days`, for days after 1970.
-fn time_text(at_ms: i64) -> String {
+/// A time in ms since 1970 as events have it: `2025-01-14T17:01:12.232Z`. The date is Hinnant's `civil_from_days`, for days after 1970.
+pub fn time_text(at_ms: i64) -> String {
     let (days, in_day) = (at_ms.div_euclid(86_400_000), at_ms.rem_euclid(86_400_000));
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));

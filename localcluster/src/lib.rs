@@ -23,6 +23,7 @@ pub mod devbroker_process;
 pub mod env_file;
 pub mod kafka_probe;
 pub mod load;
+pub mod machine;
 pub mod ports;
 pub mod postgres;
 pub mod process;

@@ -1,10 +1,7 @@
 //! What a keyed event costs in the core: hash, collect into batches, session windows.
 //!
 //! Synthetic traffic: `KEYS` keys of about 30 bytes, one event in five opens a session; time advances so that sessions keep
-//! closing. Figures are for each event. And what a snapshot costs a subtask that holds many open windows: to begin it, and to copy
-//! one slice of it; of a delta one key in ten has changed.
-
-use std::cell::RefCell;
+//! closing. Figures are for each event.
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -13,7 +10,6 @@ use stream_core::event_batch::{EventBatch, KeyedEvent};
 use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
 use stream_core::origin::Origin;
 use stream_core::session::{Config, Windows};
-use stream_core::snapshot::SnapshotKind;
 use stream_core::time::EventTime;
 use stream_core::watermark::Watermark;
 
@@ -96,87 +92,4 @@ fn session_windows(bencher: Bencher<'_, '_>, keys: u64) {
         windows.advance(Watermark::END, |_| sessions += 1);
         sessions
     });
-}
-
-const SLICE_KEYS: usize = 1024;
-const OPEN: [u64; 2] = [200_000, 2_000_000];
-
-/// A subtask's windows with a snapshot to be begun.
-struct Subtask {
-    windows: Windows,
-    keys: Vec<String>,
-    kind: SnapshotKind,
-    /// Where the next change begins.
-    round: usize,
-}
-
-impl Subtask {
-    /// One open window for each of `open` keys, all of which were copied once.
-    fn new(open: u64, kind: SnapshotKind) -> Self {
-        let keys = (0..open).map(|key| format!("\u{e}10.{}.{}.7www{}.techcreator.io", key / 251, key % 251, key % 7));
-        let max = MaxParallelism::DEFAULT;
-        let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0 };
-        let windows = Windows::new(config, KeyGroupRange { start: 0, end: max.get() }, max);
-        let mut subtask = Subtask { windows, keys: keys.collect(), kind, round: 0 };
-        subtask.change(1);
-        subtask.windows.begin_snapshot(SnapshotKind::Full);
-        subtask.finish();
-        subtask
-    }
-
-    /// An event for one key in `step`.
-    fn change(&mut self, step: usize) {
-        for key in self.keys.iter().skip(self.round % step).step_by(step) {
-            let key = key.as_bytes();
-            self.windows.add(
-                KeyedEvent { hash: hash_key(key), time: EventTime(0), count: 1, key, origin: Origin::default() },
-                |_| {},
-            );
-        }
-        self.round += 1;
-    }
-
-    fn begin(&mut self) {
-        self.windows.begin_snapshot(self.kind);
-    }
-
-    /// Whether the snapshot is finished.
-    fn copy_slice(&mut self) -> bool {
-        self.windows.continue_snapshot(SLICE_KEYS).is_some()
-    }
-
-    fn finish(&mut self) {
-        self.windows.continue_snapshot(usize::MAX);
-    }
-}
-
-#[divan::bench(args = OPEN, consts = [false, true], sample_size = 1, sample_count = 40)]
-fn begin_snapshot<const IS_DELTA: bool>(bencher: Bencher<'_, '_>, open: u64) {
-    let subtask = RefCell::new(Subtask::new(open, kind(IS_DELTA)));
-    let prepare = || {
-        let mut subtask = subtask.borrow_mut();
-        subtask.finish();
-        subtask.change(10);
-    };
-    bencher.with_inputs(prepare).bench_local_values(|()| subtask.borrow_mut().begin());
-}
-
-#[divan::bench(args = OPEN, consts = [false, true], sample_size = 1, sample_count = 1000)]
-fn copy_slice<const IS_DELTA: bool>(bencher: Bencher<'_, '_>, open: u64) {
-    let subtask = RefCell::new(Subtask::new(open, kind(IS_DELTA)));
-    let is_finished = RefCell::new(true);
-    let prepare = || {
-        if is_finished.take() {
-            subtask.borrow_mut().change(10);
-            subtask.borrow_mut().begin();
-        }
-    };
-    let keys = ItemsCount::new(SLICE_KEYS);
-    bencher.counter(keys).with_inputs(prepare).bench_local_values(|()| {
-        is_finished.replace(subtask.borrow_mut().copy_slice());
-    });
-}
-
-fn kind(is_delta: bool) -> SnapshotKind {
-    if is_delta { SnapshotKind::Delta } else { SnapshotKind::Full }
 }

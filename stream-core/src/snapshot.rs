@@ -1,6 +1,6 @@
 //! Snapshots of keyed state: what an operator hands out at a barrier and takes back when it is restored.
 //!
-//! A snapshot is a section of records for each key group, so that any parallelism can restore it. A record is a key with
+//! A snapshot is sections of records, each of one key group, so that any parallelism can restore it. A record is a key with
 //! all that the operator keeps for it; of several records of one key, the newest counts. A full snapshot has every key, a
 //! delta those that changed since the snapshot before it.
 
@@ -23,11 +23,11 @@ pub struct KeyedSnapshot {
     pub kind: SnapshotKind,
     /// The operator's watermark at the barrier.
     pub watermark: Watermark,
-    /// The key groups that have records, in ascending order.
+    /// In the order of their key groups. A group may have several, which have no key in common.
     pub sections: Vec<Section>,
 }
 
-/// The records of one key group.
+/// Records of one key group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
     /// Which.

@@ -1,6 +1,5 @@
 //! A source: the real splits, watermarks and routing; records come from the simulated topic.
 
-
 use stream_core::barrier::Barrier;
 use stream_core::checkpoint::{SplitSnapshot, TaskSnapshot};
 use stream_core::collector::Collector;

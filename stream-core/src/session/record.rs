@@ -18,9 +18,23 @@ use crate::snapshot::{DecodeSnapshotError, Section};
 /// The first byte of every section.
 const FORMAT: u8 = 1;
 
-/// A section while its records are being written.
+/// A group with more records than this has several sections. One that grew with the group would be moved to larger memory again
+/// and again, and while it is, the task stands still.
+const SECTION_BYTES: usize = 64 << 10;
+
+/// What a record takes beside its key, if the key has the usual one or two windows.
+const RECORD_BYTES: usize = 64;
+
+/// The records of one key group while they are being written.
 #[derive(Debug, Default)]
 pub(super) struct SectionWriter {
+    full: Vec<Written>,
+    last: Written,
+}
+
+/// A section but for its key group.
+#[derive(Debug, Default)]
+struct Written {
     records: u64,
     bytes: Vec<u8>,
 }
@@ -37,11 +51,15 @@ pub(super) struct SectionReader<'a> {
 impl SectionWriter {
     /// Adds the record of a key with these windows.
     pub(super) fn write(&mut self, key: &[u8], windows: impl Iterator<Item = Span> + Clone) {
-        if self.bytes.is_empty() {
-            self.bytes.push(FORMAT);
+        if self.last.records > 0 && self.last.bytes.len() + key.len() + RECORD_BYTES > SECTION_BYTES {
+            let next = Written { records: 0, bytes: Vec::with_capacity(SECTION_BYTES) };
+            self.full.push(std::mem::replace(&mut self.last, next));
         }
-        self.records += 1;
-        let out = &mut self.bytes;
+        let Written { records, bytes: out } = &mut self.last;
+        if out.is_empty() {
+            out.push(FORMAT);
+        }
+        *records += 1;
         put(out, key.len() as u64);
         out.extend_from_slice(key);
         put(out, windows.clone().count() as u64);
@@ -53,9 +71,16 @@ impl SectionWriter {
         }
     }
 
-    /// The section, unless it has no record.
-    pub(super) fn finish(self, group: KeyGroup) -> Option<Section> {
-        (self.records > 0).then_some(Section { group, records: self.records, bytes: self.bytes })
+    /// How many records were written.
+    #[cfg(test)]
+    pub(super) fn records(&self) -> u64 {
+        self.full.iter().chain([&self.last]).map(|written| written.records).sum()
+    }
+
+    /// The sections, none of which is empty.
+    pub(super) fn finish(self, group: KeyGroup) -> impl Iterator<Item = Section> {
+        let all = self.full.into_iter().chain(std::iter::once(self.last)).filter(|written| written.records > 0);
+        all.map(move |Written { records, bytes }| Section { group, records, bytes })
     }
 }
 
@@ -178,7 +203,7 @@ mod tests {
             for (key, windows) in &records {
                 writer.write(key, windows.iter().copied());
             }
-            let mut section = writer.finish(KeyGroup(7)).expect("records were written");
+            let mut section = writer.finish(KeyGroup(7)).next().expect("records were written");
             prop_assert_eq!(read(&section), Ok(records));
             section.bytes.truncate(cut.index(section.bytes.len()));
             prop_assert!(read(&section).is_err());
@@ -195,7 +220,7 @@ mod tests {
     fn other_version_and_bytes_behind_the_last_record_are_refused_where_they_stand() {
         let mut writer = SectionWriter::default();
         writer.write(b"k", [Span { start: 0, end: 5, count: 1, reported: 0 }].into_iter());
-        let good = writer.finish(KeyGroup(3)).expect("a record was written");
+        let good = writer.finish(KeyGroup(3)).next().expect("a record was written");
         assert_eq!(good.bytes, [1, 1, b'k', 1, 0, 5, 1, 0], "version 1 is stored and must not change");
         let mut newer = good.clone();
         newer.bytes[0] = 2;
@@ -203,5 +228,24 @@ mod tests {
         let mut longer = good;
         longer.bytes.push(0);
         assert_eq!(read(&longer), Err(DecodeSnapshotError { group: KeyGroup(3), at: 8 }));
+    }
+
+    #[test]
+    fn a_large_group_has_several_sections_none_of_which_ever_moved_to_larger_memory() {
+        let window = Span { start: 0, end: 5, count: 1, reported: 0 };
+        let keys: Vec<Vec<u8>> = (0..10_000_u32).map(|key| format!("key {key:30}").into_bytes()).collect();
+        let mut writer = SectionWriter::default();
+        keys.iter().for_each(|key| writer.write(key, [window].into_iter()));
+        let sections: Vec<Section> = writer.finish(KeyGroup(3)).collect();
+        assert!(sections.len() > 5 && sections.iter().all(|section| section.bytes.len() <= SECTION_BYTES));
+        assert!(sections.iter().skip(1).all(|section| section.bytes.capacity() == SECTION_BYTES));
+        let records = sections.iter().flat_map(|section| read(section).expect("own records"));
+        assert!(records.eq(keys.into_iter().map(|key| (key, vec![window]))));
+        let mut writer = SectionWriter::default();
+        writer.write(&[7; 2 * SECTION_BYTES], [window].into_iter());
+        writer.write(b"k", [window].into_iter());
+        let sections: Vec<u64> = writer.finish(KeyGroup(3)).map(|section| section.records).collect();
+        assert_eq!(sections, [1, 1], "a record of any size is in one section");
+        assert_eq!(SectionWriter::default().finish(KeyGroup(3)).count(), 0);
     }
 }

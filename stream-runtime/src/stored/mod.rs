@@ -7,7 +7,8 @@
 //! The payloads, little-endian throughout:
 //!
 //! * *state*, zstd: kind `u8` (0 full, 1 delta), watermark `i64`, number of sections `u32`; then for each section, in
-//!   ascending order of key groups, key group `u16`, records `u64`, length `u64`, and so many bytes;
+//!   the order of their key groups, of which each may have several, key group `u16`, records `u64`, length `u64`, and so many
+//!   bytes;
 //! * *rows*, zstd: rows of one table as [`RowBatch`] has them;
 //! * *manifest* and *job*, plain: JSON, which people can read behind the header.
 //!

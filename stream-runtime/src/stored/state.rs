@@ -17,7 +17,7 @@ pub(super) fn write(snapshot: &KeyedSnapshot, out: &mut Framing) {
         SnapshotKind::Delta => 1,
     }]);
     put(&snapshot.watermark.0.to_le_bytes());
-    let sections = u32::try_from(snapshot.sections.len()).expect("at most one for each key group");
+    let sections = u32::try_from(snapshot.sections.len()).expect("each of 64 KiB, or the only one of its key group");
     put(&sections.to_le_bytes());
     for section in &snapshot.sections {
         put(&section.group.0.to_le_bytes());
@@ -42,7 +42,7 @@ pub(super) fn read(mut payload: &[u8], range: KeyGroupRange) -> Result<KeyedSnap
         let records = u64::from_le_bytes(take(&mut payload)?);
         let length = usize::try_from(u64::from_le_bytes(take(&mut payload)?)).map_err(|_| BROKEN)?;
         let (bytes, rest) = payload.split_at_checked(length).ok_or(BROKEN)?;
-        if last.replace(group) >= Some(group) {
+        if last.replace(group) > Some(group) {
             return Err(BROKEN);
         }
         payload = rest;

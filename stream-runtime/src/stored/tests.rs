@@ -115,6 +115,18 @@ fn only_the_sections_of_the_range_are_read() {
 }
 
 #[test]
+fn a_key_group_may_have_several_sections_and_they_stay_in_their_order() {
+    let mut several = snapshot();
+    several.sections.insert(2, Section { group: KeyGroup(3), records: 1, bytes: b"four".to_vec() });
+    let bytes = encode_state(&several);
+    let read = decode_state(&file_ref("s", &bytes), &bytes, KeyGroupRange { start: 1, end: 127 }).unwrap();
+    assert_eq!(read.sections, several.sections[1..3]);
+    several.sections.swap(0, 1);
+    let bytes = encode_state(&several);
+    assert!(decode_state(&file_ref("s", &bytes), &bytes, ALL).is_err(), "groups out of order are no state");
+}
+
+#[test]
 fn every_flipped_bit_is_detected_without_the_manifest() {
     for (name, bytes, read) in files() {
         for at in 0..bytes.len() {

@@ -12,12 +12,13 @@ mod terminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use e2e::audit::{Audit, Ledger};
 use e2e::broker::Choice;
 use e2e::cluster::{Cluster, Shape};
 use e2e::feed::{self, Feed};
+use e2e::interrupted::Interrupted;
 use e2e::job::Job;
 use e2e::oracle::{self, Verdict};
 use e2e::proxy::Proxy;
@@ -26,7 +27,7 @@ use localcluster::deadline::{Deadline, pause};
 
 use injector::Injector;
 use report::Report;
-use terminal::{Interrupted, Progress};
+use terminal::Progress;
 
 /// Kills, halts and cuts off everything around a job, and checks that every session is published once.
 #[derive(Debug, Parser)]
@@ -137,7 +138,7 @@ async fn torment(args: &Args, seed: u64, cluster: Cluster) -> Result<bool> {
     let mut progress = Progress::new();
     let interrupted = Interrupted::listen();
     while !clock.has_passed() {
-        ensure!(!interrupted.is_so(), "interrupted");
+        interrupted.check()?;
         injector.turn()?;
         progress.show(clock.elapsed(), time, feed.sent(), &injector, &audit);
         pause(TURN);

@@ -1,38 +1,11 @@
-//! What a person at the terminal sees while it runs, and how they end it.
+//! What a person at the terminal sees while it runs.
 
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use e2e::audit::Audit;
-use tokio::task::JoinSet;
 
 use crate::injector::Injector;
-
-/// Ctrl-C: the processes are in groups of their own, and must be stopped by us.
-pub(crate) struct Interrupted {
-    flag: Arc<AtomicBool>,
-    _listener: JoinSet<()>,
-}
-
-impl Interrupted {
-    pub(crate) fn listen() -> Interrupted {
-        let flag = Arc::new(AtomicBool::new(false));
-        let mut listener = JoinSet::new();
-        let its_flag = Arc::clone(&flag);
-        listener.spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                its_flag.store(true, Ordering::Relaxed);
-            }
-        });
-        Interrupted { flag, _listener: listener }
-    }
-
-    pub(crate) fn is_so(&self) -> bool {
-        self.flag.load(Ordering::Relaxed)
-    }
-}
 
 /// A line that is written over again and again; nothing where nobody looks.
 pub(crate) struct Progress {

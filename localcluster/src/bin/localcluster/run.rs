@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use localcluster::bench::Bench;
 use localcluster::cluster::{self, State};
 use localcluster::database::Database;
+use localcluster::machine;
 use localcluster::settings::{Kafka, Postgres, Settings};
 use localcluster::state_dir::StateDir;
 use localcluster::topic::{PARTITIONS, Topic};
@@ -98,8 +99,8 @@ fn status(state: &StateDir, output: Output) -> Result<()> {
 fn bench(settings: &Settings, state: &StateDir, plan: &traffic::Plan, parallelism: u16, runs: u16) -> Result<()> {
     let jobctl = settings.bin_dir.join("jobctl");
     let bench = Bench::prepare(&state.data("bench"), plan)?;
-    println!("machine: {}", show::machine());
-    println!("commit:  {}", show::commit(&settings.project));
+    println!("machine: {}", machine::machine());
+    println!("commit:  {}", machine::commit(&settings.project));
     println!("events:  {} in {} MB, seed {}, {} visitors", plan.events, bench.bytes / 1_000_000, plan.seed, plan.ips);
     println!("command: jobctl run sessionize --gap 5m --parallelism {parallelism} --source file:… --sink csv:…");
     let mut best = f64::INFINITY;

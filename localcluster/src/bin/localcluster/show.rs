@@ -1,11 +1,9 @@
 //! What was done, as lines and tables for people.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use localcluster::cluster::{State, Status, Stopped, Up};
-use localcluster::program;
 use localcluster::settings::{Kafka, Postgres, Settings};
 use localcluster::table::{Align, Table};
 
@@ -76,20 +74,6 @@ pub(crate) fn stopped(components: &[Stopped]) -> String {
         Stopped::WasDead(record) => format!("{}: had ended before, see {}\n", record.name, record.log.display()),
     });
     lines.collect()
-}
-
-/// The processor and how many of it.
-pub(crate) fn machine() -> String {
-    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");
-    let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    format!("{count} × {}", model.trim_start_matches([' ', '\t', ':']))
-}
-
-/// The commit of the source, if git is here to tell.
-pub(crate) fn commit(project: &Path) -> String {
-    let said = program::run(Command::new("git").arg("-C").arg(project).args(["describe", "--always", "--dirty"]));
-    said.map_or_else(|_| "unknown".to_owned(), |said| said.trim().to_owned())
 }
 
 /// CPU time for each event, and its inverse.

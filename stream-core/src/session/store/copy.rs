@@ -79,3 +79,80 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key_group::{KeyGroupRange, MaxParallelism, hash_key};
+    use crate::session::Span;
+    use crate::session::store::Entry;
+
+    const KEYS: u32 = 10_000;
+
+    struct Probe(Store);
+
+    impl Probe {
+        /// A window for each key, all in the last snapshot.
+        fn new() -> Probe {
+            let max = MaxParallelism::DEFAULT;
+            let mut probe = Probe(Store::new(KeyGroupRange { start: 0, end: max.get() }, max));
+            (0..KEYS).for_each(|key| probe.open(key));
+            probe.begin(SnapshotKind::Full);
+            probe.0.continue_snapshot(usize::MAX).expect("every slot was looked at");
+            probe
+        }
+
+        fn open(&mut self, key: u32) {
+            let key = key.to_be_bytes();
+            self.0.insert(hash_key(&key), &key, Entry::new(Span { start: 0, end: 5, count: 1, reported: 0 }));
+        }
+
+        fn find(&self, key: u32) -> SessionRef {
+            let key = key.to_be_bytes();
+            self.0.first(hash_key(&key), &key).expect("it is open")
+        }
+
+        fn begin(&mut self, kind: SnapshotKind) {
+            self.0.begin_snapshot(kind, Watermark::NONE);
+        }
+
+        fn copied(&self) -> u64 {
+            self.0.pages.copied_keys().expect("a snapshot runs")
+        }
+    }
+
+    #[test]
+    fn snapshot_copies_nothing_when_it_begins_and_then_a_key_once_before_it_changes() {
+        let mut probe = Probe::new();
+        probe.begin(SnapshotKind::Full);
+        assert_eq!(probe.copied(), 0, "beginning takes the same time whatever there is");
+        for (copied, key) in [(1, 7), (1, 7), (2, 8)] {
+            probe.0.will_change(probe.find(key));
+            assert_eq!(probe.copied(), copied);
+        }
+        probe.open(KEYS);
+        assert_eq!(probe.copied(), 2, "a key that was not there at the barrier is not of it");
+        probe.0.remove(probe.find(9));
+        probe.0.will_fire(probe.find(10));
+        assert_eq!(probe.copied(), 4);
+        assert!(probe.0.continue_snapshot(100).is_none());
+        assert!((100..=104).contains(&probe.copied()), "a slice is no more than was asked for: {}", probe.copied());
+        let snapshot = probe.0.continue_snapshot(usize::MAX).expect("every slot was looked at");
+        let records: u64 = snapshot.sections.iter().map(|section| section.records).sum();
+        assert_eq!(records, KEYS.into());
+    }
+
+    #[test]
+    fn delta_copies_the_keys_that_changed_and_looks_at_no_other() {
+        let mut probe = Probe::new();
+        (0..50).for_each(|key| probe.0.will_change(probe.find(key)));
+        probe.begin(SnapshotKind::Delta);
+        assert_eq!(probe.copied(), 0);
+        probe.0.will_change(probe.find(60));
+        assert_eq!(probe.copied(), 0, "it is in an older snapshot as it was at the barrier");
+        probe.0.will_change(probe.find(3));
+        assert_eq!(probe.copied(), 1);
+        let snapshot = probe.0.continue_snapshot(50).expect("there are no more than those that changed");
+        assert_eq!(snapshot.sections.iter().map(|section| section.records).sum::<u64>(), 50);
+    }
+}

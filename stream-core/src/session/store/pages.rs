@@ -118,6 +118,12 @@ impl Pages {
         self.copied
     }
 
+    /// How many keys were copied into the snapshot that runs.
+    #[cfg(test)]
+    pub(super) fn copied_keys(&self) -> Option<u64> {
+        self.running.as_ref().map(|running| running.sections.iter().map(SectionWriter::records).sum())
+    }
+
     /// The snapshot, if one runs and has looked at every slot. Its sections are numbered from `first_group`.
     pub(super) fn finish(&mut self, first_group: u16) -> Option<KeyedSnapshot> {
         let is_done = match &self.running.as_ref()?.to_visit {
@@ -127,7 +133,7 @@ impl Pages {
         let Running { kind, watermark, sections, .. } = self.running.take_if(|_| is_done)?;
         self.waiting_from = self.copied;
         let sections = (first_group..).zip(sections);
-        let sections = sections.filter_map(|(group, section)| section.finish(KeyGroup(group))).collect();
+        let sections = sections.flat_map(|(group, section)| section.finish(KeyGroup(group))).collect();
         Some(KeyedSnapshot { kind, watermark, sections })
     }
 

@@ -18,9 +18,9 @@ use crate::subtask::event::{Acknowledgement, Change, Teller};
 use crate::subtask::mail::Mailbox;
 use stream_core::checkpoint::Chain;
 
-/// Keys copied between two batches: well below a millisecond, so that nobody notices, and enough that a million keys are
-/// copied within a second or so of a busy job.
-const SLICE_KEYS: usize = 2048;
+/// Keys copied between two batches. Of a large state no key is in a cache, and one costs a microsecond: so a slice stays below a
+/// millisecond, and a million keys are copied within some thousand batches.
+const SLICE_KEYS: usize = 512;
 
 /// Takes an operator's snapshots. One at a time.
 pub(super) struct Snapshots {

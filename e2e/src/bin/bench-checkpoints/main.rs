@@ -1,0 +1,47 @@
+//! `make bench-checkpoints`: the pause, size and duration of checkpoints of a job that holds many open sessions.
+
+mod args;
+mod costs;
+mod report;
+mod run;
+mod visitors;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use e2e::interrupted::Interrupted;
+use localcluster::machine;
+
+use args::{Args, Form};
+use report::Report;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match tokio::runtime::Runtime::new().map_err(Into::into).and_then(|runtime| runtime.block_on(measure(&args))) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all is as it should be.
+async fn measure(args: &Args) -> Result<bool> {
+    let interrupted = Interrupted::listen();
+    let mut runs = Vec::new();
+    for sessions in &args.sessions {
+        runs.push(run::measure(args, sessions.get(), &interrupted).await?);
+    }
+    let report = Report { args, runs, machine: machine::machine(), commit: machine::commit(Path::new(".")) };
+    match args.output {
+        Form::Text => print!("{}", report.to_text()),
+        Form::Json => println!("{}", report.to_json()),
+    }
+    let complaint = report.complaint();
+    complaint.iter().for_each(|complaint| eprintln!("error: {complaint}"));
+    Ok(complaint.is_none())
+}
