@@ -12,6 +12,7 @@ use std::time::Duration;
 use stream_core::checkpoint::{self, Adopted, Manifest};
 use stream_core::ids::{AttemptNumber, JobId, SlotId, SubtaskId, TaskManagerId};
 use stream_core::job::{Event, History, Job, TaskState};
+use stream_core::plan::PlannedTask;
 
 use crate::beside::Outcome;
 use crate::job_store::{StoredAttempt, StoredJob};
@@ -43,6 +44,12 @@ struct Adoption {
 impl Adoption {
     fn is_complete(&self) -> bool {
         self.stored.plan.tasks().iter().all(|task| self.reported.contains_key(&task.subtask))
+    }
+
+    /// A task that the plan has on this taskmanager and that was not reported.
+    fn missing_on(&self, taskmanager: &TaskManagerId) -> Option<&PlannedTask> {
+        let mut planned = self.stored.plan.tasks().iter().filter(|task| task.slot.taskmanager == *taskmanager);
+        planned.find(|task| !self.reported.contains_key(&task.subtask))
     }
 
     /// Where its checkpoints go on, if that is clear.
@@ -114,6 +121,18 @@ impl Service {
         }
         for job in touched {
             self.adopt_if_complete(job);
+        }
+        self.give_up_adoptions_that_miss_tasks_of(taskmanager);
+    }
+
+    /// A taskmanager that registers tells all that it runs: a task of the plan that is not among it will not come any more.
+    fn give_up_adoptions_that_miss_tasks_of(&mut self, taskmanager: &TaskManagerId) {
+        let missing = |(job, adoption): (&JobId, &Adoption)| {
+            Some((*job, format!("{taskmanager} came back without its task {}", adoption.missing_on(taskmanager)?)))
+        };
+        let hopeless: Vec<(JobId, String)> = self.adoptions.waiting.iter().filter_map(missing).collect();
+        for (job, reason) in hopeless {
+            self.give_up_adoption(job, &reason);
         }
     }
 

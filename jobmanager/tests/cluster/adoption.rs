@@ -148,7 +148,8 @@ async fn attempt_of_which_a_task_is_missing_is_canceled_and_the_next_one_fences(
     let mut cluster = Cluster::start(2).await;
     let (id, deploy) = cluster.running(&eager(1)).await;
     let complete = cluster.taskmanager.checkpoint(&deploy).await;
-    let options = Options { adoption_timeout: Duration::from_millis(300), ..stored() };
+    // It is not waited for: its taskmanager told all that it runs.
+    let options = Options { adoption_timeout: Duration::from_secs(3600), ..stored() };
     let (mut jobmanager, _) = replace(cluster, options).await;
     let mut two = running(&deploy, Some(seen(complete.checkpoint_id, 0)));
     let missing = two.pop().unwrap();
@@ -164,6 +165,16 @@ async fn attempt_of_which_a_task_is_missing_is_canceled_and_the_next_one_fences(
     taskmanager.tell_all(&deploy, TaskState::Canceled).await;
     jobmanager.wait_for_cluster(|cluster| cluster.free_slots == 1).await;
     drop(missing);
+}
+
+#[tokio::test]
+async fn attempt_whose_taskmanager_stays_away_is_given_up_in_time() {
+    let mut cluster = Cluster::start(1).await;
+    cluster.running(&patient(1)).await;
+    let options = Options { adoption_timeout: Duration::from_millis(300), ..stored() };
+    let (jobmanager, _) = replace(cluster, options).await;
+    let mut other = TaskManager::join_as(jobmanager.address, register("tm-2", 1)).await;
+    assert_eq!(other.next_deploy().await.attempt, 2);
 }
 
 #[tokio::test]
