@@ -139,7 +139,7 @@ mod tests {
         assert!((100..=104).contains(&probe.copied()), "a slice is no more than was asked for: {}", probe.copied());
         let snapshot = probe.0.continue_snapshot(usize::MAX).expect("every slot was looked at");
         let records: u64 = snapshot.sections.iter().map(|section| section.records).sum();
-        assert_eq!(records, KEYS.into());
+        assert_eq!(records, u64::from(KEYS));
     }
 
     #[test]
