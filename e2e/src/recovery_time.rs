@@ -31,6 +31,17 @@ pub fn recovery(began: Duration, over: Duration, publications: &[Publication]) -
     Some(recovered.at - began)
 }
 
+/// Which of these faults, each from when it began until it was over and recovered from, had no other beside it: what they
+/// took is theirs alone.
+pub fn alone(faults: &[(Duration, Duration)]) -> Vec<bool> {
+    let overlap = |a: &(Duration, Duration), b: &(Duration, Duration)| a.0 <= b.1 && b.0 <= a.1;
+    let is_alone = |(place, fault)| {
+        let mut others = faults.iter().enumerate().filter(|(other, _)| *other != place);
+        others.all(|(_, other)| !overlap(fault, other))
+    };
+    faults.iter().enumerate().map(is_alone).collect()
+}
+
 /// The value that so many per cent do not exceed (nearest rank).
 pub fn percentile(mut times: Vec<Duration>, percent: usize) -> Option<Duration> {
     times.sort();
@@ -67,6 +78,15 @@ mod tests {
     #[test]
     fn a_fault_that_stops_nothing_is_over_with_the_next_epoch_that_began_behind_it() {
         assert_eq!(recovered(10, 30, &[published(1, 1, 1), published(11, 1, 2), published(12, 1, 3)]), Some(2));
+    }
+
+    #[test]
+    fn a_fault_is_alone_if_no_other_lasted_beside_it() {
+        let seconds = |from, to| (Duration::from_secs(from), Duration::from_secs(to));
+        assert_eq!(
+            alone(&[seconds(0, 3), seconds(2, 4), seconds(5, 9), seconds(6, 7), seconds(10, 11)]),
+            [false, false, false, false, true]
+        );
     }
 
     #[test]

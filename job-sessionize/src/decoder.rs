@@ -28,6 +28,9 @@ pub struct EventDecoder {
     dead_letters: DeadLetters,
 }
 
+/// How the reason of a dead letter ends that was in the future when it was read, which a later reader cannot tell.
+pub const IN_FUTURE: &str = "is in the future";
+
 /// Why an event cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum Bad {
@@ -37,7 +40,7 @@ enum Bad {
     NoJson(#[from] web_event::json::JsonError),
     #[error("no valid event_time")]
     NoTime,
-    #[error("event_time {0} is in the future")]
+    #[error("event_time {0} {IN_FUTURE}")]
     InFuture(EventTime),
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use e2e::audit::Findings;
 use e2e::oracle::Verdict;
-use e2e::recovery_time::{percentile, recovery};
+use e2e::recovery_time::{alone, percentile, recovery};
 use localcluster::table::{Align, Table};
 use serde_json::{Value, json};
 
@@ -36,6 +36,8 @@ pub(crate) struct Report {
 struct Recoveries {
     done: u64,
     times: Vec<Duration>,
+    /// Of those with no other fault beside them.
+    alone: Vec<Duration>,
 }
 
 impl Report {
@@ -67,10 +69,15 @@ impl Report {
 
     fn recoveries(&self) -> BTreeMap<Kind, Recoveries> {
         let mut kinds: BTreeMap<Kind, Recoveries> = BTreeMap::new();
-        for done in &self.done {
+        let recovered = |done: &Done| recovery(done.began, done.over, &self.findings.publications);
+        let end = |done: &Done| recovered(done).map_or(Duration::MAX, |time| done.over.max(done.began + time));
+        let spans: Vec<_> = self.done.iter().map(|done| (done.began, end(done))).collect();
+        for (done, is_alone) in self.done.iter().zip(alone(&spans)) {
             let kind = kinds.entry(done.kind).or_default();
+            let time = recovered(done);
             kind.done += 1;
-            kind.times.extend(recovery(done.began, done.over, &self.findings.publications));
+            kind.times.extend(time);
+            kind.alone.extend(time.filter(|_| is_alone));
         }
         kinds
     }
@@ -78,8 +85,13 @@ impl Report {
     pub(crate) fn to_json(&self) -> Value {
         let recoveries = self.recoveries();
         let kinds = recoveries.iter().map(|(kind, it)| {
-            let ms = |percent| percentile(it.times.clone(), percent).map(|time| time.as_millis() as u64);
-            json!({ "fault": kind.to_string(), "done": it.done, "recovery_p50_ms": ms(50), "recovery_p99_ms": ms(99) })
+            let ms =
+                |times: &[Duration], percent| percentile(times.to_vec(), percent).map(|time| time.as_millis() as u64);
+            json!({
+                "fault": kind.to_string(), "done": it.done,
+                "recovery_p50_ms": ms(&it.times, 50), "recovery_p99_ms": ms(&it.times, 99),
+                "alone": it.alone.len(), "alone_p50_ms": ms(&it.alone, 50), "alone_p99_ms": ms(&it.alone, 99),
+            })
         });
         json!({
             "seed": self.seed,
@@ -103,12 +115,25 @@ impl Report {
     pub(crate) fn to_text(&self) -> String {
         let recoveries = self.recoveries();
         let all: Vec<Duration> = recoveries.values().flat_map(|it| it.times.clone()).collect();
-        let mut faults =
-            Table::new(&[("FAULT", Align::Left), ("DONE", Align::Right), ("P50", Align::Right), ("P99", Align::Right)]);
+        let columns = ["DONE", "P50", "P99", "ALONE", "P50", "P99"].map(|name| (name, Align::Right));
+        let mut faults = Table::new(&[&[("FAULT", Align::Left)], &columns[..]].concat());
+        let mut row = |name: String, done: u64, times: &[Duration], alone: &[Duration]| {
+            let [done, alone_done] = [done, alone.len() as u64].map(|number| number.to_string());
+            faults.row([
+                name,
+                done,
+                shown(times, 50),
+                shown(times, 99),
+                alone_done,
+                shown(alone, 50),
+                shown(alone, 99),
+            ]);
+        };
         for (kind, it) in &recoveries {
-            faults.row([kind.to_string(), it.done.to_string(), shown(&it.times, 50), shown(&it.times, 99)]);
+            row(kind.to_string(), it.done, &it.times, &it.alone);
         }
-        faults.row(["all".into(), self.done.len().to_string(), shown(&all, 50), shown(&all, 99)]);
+        let all_alone: Vec<Duration> = recoveries.values().flat_map(|it| it.alone.clone()).collect();
+        row("all".into(), self.done.len() as u64, &all, &all_alone);
 
         let mut found = Table::new(&[("FOUND", Align::Left), ("", Align::Right)]);
         let Verdict { rows, missing, duplicate, different, .. } = &self.verdict;
@@ -131,7 +156,11 @@ impl Report {
         ] {
             found.row([name.into(), value]);
         }
-        format!("{}\nRecovery is from the fault to the next published epoch.\n\n{}", faults.render(), found.render())
+        format!(
+            "{}\nRecovery is from the fault to the next published epoch; ALONE: of the faults with no other beside them.\n\n{}",
+            faults.render(),
+            found.render()
+        )
     }
 
     /// The last line.

@@ -7,11 +7,15 @@ mod accounts;
 mod buckets;
 mod reading;
 
+use std::collections::HashSet;
+
 use connectors::postgres;
+use job_sessionize::decoder::IN_FUTURE;
 use job_sessionize::key::Key;
 use job_sessionize::operator::Form;
 use job_sessionize::options::Options;
 use job_sessionize::replay::{self, Findings, Parts, Row, Rules};
+use job_sessionize::side_tables::DEAD_LETTER_EVENTS;
 use stream_core::checkpoint::Cut;
 use stream_core::pipeline::{Pipeline, SourceSpec};
 use stream_core::row::{Field, RowBatch};
@@ -38,7 +42,7 @@ pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failu
         Options::from_json(&pipeline.options).map_err(|error| Failure::failed("cannot audit this job", &error))?;
     let AuditRequest { source, sink } = request::audit(args, &context.environment, &pipeline)?;
     let mut buckets = args.replay.then(Buckets::new);
-    let (look, side_rows) = block_on(async {
+    let (look, side_rows, of_the_future) = block_on(async {
         let failed = |error| Failure::connector(&error);
         let mut audit = postgres::Audit::begin(&sink).await.map_err(failed)?;
         let look = audit.look(HITS, HOST).await.map_err(failed)?;
@@ -53,8 +57,13 @@ pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failu
             written.map_err(|error| no_file(&error))?;
         }
         let side_rows = audit.side_rows(&job).await.map_err(failed)?;
+        let has_dead_letters = sink.side_tables.iter().find(|table| table.name.ends_with(DEAD_LETTER_EVENTS));
+        let of_the_future = match has_dead_letters.filter(|_| args.replay) {
+            Some(table) => audit.records_where(&table.name, &job, IN_FUTURE).await.map_err(failed)?,
+            None => HashSet::new(),
+        };
         audit.close().await;
-        Ok((look, side_rows))
+        Ok((look, side_rows, of_the_future))
     })?;
     let own = look.entries.iter().find(|entry| entry.job_id == job).ok_or_else(|| {
         let message = format!(
@@ -74,7 +83,7 @@ pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failu
         Some(buckets) => {
             let cut = own.cut.as_ref().ok_or_else(|| no_cut(own.last_epoch.0))?;
             let rules = rules(&options, &pipeline, cut, own.accounts.late, rows_before);
-            let (findings, totals) = compute(context, &source, cut, &rules, buckets)?;
+            let (findings, totals) = compute(context, &source, cut, &rules, buckets, of_the_future)?;
             judge(&mut verdict, &findings, totals, own, &rules, rows_before);
             Some(findings.into())
         }
@@ -95,7 +104,8 @@ pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failu
 }
 
 fn rules(options: &Options, pipeline: &Pipeline, cut: &Cut, late: u64, rows_before: u64) -> Rules {
-    let may_be_silent = !pipeline.source.idle_timeout.is_zero() && cut.splits.len() > 1;
+    let is_by_clock = !pipeline.source.close_when_idle.is_zero();
+    let may_be_silent = !pipeline.source.idle_timeout.is_zero() && (cut.splits.len() > 1 || is_by_clock);
     Rules {
         gap_ms: options.windows().gap_ms,
         form: options.form(),
@@ -118,8 +128,9 @@ fn compute(
     cut: &Cut,
     rules: &Rules,
     mut buckets: Buckets,
+    of_the_future: HashSet<(u32, u64)>,
 ) -> Result<(Findings, Totals), Failure> {
-    let totals = reading::read(source, cut, &mut buckets, context.clock)?;
+    let totals = reading::read(source, cut, &mut buckets, of_the_future, context.clock)?;
     let mut findings = Findings::default();
     let compared = buckets.for_each(|events, rows| replay::compare(rules, events, rows, &mut findings));
     compared.map_err(|error| no_file(&error))?;

@@ -1,5 +1,6 @@
 //! Reads once more what a job had read at a cut, with the job's own decoder.
 
+use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ pub(super) fn read(
     source: &SourceSpec,
     cut: &Cut,
     buckets: &mut Buckets,
+    of_the_future: HashSet<(u32, u64)>,
     clock: SystemClock,
 ) -> Result<Totals, Failure> {
     let splits = ranges(cut)?;
@@ -55,6 +57,7 @@ pub(super) fn read(
     let mut reading = Reading {
         ids: splits.iter().map(|split| split.id.clone()).collect(),
         splits: Sections::of(cut, millis(source.watermark_delay)),
+        of_the_future,
         // Whatever the job does with bad records: here they are counted.
         decoder: EventDecoder::new(),
         collector: Collector::new(MaxParallelism::DEFAULT, 1),
@@ -179,6 +182,8 @@ pub(super) fn last_section(cut: &Cut) -> u16 {
 struct Reading<'a> {
     splits: Sections,
     ids: Vec<SplitId>,
+    /// Records that were in the future when the job read them, by its dead letters.
+    of_the_future: HashSet<(u32, u64)>,
     decoder: EventDecoder,
     collector: Collector,
     buckets: &'a mut Buckets,
@@ -191,11 +196,17 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn decode(&mut self, split: usize, section: u16, records: &[Record<'_>]) -> io::Result<()> {
+        let id = &self.ids[split];
         // What was in the future then may not be so now.
-        let records = SplitRecords { split: &self.ids[split], records, not_after: EventTime(i64::MAX) };
-        let decoded = self.decoder.decode(records, &mut self.collector).map_err(io::Error::other)?;
-        self.totals.events += decoded.events;
-        self.totals.bad += decoded.bad;
+        let was_future = |record: &Record<'_>| self.of_the_future.contains(&(id.number(), record.offset));
+        for records in records.chunk_by(|a, b| was_future(a) == was_future(b)) {
+            let is_future = records.first().is_some_and(was_future);
+            let not_after = EventTime(if is_future { i64::MIN } else { i64::MAX });
+            let records = SplitRecords { split: id, records, not_after };
+            let decoded = self.decoder.decode(records, &mut self.collector).map_err(io::Error::other)?;
+            self.totals.events += decoded.events;
+            self.totals.bad += decoded.bad;
+        }
         let delay_ms = self.splits.delay_ms;
         let newest_ms = &mut self.splits.splits[split].newest_ms;
         for (_, batch) in self.collector.take_all() {
