@@ -9,6 +9,7 @@ pub mod expected;
 pub mod feed;
 pub mod job;
 pub mod member;
+pub mod object_server;
 pub mod oracle;
 pub mod programs;
 pub mod proxy;

@@ -1,0 +1,117 @@
+//! An S3 server of a test: `moto`, which keeps its buckets in memory, behind a [`Proxy`] that can take it away.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use localcluster::deadline::Deadline;
+use localcluster::process::{Launch, OwnedChild};
+use localcluster::{ports, program};
+
+use crate::proxy::{Proxy, Weather};
+
+/// Python starts slowly on a machine that is busy with other tests.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+/// The program, which comes with `pip install 'moto[server]'`.
+const PROGRAM: &str = "moto_server";
+
+/// A running server with one bucket; stopped when dropped.
+#[derive(Debug)]
+pub struct ObjectServer {
+    proxy: Proxy,
+    _process: OwnedChild,
+}
+
+impl ObjectServer {
+    /// The bucket that is there.
+    pub const BUCKET: &str = "gapwise";
+
+    /// Why there is no server on this machine, if so.
+    ///
+    /// # Errors
+    /// With the reason.
+    pub fn available() -> Result<(), &'static str> {
+        program::on_path(PROGRAM).map(drop).ok_or("no `moto_server`: pip install 'moto[server]'")
+    }
+
+    /// Starts one that lets everybody in.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start(dir: &Path) -> Result<ObjectServer> {
+        ObjectServer::start_with(dir, &[])
+    }
+
+    /// As [`ObjectServer::start`], for those alone whom it knows, which is nobody.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start_locked(dir: &Path) -> Result<ObjectServer> {
+        // One request is free: the one that makes the bucket.
+        ObjectServer::start_with(dir, &[("INITIAL_NO_AUTH_ACTION_COUNT", "1")])
+    }
+
+    fn start_with(dir: &Path, env: &[(&str, &str)]) -> Result<ObjectServer> {
+        let port = ports::free()?;
+        let found = program::on_path(PROGRAM).context("no moto_server")?;
+        let log = dir.join("moto.log");
+        let mut launch = Launch::new(found, &log).args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        launch.env = env.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned()))).collect();
+        let process = OwnedChild::start(&launch)?;
+        let is_ready = Deadline::after(READY_LIMIT).wait_until(|| ports::accepts(port));
+        ensure!(is_ready, "moto does not start:\n{}", launch.last_words());
+        make_bucket(port)?;
+        Ok(ObjectServer { proxy: Proxy::start(port)?, _process: process })
+    }
+
+    /// Where clients connect.
+    pub fn port(&self) -> u16 {
+        self.proxy.port()
+    }
+
+    /// The URI of a prefix in the bucket.
+    pub fn uri(&self, prefix: &str) -> String {
+        format!("s3://{}/{prefix}", ObjectServer::BUCKET)
+    }
+
+    /// The variables by which clients find it.
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        let endpoint = format!("http://127.0.0.1:{}", self.port());
+        let variables = [
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ENDPOINT_URL", &endpoint),
+            ("AWS_ALLOW_HTTP", "true"),
+        ];
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// Nobody reaches it from now on.
+    pub fn take_away(&self) {
+        self.proxy.set(Weather::Closed);
+        self.proxy.cut();
+    }
+
+    /// It is back, with everything that it had.
+    pub fn bring_back(&self) {
+        self.proxy.set(Weather::Fair);
+    }
+}
+
+fn make_bucket(port: u16) -> Result<()> {
+    let mut stream = ports::connect(port)?;
+    let bucket = ObjectServer::BUCKET;
+    // It wants to know who asks, and not whether that is so.
+    let key = "Authorization: AWS4-HMAC-SHA256 Credential=test/20200101/us-east-1/s3/aws4_request";
+    write!(
+        stream,
+        "PUT /{bucket} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{key}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "moto makes no bucket: {answer}");
+    Ok(())
+}
