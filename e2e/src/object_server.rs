@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,8 +15,8 @@ use crate::proxy::{Proxy, Weather};
 
 /// Python starts slowly on a machine that is busy with other tests.
 const READY_LIMIT: Duration = Duration::from_secs(60);
-/// The program, which comes with `pip install 'moto[server]'`.
-const PROGRAM: &str = "moto_server";
+/// What starts it, in Python.
+const SCRIPT: &str = include_str!("object_server.py");
 
 /// A running server with one bucket; stopped when dropped.
 #[derive(Debug)]
@@ -33,7 +34,10 @@ impl ObjectServer {
     /// # Errors
     /// With the reason.
     pub fn available() -> Result<(), &'static str> {
-        program::on_path(PROGRAM).map(drop).ok_or("no `moto_server`: pip install 'moto[server]'")
+        let python = program::on_path("python3").ok_or("no `python3`")?;
+        let looked = Command::new(python).args(["-c", "import moto.moto_server.werkzeug_app"]).output();
+        let has_moto = looked.is_ok_and(|said| said.status.success());
+        has_moto.then_some(()).ok_or("Python has no moto: pip install 'moto[server]'")
     }
 
     /// Starts one that lets everybody in.
@@ -55,9 +59,8 @@ impl ObjectServer {
 
     fn start_with(dir: &Path, env: &[(&str, &str)]) -> Result<ObjectServer> {
         let port = ports::free()?;
-        let found = program::on_path(PROGRAM).context("no moto_server")?;
-        let log = dir.join("moto.log");
-        let mut launch = Launch::new(found, &log).args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        let python = program::on_path("python3").context("no python3")?;
+        let mut launch = Launch::new(python, dir.join("moto.log")).args(["-c", SCRIPT, &port.to_string()]);
         launch.env = env.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned()))).collect();
         let process = OwnedChild::start(&launch)?;
         let is_ready = Deadline::after(READY_LIMIT).wait_until(|| ports::accepts(port));
