@@ -1,7 +1,7 @@
 //! An S3 server of a test: `moto`, which keeps its buckets in memory, behind a [`Proxy`] that can take it away.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -29,11 +29,15 @@ impl ObjectServer {
     /// The bucket that is there.
     pub const BUCKET: &str = "gapwise";
 
-    /// Why there is no server on this machine, if so.
-    ///
-    /// # Errors
-    /// With the reason.
-    pub fn available() -> Result<(), &'static str> {
+    /// Whether there can be a server on this machine. If not, says why `what` is skipped, past what captures the words of a
+    /// test that passes.
+    pub fn is_available_for(what: &str) -> bool {
+        let Err(missing) = ObjectServer::available() else { return true };
+        let _ = writeln!(io::stderr(), "SKIPPED: {what} ({missing})");
+        false
+    }
+
+    fn available() -> Result<(), &'static str> {
         let python = program::on_path("python3").ok_or("no `python3`")?;
         let looked = Command::new(python).args(["-c", "import moto.moto_server.werkzeug_app"]).output();
         let has_moto = looked.is_ok_and(|said| said.status.success());
@@ -65,7 +69,7 @@ impl ObjectServer {
         let process = OwnedChild::start(&launch)?;
         let is_ready = Deadline::after(READY_LIMIT).wait_until(|| ports::accepts(port));
         ensure!(is_ready, "moto does not start:\n{}", launch.last_words());
-        make_bucket(port)?;
+        ask(port, "PUT", "").context("no bucket is made")?;
         Ok(ObjectServer { proxy: Proxy::start(port)?, _process: process })
     }
 
@@ -77,6 +81,22 @@ impl ObjectServer {
     /// The URI of a prefix in the bucket.
     pub fn uri(&self, prefix: &str) -> String {
         format!("s3://{}/{prefix}", ObjectServer::BUCKET)
+    }
+
+    /// What is in the bucket out of sight of a store: objects that never got their names, probes, uploads that go on.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn hidden(&self) -> Result<Vec<String>> {
+        let (objects, uploads) = (ask(self.port(), "GET", "?list-type=2")?, ask(self.port(), "GET", "?uploads")?);
+        let keys = |answer: &str| -> Vec<String> {
+            let found = answer.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
+            found.map(str::to_owned).collect()
+        };
+        let mut hidden = keys(&objects);
+        hidden.retain(|key| key.contains("/."));
+        hidden.extend(keys(&uploads));
+        Ok(hidden)
     }
 
     /// The variables by which clients find it.
@@ -104,17 +124,19 @@ impl ObjectServer {
     }
 }
 
-fn make_bucket(port: u16) -> Result<()> {
+/// Its answer to a request without a body, about the bucket.
+fn ask(port: u16, method: &str, query: &str) -> Result<String> {
     let mut stream = ports::connect(port)?;
     let bucket = ObjectServer::BUCKET;
     // It wants to know who asks, and not whether that is so.
     let key = "Authorization: AWS4-HMAC-SHA256 Credential=test/20200101/us-east-1/s3/aws4_request";
+    let host = format!("Host: 127.0.0.1:{port}");
     write!(
         stream,
-        "PUT /{bucket} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{key}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        "{method} /{bucket}{query} HTTP/1.1\r\n{host}\r\n{key}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    ensure!(answer.starts_with("HTTP/1.1 200"), "moto makes no bucket: {answer}");
-    Ok(())
+    ensure!(answer.starts_with("HTTP/1.1 200"), "moto answers {answer}");
+    Ok(answer)
 }

@@ -67,12 +67,7 @@ impl Address {
 
     /// The server, as to be told to a user.
     pub(super) fn server(&self) -> String {
-        // Whatever stands before an `@` may be a secret.
-        let shown = |url: &String| match url.rsplit_once('@') {
-            Some((_, host)) => host.to_owned(),
-            None => url.clone(),
-        };
-        self.endpoint.as_ref().map_or_else(|| "AWS".to_owned(), shown)
+        self.endpoint.clone().unwrap_or_else(|| "AWS".to_owned())
     }
 
     /// The bucket.
@@ -85,6 +80,11 @@ impl Address {
     /// # Errors
     /// If the variables contradict each other.
     pub(super) fn clients(&self, variables: &Variables) -> Result<(AmazonS3, AmazonS3), StoreError> {
+        // The client writes the address into the log when it tries again.
+        if self.endpoint.as_ref().is_some_and(|url| url.contains('@')) {
+            let what_to_do = "leave the address alone there, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+            return Err(invalid(format!("AWS_ENDPOINT_URL has a user or password in it; {what_to_do}")));
+        }
         let allows_http = variables.get("AWS_ALLOW_HTTP").is_some_and(|value| is_true(value));
         if self.endpoint.as_ref().is_some_and(|url| url.starts_with("http://")) && !allows_http {
             let what_to_do = "set AWS_ALLOW_HTTP=true if the network can be trusted, or use `https://`";
@@ -164,13 +164,20 @@ mod tests {
 
     #[test]
     fn an_endpoint_without_tls_must_be_wanted() {
-        let mut variables =
-            Variables::from([("AWS_ENDPOINT_URL".to_owned(), "http://me:hunter2@s3.example".to_owned())]);
+        let mut variables = Variables::from([("AWS_ENDPOINT_URL".to_owned(), "http://s3.example".to_owned())]);
         let address = Address::parse("bucket", &variables).unwrap();
         let error = address.clients(&variables).unwrap_err();
         assert!(error.message.contains("AWS_ALLOW_HTTP"), "{error}");
         variables.insert("AWS_ALLOW_HTTP".to_owned(), "true".to_owned());
         address.clients(&variables).unwrap();
-        assert_eq!(address.server(), "s3.example");
+        assert_eq!(address.server(), "http://s3.example");
+    }
+
+    #[test]
+    fn an_endpoint_with_a_password_is_refused_without_a_word_of_it() {
+        let endpoint = "https://me:hunter2@s3.example".to_owned();
+        let variables = Variables::from([("AWS_ENDPOINT_URL".to_owned(), endpoint)]);
+        let error = Address::parse("bucket", &variables).unwrap().clients(&variables).unwrap_err();
+        assert!(error.message.contains("AWS_ACCESS_KEY_ID") && !error.message.contains("hunter2"), "{error}");
     }
 }

@@ -33,6 +33,13 @@ impl Context<'_> {
                 let what_to_do = "make it, or correct the URI or AWS_ENDPOINT_URL";
                 (StoreErrorKind::Unavailable, format!("no bucket `{bucket}` at {server}; {what_to_do}"))
             }
+            // An upload in parts that is not there: it was put together and the answer was lost, or somebody gave it up.
+            (Error::NotFound { .. }, _) if *action == "create" => {
+                let message = format!(
+                    "cannot {action} `{place}`: its upload is gone; it is tried again with the next checkpoint"
+                );
+                (StoreErrorKind::Unavailable, message)
+            }
             (Error::NotFound { .. }, _) => (StoreErrorKind::NotFound, format!("no object `{place}`")),
             (Error::AlreadyExists { .. }, _) => (StoreErrorKind::Exists, format!("`{place}` is there already")),
             (Error::NotSupported { source }, _) => {
@@ -123,13 +130,14 @@ mod tests {
     use super::*;
 
     fn of(
+        action: &'static str,
         status_and_body: &str,
         make: impl Fn(String, Box<dyn std::error::Error + Send + Sync>) -> Error,
     ) -> StoreError {
         let address = Address::parse("bucket/jobs", &Variables::new()).expect("an address");
         let source = format!("Server returned non-2xx status code: {status_and_body}");
         let key = Path::from("jobs/a");
-        Context { action: "create", address: &address, key: &key }.error(&make(key.to_string(), source.into()))
+        Context { action, address: &address, key: &key }.error(&make(key.to_string(), source.into()))
     }
 
     fn generic(_: String, source: Box<dyn std::error::Error + Send + Sync>) -> Error {
@@ -139,10 +147,12 @@ mod tests {
     #[test]
     fn a_missing_bucket_is_not_a_missing_object() {
         let missing = |path, source| Error::NotFound { path, source };
-        let bucket = of("404 Not Found: <Error><Code>NoSuchBucket</Code></Error>", missing);
+        let bucket = of("read", "404 Not Found: <Error><Code>NoSuchBucket</Code></Error>", missing);
         assert_eq!(bucket.kind, StoreErrorKind::Unavailable);
         assert!(bucket.message.contains("no bucket `bucket` at AWS"), "{bucket}");
-        let object = of("404 Not Found: <Error><Code>NoSuchKey</Code></Error>", missing);
+        let upload = of("create", "404 Not Found: <Error><Code>NoSuchUpload</Code></Error>", missing);
+        assert_eq!(upload.kind, StoreErrorKind::Unavailable, "what is to be created cannot be missing");
+        let object = of("read", "404 Not Found: <Error><Code>NoSuchKey</Code></Error>", missing);
         assert_eq!(
             (object.kind, object.message.as_str()),
             (StoreErrorKind::NotFound, "no object `s3://bucket/jobs/a`")
@@ -154,10 +164,10 @@ mod tests {
         let denied = |path, source| Error::PermissionDenied { path, source };
         let body =
             "403 Forbidden: <Error><Code>SignatureDoesNotMatch</Code><CanonicalRequest>hunter2</CanonicalRequest>";
-        let error = of(body, denied);
+        let error = of("create", body, denied);
         assert!(error.message.contains("AWS_SECRET_ACCESS_KEY") && !error.message.contains("hunter2"), "{error}");
         for body in ["500 Internal Server Error: hunter2", "502 Bad Gateway: <html>hunter2</html>"] {
-            let error = of(body, generic);
+            let error = of("create", body, generic);
             assert_eq!(error.kind, StoreErrorKind::Unavailable);
             assert!(error.message.contains(&body[..3]) && !error.message.contains("hunter2"), "{error}");
         }
@@ -165,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_server_without_conditional_puts_will_never_do() {
-        let error = of("501 Not Implemented: <Error><Code>NotImplemented</Code></Error>", generic);
+        let error = of("create", "501 Not Implemented: <Error><Code>NotImplemented</Code></Error>", generic);
         assert_eq!(error.kind, StoreErrorKind::Invalid);
         assert!(error.message.contains("If-None-Match"), "{error}");
     }

@@ -114,26 +114,45 @@ impl S3 {
         Ok(names)
     }
 
-    /// Writes an object twice, which a server must refuse.
+    /// Creates an object twice, in one request and as large ones are: a server must refuse both.
     async fn probe(&self) -> Result<(), StoreError> {
-        let key = self.key(&format!("{PROBES}/{}", unused_name()));
+        let (key, other) = (self.probe_key(), self.probe_key());
         let written = Bytes::from_static(b"first");
-        self.create_at(&key, written.clone()).await?;
-        let second = self.create_at(&key, Bytes::from_static(b"second")).await;
+        for (key, bytes) in [(&key, written.clone()), (&other, Bytes::from_static(b"second"))] {
+            match self.create_at(key, bytes).await {
+                // Nobody else has this name: the answer to this very request was lost, and it was sent again.
+                Err(error) if error.kind != StoreErrorKind::Exists => return Err(error),
+                _ => {}
+            }
+        }
+        let again = self.create_at(&key, Bytes::from_static(b"third")).await;
+        let copied = self.patient.copy_if_not_exists(&other, &key).await;
+        let copied = copied.map_err(|error| self.failed("create", &key, &error));
         let read = self.read_at(&key).await?;
         self.delete_at(&key).await?;
-        match second {
-            Err(error) if error.kind == StoreErrorKind::Exists && read == written => Ok(()),
-            Err(error) if error.kind != StoreErrorKind::Exists => Err(error),
-            _ => Err(StoreError::new(
-                StoreErrorKind::Invalid,
-                format!(
-                    "{} writes over an object though told not to (`If-None-Match: *`), so two jobmanagers could undo each \
-                     other's work; use a server with conditional puts, as AWS has them",
-                    self.address
-                ),
-            )),
+        self.delete_at(&other).await?;
+        for second in [again, copied] {
+            match second {
+                Err(error) if error.kind == StoreErrorKind::Exists && read == written => {}
+                Err(error) if error.kind != StoreErrorKind::Exists => return Err(error),
+                _ => return Err(self.writes_over()),
+            }
         }
+        Ok(())
+    }
+
+    fn probe_key(&self) -> Path {
+        self.key(&format!("{PROBES}/{}", unused_name()))
+    }
+
+    fn writes_over(&self) -> StoreError {
+        let message = format!(
+            "{} at {} writes over an object though told not to (`If-None-Match: *`), so two jobmanagers could undo each other's \
+             work; use a server with conditional puts, as AWS has them",
+            self.address,
+            self.address.server()
+        );
+        StoreError::new(StoreErrorKind::Invalid, message)
     }
 }
 
