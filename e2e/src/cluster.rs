@@ -1,5 +1,6 @@
 //! A whole cluster for one test: broker, Postgres, jobmanager, taskmanagers, each a process of its own.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::broker::{Broker, Choice};
 use crate::member::Member;
+use crate::object_server::ObjectServer;
 use crate::programs::{self, Said};
 use crate::small_disk::SmallDisk;
 
@@ -34,6 +36,8 @@ pub struct Shape {
     pub has_checkpoints: bool,
     /// The MiB of the file system that the checkpoint folder has to itself; `None` if it shares the cluster's.
     pub checkpoint_disk_mib: Option<u32>,
+    /// Whether checkpoints are in S3 and not in a folder.
+    pub checkpoints_in_s3: bool,
     /// Bytes of rows that may wait to be published; `None` for the jobmanager's own measure.
     pub unpublished_budget: Option<u64>,
     /// Its broker.
@@ -47,6 +51,7 @@ impl Shape {
         slots: 2,
         has_checkpoints: true,
         checkpoint_disk_mib: None,
+        checkpoints_in_s3: false,
         unpublished_budget: None,
         broker: Choice::Best,
     };
@@ -67,6 +72,8 @@ pub struct Cluster {
     pub broker: Broker,
     /// What the checkpoint folder is on, if it has a file system to itself.
     pub checkpoint_disk: Option<SmallDisk>,
+    /// Where checkpoints are, if that is S3.
+    pub object_server: Option<ObjectServer>,
     dir: TempDir,
 }
 
@@ -87,20 +94,25 @@ impl Cluster {
         let dir = readable_dir()?;
         let disk = shape.checkpoint_disk_mib.map(|mib| SmallDisk::mount(&dir.path().join(CHECKPOINTS), mib));
         let checkpoint_disk = disk.transpose()?;
+        let object_server = shape.checkpoints_in_s3.then(|| ObjectServer::start(dir.path())).transpose()?;
         let broker = Broker::start_as(shape.broker, dir.path())?;
         let postgres = Postgres::start(dir.path())?;
         let rpc_address = format!("127.0.0.1:{}", ports::free()?);
         let mut jobmanager = Launch::new(programs::path("jobmanager")?, dir.path().join("jobmanager.log"))
             .args(["--rpc-address", &rpc_address]);
+        let folder = || dir.path().join(CHECKPOINTS).into_os_string();
         if shape.has_checkpoints {
-            jobmanager = jobmanager.args(["--checkpoint-dir".into(), dir.path().join(CHECKPOINTS)]);
+            let place = object_server.as_ref().map_or_else(folder, |server| server.uri(CHECKPOINTS).into());
+            jobmanager = jobmanager.args(["--checkpoint-dir".into(), place]);
         }
+        jobmanager.env = store_env(object_server.as_ref());
         if let Some(bytes) = shape.unpublished_budget {
             jobmanager = jobmanager.args(["--unpublished-budget", &bytes.to_string()]);
         }
         let jobmanager = Member::start(jobmanager)?;
         let taskmanagers = Vec::new();
-        let mut cluster = Cluster { taskmanagers, jobmanager, rpc_address, postgres, broker, checkpoint_disk, dir };
+        let mut cluster =
+            Cluster { taskmanagers, jobmanager, rpc_address, postgres, broker, checkpoint_disk, object_server, dir };
         for number in 1..=shape.taskmanagers {
             let taskmanager = Member::start(cluster.taskmanager(number, shape.slots)?)?;
             cluster.taskmanagers.push(taskmanager);
@@ -195,12 +207,11 @@ impl Cluster {
 
     fn taskmanager(&self, number: u32, slots: u32) -> Result<Launch> {
         let log = self.dir.path().join(format!("taskmanager-{number}.log"));
-        Ok(Launch::new(programs::path("taskmanager")?, log).args(["--jobmanager", &self.rpc_address]).args([
-            "--id",
-            &format!("tm-{number}"),
-            "--slots",
-            &slots.to_string(),
-        ]))
+        let mut launch = Launch::new(programs::path("taskmanager")?, log)
+            .args(["--jobmanager", &self.rpc_address])
+            .args(["--id", &format!("tm-{number}"), "--slots", &slots.to_string()]);
+        launch.env = store_env(self.object_server.as_ref());
+        Ok(launch)
     }
 
     fn wait_for_taskmanagers(&mut self, count: usize) -> Result<()> {
@@ -218,6 +229,12 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+/// What finds the server of checkpoints, and the way into it.
+fn store_env(server: Option<&ObjectServer>) -> BTreeMap<String, Option<String>> {
+    let variables = server.map(ObjectServer::variables).unwrap_or_default();
+    variables.into_iter().map(|(name, value)| (name, Some(value))).collect()
 }
 
 /// A temporary folder that other users may look into: Postgres does not run as root.

@@ -10,6 +10,7 @@ pub mod feed;
 pub mod interrupted;
 pub mod job;
 pub mod member;
+pub mod object_server;
 pub mod oracle;
 pub mod programs;
 pub mod proxy;

@@ -27,6 +27,8 @@ pub enum Weather {
     Silent,
     /// The server hears everything; its answers, and the end of its connections, are held back.
     AnswersLost,
+    /// New connections are closed at once, as if nobody listened.
+    Closed,
 }
 
 /// A proxy on a port of 127.0.0.1, in a thread of its own; ends, with all its connections, when dropped.
@@ -107,7 +109,7 @@ impl Weather {
         match (self, toward) {
             (Weather::Fair, _) | (Weather::AnswersLost, Toward::Server) => Some(Duration::ZERO),
             (Weather::Slow(delay), _) => Some(delay),
-            (Weather::Silent, _) | (Weather::AnswersLost, Toward::Client) => None,
+            (Weather::Silent | Weather::Closed, _) | (Weather::AnswersLost, Toward::Client) => None,
         }
     }
 }
@@ -129,7 +131,10 @@ async fn serve(listener: &TcpListener, target: u16, mut state: watch::Receiver<S
 }
 
 async fn connection(client: TcpStream, target: u16, mut state: watch::Receiver<State>) {
-    let cuts = state.borrow().cuts;
+    let State { weather, cuts } = *state.borrow();
+    if weather == Weather::Closed {
+        return;
+    }
     // A server that is down refuses at once, unless the weather hides that.
     let Ok(server) = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, target))).await else {
         let _ = wait_for_passage(&mut state, Toward::Client).await;
@@ -221,6 +226,18 @@ mod tests {
         assert!(matches!(timeout(LIMIT, answer(&mut client)).await.unwrap(), Ok(0) | Err(_)));
         let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port())).await.unwrap();
         client.write_all(b"b").await.unwrap();
+        assert_eq!(timeout(LIMIT, answer(&mut client)).await.unwrap().unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_closed_proxy_hangs_up_until_it_is_fair_again() {
+        let (proxy, _client, _server) = echo().await;
+        proxy.set(Weather::Closed);
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port())).await.unwrap();
+        assert!(matches!(timeout(LIMIT, answer(&mut client)).await.unwrap(), Ok(0) | Err(_)));
+        proxy.set(Weather::Fair);
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port())).await.unwrap();
+        client.write_all(b"a").await.unwrap();
         assert_eq!(timeout(LIMIT, answer(&mut client)).await.unwrap().unwrap(), 1);
     }
 

@@ -101,6 +101,7 @@ pub async fn start(
     let store = options.checkpoint_store.as_deref().map(|uri| stores.open(uri)).transpose().map_err(Error::Store)?;
     let (job_store, jobs) = match &store {
         Some(store) => {
+            store.check().await.map_err(Error::Store)?;
             let (job_store, jobs) = JobStore::take_over(Arc::clone(store)).await.map_err(Error::Store)?;
             (Some(job_store), jobs)
         }

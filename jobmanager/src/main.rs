@@ -104,7 +104,7 @@ async fn serve(address: &str, options: Options) -> anyhow::Result<()> {
     let jobmanager = Box::pin(jobmanager::start(
         options,
         connectors,
-        Arc::new(RealStores),
+        Arc::new(RealStores::from_env()),
         Arc::new(SystemClock::new()),
         listener,
         stop.clone(),

@@ -93,7 +93,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
 
     let shutdown = CancellationToken::new();
     let connectors = Arc::new(connectors::RealConnectors::new(tokio::runtime::Handle::current()));
-    let stores = Arc::new(connectors::RealStores);
+    let stores = Arc::new(connectors::RealStores::from_env());
     let clock = Arc::new(SystemClock::new());
     let serving = taskmanager::start(options, jobs::registry(), connectors, stores, clock, listener, shutdown.clone());
     tokio::select! {

@@ -3,18 +3,15 @@
 //! An object is written under a hidden name, made durable, and then linked to its own name, which fails if that is taken:
 //! so it appears whole or not at all, and of several writers one wins.
 
-use std::collections::hash_map::RandomState;
 use std::fs::{self, File, OpenOptions};
-use std::hash::BuildHasher;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use stream_runtime::store::{ObjectStore, StoreError, StoreErrorKind, StoreFuture};
 
-use super::name::{object_path, prefix_path};
+use super::name::{object_path, prefix_path, unused_name};
 
 /// Where objects are written before they have their names. No name of an object begins with a full stop.
 const UNFINISHED: &str = ".unfinished";
@@ -110,7 +107,7 @@ impl ObjectStore for Folder {
 }
 
 fn create(root: &Path, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let unfinished = unfinished_path(root);
+    let unfinished = root.join(UNFINISHED).join(unused_name());
     let written = write_durably(&unfinished, bytes).and_then(|()| link(root, &unfinished, path));
     if let Err(error) = fs::remove_file(&unfinished) {
         tracing::debug!(path = %unfinished.display(), %error, "cannot remove an unfinished object");
@@ -178,17 +175,6 @@ fn sync_folder(folder: &Path) -> Result<(), StoreError> {
 
 fn parent<'a>(root: &'a Path, path: &'a Path) -> &'a Path {
     path.parent().unwrap_or(root)
-}
-
-/// A name that no other writer uses: of this process by the number, of another, on this machine or another, by chance.
-#[allow(clippy::disallowed_methods, reason = "what a temporary file is called changes no run")]
-fn unfinished_path(root: &Path) -> PathBuf {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    static PROCESS: OnceLock<u64> = OnceLock::new();
-    // The seeds of a hash map are the one source of chance that the standard library has.
-    let process = PROCESS.get_or_init(|| RandomState::new().hash_one(std::process::id()));
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    root.join(UNFINISHED).join(format!("{process:016x}-{number}"))
 }
 
 fn failed(action: &str, path: &Path, error: &io::Error) -> StoreError {

@@ -1,6 +1,10 @@
 //! The names of objects, checked before they become paths.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use stream_runtime::store::{StoreError, StoreErrorKind};
 
@@ -9,7 +13,7 @@ use stream_runtime::store::{StoreError, StoreErrorKind};
 /// # Errors
 /// If the name could lead out of the root, or into what is hidden there.
 pub(super) fn object_path(root: &Path, name: &str) -> Result<PathBuf, StoreError> {
-    if is_name(name) { Ok(root.join(name)) } else { Err(invalid(name)) }
+    check_name(name).map(|()| root.join(name))
 }
 
 /// The folder of a prefix: the root itself, or one below it.
@@ -17,11 +21,37 @@ pub(super) fn object_path(root: &Path, name: &str) -> Result<PathBuf, StoreError
 /// # Errors
 /// As [`object_path`].
 pub(super) fn prefix_path(root: &Path, prefix: &str) -> Result<PathBuf, StoreError> {
+    check_prefix(prefix).map(|()| root.join(prefix.trim_end_matches('/')))
+}
+
+/// Whether this is an object's name.
+///
+/// # Errors
+/// If it is not.
+pub(super) fn check_name(name: &str) -> Result<(), StoreError> {
+    if is_name(name) { Ok(()) } else { Err(invalid(name)) }
+}
+
+/// Whether names may begin with this: with nothing, or a name and a `/`.
+///
+/// # Errors
+/// If not.
+pub(super) fn check_prefix(prefix: &str) -> Result<(), StoreError> {
     match prefix.strip_suffix('/') {
-        Some(name) if is_name(name) => Ok(root.join(name)),
-        None if prefix.is_empty() => Ok(root.to_path_buf()),
+        None if prefix.is_empty() => Ok(()),
+        Some(name) if is_name(name) => Ok(()),
         _ => Err(invalid(prefix)),
     }
+}
+
+/// A name that no other writer uses: of this process by the number, of another, on this machine or another, by chance.
+#[allow(clippy::disallowed_methods, reason = "what a temporary object is called changes no run")]
+pub(super) fn unused_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    static PROCESS: OnceLock<u64> = OnceLock::new();
+    // The seeds of a hash map are the one source of chance that the standard library has.
+    let process = PROCESS.get_or_init(|| RandomState::new().hash_one(std::process::id()));
+    format!("{process:016x}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn is_name(name: &str) -> bool {

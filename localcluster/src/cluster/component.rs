@@ -1,5 +1,6 @@
 //! The parts of a cluster: their command lines, their ports, and how one sees that they are ready.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -125,9 +126,12 @@ impl Plan {
             }
             Plan::Jobmanager => {
                 let address = settings.jobmanager_address();
+                // A user may keep checkpoints elsewhere: in a bucket, say.
+                let users = settings.variable("GAPWISE_CHECKPOINT_DIR").filter(|place| !place.is_empty());
+                let place = users.map_or_else(|| state.data("checkpoints").into_os_string(), OsString::from);
                 let launch = ours(settings, "jobmanager", &log)?
                     .args(["--rpc-address", &address, "--checkpoint-dir"])
-                    .args([state.data("checkpoints")]);
+                    .args([place]);
                 component("jobmanager", launch, Ready::Port(settings.jobmanager_port))
             }
             Plan::Taskmanager(number) => {

@@ -46,6 +46,15 @@ pub trait ObjectStore: Send + Sync {
     /// # Errors
     /// If the store does not answer.
     fn delete<'a>(&'a self, name: &'a str) -> StoreFuture<'a, ()>;
+
+    /// Looks whether the store keeps what [`ObjectStore::create`] promises, where that is another's doing. Asked once, before
+    /// anything is trusted to it.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Invalid`] if it never will, and as all others.
+    fn check(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// Opens stores by their URI.

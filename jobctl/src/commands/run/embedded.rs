@@ -40,7 +40,7 @@ impl Embedded {
     /// Starts the cluster on ports that the system chooses.
     pub(super) async fn start(slots: NonZeroU32, clock: SystemClock) -> Result<Self, Failure> {
         let connectors: Arc<dyn Connectors> = Arc::new(RealConnectors::new(Handle::current()));
-        let stores: Arc<dyn Stores> = Arc::new(RealStores);
+        let stores: Arc<dyn Stores> = Arc::new(RealStores::from_env());
         let clock: Arc<dyn Clock> = Arc::new(clock);
         let shutdown = CancellationToken::new();
         let rpc = listen().await?;
