@@ -111,6 +111,12 @@ impl Decoder for EventDecoder {
     }
 }
 
+impl Default for EventDecoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use stream_core::ids::SplitId;

@@ -3,7 +3,7 @@
 //! Everything is read in one transaction that sees one state of the database (`REPEATABLE READ`) and writes nothing: the rows
 //! that are read later are those of the ledger that was read first.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use sqlx::postgres::{PgConnection, PgRow};
@@ -126,7 +126,7 @@ impl Audit {
         table: &str,
         job_id: &str,
         reason: &str,
-    ) -> Result<HashSet<(u32, u64)>, ConnectorError> {
+    ) -> Result<BTreeSet<(u32, u64)>, ConnectorError> {
         let table: TableName = table.parse().map_err(Error::TableName)?;
         let statement = format!(
             "SELECT partition::text, \"offset\"::text FROM {table} \

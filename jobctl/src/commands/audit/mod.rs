@@ -7,7 +7,7 @@ mod accounts;
 mod buckets;
 mod reading;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use connectors::postgres;
 use job_sessionize::decoder::IN_FUTURE;
@@ -60,7 +60,7 @@ pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failu
         let has_dead_letters = sink.side_tables.iter().find(|table| table.name.ends_with(DEAD_LETTER_EVENTS));
         let of_the_future = match has_dead_letters.filter(|_| args.replay) {
             Some(table) => audit.records_where(&table.name, &job, IN_FUTURE).await.map_err(failed)?,
-            None => HashSet::new(),
+            None => BTreeSet::new(),
         };
         audit.close().await;
         Ok((look, side_rows, of_the_future))
@@ -128,7 +128,7 @@ fn compute(
     cut: &Cut,
     rules: &Rules,
     mut buckets: Buckets,
-    of_the_future: HashSet<(u32, u64)>,
+    of_the_future: BTreeSet<(u32, u64)>,
 ) -> Result<(Findings, Totals), Failure> {
     let totals = reading::read(source, cut, &mut buckets, of_the_future, context.clock)?;
     let mut findings = Findings::default();

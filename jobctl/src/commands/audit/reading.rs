@@ -1,6 +1,6 @@
 //! Reads once more what a job had read at a cut, with the job's own decoder.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub(super) fn read(
     source: &SourceSpec,
     cut: &Cut,
     buckets: &mut Buckets,
-    of_the_future: HashSet<(u32, u64)>,
+    of_the_future: BTreeSet<(u32, u64)>,
     clock: SystemClock,
 ) -> Result<Totals, Failure> {
     let splits = ranges(cut)?;
@@ -183,7 +183,7 @@ struct Reading<'a> {
     splits: Sections,
     ids: Vec<SplitId>,
     /// Records that were in the future when the job read them, by its dead letters.
-    of_the_future: HashSet<(u32, u64)>,
+    of_the_future: BTreeSet<(u32, u64)>,
     decoder: EventDecoder,
     collector: Collector,
     buckets: &'a mut Buckets,
