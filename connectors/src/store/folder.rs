@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use stream_runtime::fail_point::{self, Point};
 use stream_runtime::store::{ObjectStore, StoreError, StoreErrorKind, StoreFuture};
+use stream_runtime::stored::names::kind;
 
 use super::name::{object_path, prefix_path};
 
@@ -63,7 +65,7 @@ impl Folder {
 impl ObjectStore for Folder {
     fn create<'a>(&'a self, name: &'a str, bytes: Bytes) -> StoreFuture<'a, ()> {
         let name = name.to_owned();
-        self.run(move |root| create(root, &object_path(root, &name)?, &bytes))
+        self.run(move |root| create(root, &object_path(root, &name)?, kind(&name), &bytes))
     }
 
     fn read<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Bytes> {
@@ -109,19 +111,30 @@ impl ObjectStore for Folder {
     }
 }
 
-fn create(root: &Path, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+fn create(root: &Path, path: &Path, kind: &str, bytes: &[u8]) -> Result<(), StoreError> {
     let unfinished = unfinished_path(root);
-    let written = write_durably(&unfinished, bytes).and_then(|()| link(root, &unfinished, path));
+    let written = write_durably(&unfinished, kind, bytes).and_then(|()| {
+        fail_point::reach_as(Point::ObjectWritten, kind);
+        link(root, &unfinished, path)
+    });
     if let Err(error) = fs::remove_file(&unfinished) {
         tracing::debug!(path = %unfinished.display(), %error, "cannot remove an unfinished object");
     }
     written?;
-    sync_folder(parent(root, path))
+    sync_folder(parent(root, path))?;
+    fail_point::reach_as(Point::ObjectStored, kind);
+    Ok(())
 }
 
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+fn write_durably(path: &Path, kind: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let (half, rest) = bytes.split_at(bytes.len() / 2);
     let file = OpenOptions::new().write(true).create_new(true).open(path);
-    let written = file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    let written = file.and_then(|mut file| {
+        file.write_all(half)?;
+        fail_point::reach_as(Point::ObjectHalfWritten, kind);
+        file.write_all(rest)?;
+        file.sync_all()
+    });
     written.map_err(|error| failed("write", path, &error))
 }
 
