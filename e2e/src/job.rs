@@ -32,11 +32,13 @@ impl Job {
     pub fn submit(&self, cluster: &Cluster, parallelism: u32, more: &[&str]) -> Result<String> {
         let (gap, delay) = (format!("{GAP_MS}ms"), format!("{WATERMARK_DELAY_MS}ms"));
         let parallelism = parallelism.to_string();
+        let is_said = more.contains(&CHECKPOINT_INTERVAL);
+        let interval: &[&str] = if is_said { &[] } else { &[CHECKPOINT_INTERVAL, "1s"] };
         let args: Vec<&str> = [
-            &["submit", "sessionize", "--name", &self.name, "--gap", &gap, "--watermark-delay", &delay],
+            &["submit", "sessionize", "--name", &self.name, "--gap", &gap, "--watermark-delay", &delay][..],
             // While a broker is away every partition is silent, and none may be taken to be so for ever.
             &["--idle-timeout", "0", "--parallelism", &parallelism, "--output", "json"],
-            if more.contains(&CHECKPOINT_INTERVAL) { &[] } else { &[CHECKPOINT_INTERVAL, "1s"] },
+            interval,
             more,
         ]
         .concat();

@@ -7,7 +7,7 @@ use std::fmt;
 
 /// Who is armed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// The jobmanager.
     Jobmanager,
     /// The taskmanager at this place.
@@ -16,7 +16,7 @@ pub enum Role {
 
 /// How it comes to the point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scene {
+pub(crate) enum Scene {
     /// By itself, as the job goes on.
     AtWork,
     /// The second taskmanager is killed, and the armed process dies as the job recovers from that.
@@ -31,20 +31,20 @@ pub enum Scene {
 
 /// A process, the point at which it dies, and how it comes to that.
 #[derive(Clone, Copy, Debug)]
-pub struct Case {
+pub(crate) struct Case {
     /// By the names of `docs/design/0002-exactly-once.md`'s steps: P0 to P16 of a checkpoint, P17 to P19 of a recovery.
-    pub phase: &'static str,
+    pub(crate) phase: &'static str,
     /// Who.
-    pub victim: Role,
+    pub(crate) victim: Role,
     /// As `GAPWISE_FAIL_POINT` has it.
-    pub fail_point: &'static str,
+    pub(crate) fail_point: &'static str,
     /// How.
-    pub scene: Scene,
+    pub(crate) scene: Scene,
 }
 
 impl Case {
     /// For databases and topics.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let who = match self.victim {
             Role::Jobmanager => "jobmanager".to_owned(),
             Role::Taskmanager(place) => format!("taskmanager_{}", place + 1),
@@ -54,7 +54,7 @@ impl Case {
     }
 
     /// The point's own name.
-    pub fn point(&self) -> &'static str {
+    pub(crate) fn point(&self) -> &'static str {
         self.fail_point.split(['@', ':']).next().unwrap_or_default()
     }
 }
@@ -67,7 +67,7 @@ impl fmt::Display for Case {
 }
 
 /// All of them; those that take longest first.
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let case = |scene| move |(phase, victim, fail_point)| Case { phase, victim, fail_point, scene };
     let mut cases = Vec::new();
     cases.extend(ZOMBIES.map(case(Scene::Zombie)));

@@ -22,28 +22,28 @@ const RETENTION: (&str, &str) = ("GAPWISE_CHECKPOINT_RETENTION", "500ms");
 const PENDING: usize = 3;
 
 /// A cluster whose broker and Postgres outlive every case.
-pub struct Stage {
-    pub cluster: Cluster,
+pub(crate) struct Stage {
+    pub(crate) cluster: Cluster,
     /// On the way of every sink.
     proxy: Proxy,
 }
 
 impl Stage {
     /// Starts one.
-    pub fn build() -> Result<Stage> {
+    pub(crate) fn build() -> Result<Stage> {
         let cluster = Cluster::start_with(Shape { slots: 1, broker: Choice::Devbroker, ..Shape::TWO_BY_TWO })?;
         let proxy = Proxy::start(cluster.postgres.port())?;
         Ok(Stage { cluster, proxy })
     }
 
     /// Ends its processes and leaves its folder behind.
-    pub fn leave(mut self) {
+    pub(crate) fn leave(mut self) {
         self.cluster.keep_dir();
         eprintln!("logs and checkpoints are in `{}`", self.cluster.dir().display());
     }
 
     /// Plays a case to its end.
-    pub async fn play(&mut self, case: &Case) -> Result<()> {
+    pub(crate) async fn play(&mut self, case: &Case) -> Result<()> {
         let is_armed_at_once = matches!(case.scene, Scene::AtWork | Scene::InRecovery | Scene::Zombie);
         if is_armed_at_once {
             self.arm(case)?;
@@ -130,7 +130,7 @@ impl Stage {
         self.member(case).restart_with(&env)
     }
 
-    pub fn member(&mut self, case: &Case) -> &mut Member {
+    pub(crate) fn member(&mut self, case: &Case) -> &mut Member {
         match case.victim {
             Role::Jobmanager => &mut self.cluster.jobmanager,
             Role::Taskmanager(place) => &mut self.cluster.taskmanagers[place],
@@ -139,7 +139,7 @@ impl Stage {
 }
 
 /// What a process has logged since it was armed: it says so as it begins.
-pub fn last_life(member: &Member) -> Result<String> {
+pub(crate) fn last_life(member: &Member) -> Result<String> {
     let log = member.log()?;
     let begins = log.rfind("a fail point is armed").context("it was not armed")?;
     Ok(log[begins..].to_owned())

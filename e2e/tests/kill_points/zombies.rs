@@ -12,7 +12,7 @@ use crate::stage::{Stage, last_life};
 
 impl Stage {
     /// Nothing that the zombie does becomes visible.
-    pub async fn stands_still(&mut self, case: &Case, running: Running) -> Result<()> {
+    pub(crate) async fn stands_still(&mut self, case: &Case, running: Running) -> Result<()> {
         let member = self.member(case);
         wait_for("the process to stand still", || Ok(member.is_stopped()))?;
         ensure!(last_life(member)?.contains("this process stops itself"), "it does not stand at its fail point");
