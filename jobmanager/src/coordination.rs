@@ -223,10 +223,14 @@ impl Service {
                         Ok(()) => store.discard(&checkpoints, &files).await.map_err(WriteError::from),
                         Err(error) => Err(error),
                     };
-                    if let Err(error) = result {
-                        tracing::warn!(job_id = %job, %error, "old checkpoints were not removed");
+                    match result {
+                        Ok(()) => Outcome::Done,
+                        Err(WriteError::Superseded(superseded)) => Outcome::Superseded(superseded),
+                        Err(error @ WriteError::Store(_)) => {
+                            tracing::warn!(job_id = %job, %error, "old checkpoints were not removed");
+                            Outcome::Done
+                        }
                     }
-                    Outcome::Done
                 });
             }
             Effect::Answer { number, result } => self.on_answer(job, number, result),

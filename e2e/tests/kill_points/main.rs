@@ -62,7 +62,7 @@ fn play(cases: &Mutex<VecDeque<Case>>, failures: &Mutex<Vec<String>>) {
             match outcome {
                 Ok(()) => eprintln!("{seconds:5.1} s  {case}"),
                 Err(error) => {
-                    eprintln!("{seconds:5.1} s  {case}: FAILED");
+                    eprintln!("{seconds:5.1} s  {case}: FAILED: {error:#}");
                     failures.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{case}: {error:#}"));
                 }
             }
