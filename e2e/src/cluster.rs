@@ -74,6 +74,7 @@ pub struct Cluster {
     pub checkpoint_disk: Option<SmallDisk>,
     /// Where checkpoints are, if that is S3.
     pub object_server: Option<ObjectServer>,
+    shape: Shape,
     dir: TempDir,
 }
 
@@ -98,27 +99,50 @@ impl Cluster {
         let broker = Broker::start_as(shape.broker, dir.path())?;
         let postgres = Postgres::start(dir.path())?;
         let rpc_address = format!("127.0.0.1:{}", ports::free()?);
-        let mut jobmanager = Launch::new(programs::path("jobmanager")?, dir.path().join("jobmanager.log"))
-            .args(["--rpc-address", &rpc_address]);
-        let folder = || dir.path().join(CHECKPOINTS).into_os_string();
-        if shape.has_checkpoints {
-            let place = object_server.as_ref().map_or_else(folder, |server| server.uri(CHECKPOINTS).into());
-            jobmanager = jobmanager.args(["--checkpoint-dir".into(), place]);
-        }
-        jobmanager.env = store_env(object_server.as_ref());
-        if let Some(bytes) = shape.unpublished_budget {
-            jobmanager = jobmanager.args(["--unpublished-budget", &bytes.to_string()]);
-        }
-        let jobmanager = Member::start(jobmanager)?;
+        let jobmanager = Member::start(jobmanager(shape, object_server.as_ref(), dir.path(), &rpc_address)?)?;
         let taskmanagers = Vec::new();
-        let mut cluster =
-            Cluster { taskmanagers, jobmanager, rpc_address, postgres, broker, checkpoint_disk, object_server, dir };
-        for number in 1..=shape.taskmanagers {
-            let taskmanager = Member::start(cluster.taskmanager(number, shape.slots)?)?;
-            cluster.taskmanagers.push(taskmanager);
+        let mut cluster = Cluster {
+            taskmanagers,
+            jobmanager,
+            rpc_address,
+            postgres,
+            broker,
+            checkpoint_disk,
+            object_server,
+            shape,
+            dir,
+        };
+        for _ in 0..shape.taskmanagers {
+            cluster.add_taskmanager()?;
         }
-        cluster.wait_for_taskmanagers(shape.taskmanagers as usize)?;
+        cluster.wait_for_taskmanagers()?;
         Ok(cluster)
+    }
+
+    /// Starts one more taskmanager.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn add_taskmanager(&mut self) -> Result<()> {
+        let taskmanager = Member::start(self.taskmanager(self.taskmanagers.len() + 1)?)?;
+        self.taskmanagers.push(taskmanager);
+        Ok(())
+    }
+
+    /// Starts another jobmanager on the same store, at an address of its own, and new taskmanagers that join it. The jobmanager
+    /// of before is left to the caller, as it is; its taskmanagers are killed.
+    ///
+    /// # Errors
+    /// If one does not start.
+    pub fn replace_jobmanager(&mut self) -> Result<Member> {
+        self.rpc_address = format!("127.0.0.1:{}", ports::free()?);
+        let successor =
+            Member::start(jobmanager(self.shape, self.object_server.as_ref(), self.dir.path(), &self.rpc_address)?)?;
+        let before = std::mem::replace(&mut self.jobmanager, successor);
+        self.taskmanagers.iter_mut().for_each(Member::kill);
+        let count = std::mem::take(&mut self.taskmanagers).len();
+        (0..count).try_for_each(|_| self.add_taskmanager())?;
+        Ok(before)
     }
 
     /// Runs `jobctl` against this cluster, with its Kafka and Postgres in the environment as users have them.
@@ -205,7 +229,8 @@ impl Cluster {
         self.dir.path()
     }
 
-    fn taskmanager(&self, number: u32, slots: u32) -> Result<Launch> {
+    fn taskmanager(&self, number: usize) -> Result<Launch> {
+        let slots = self.shape.slots;
         let log = self.dir.path().join(format!("taskmanager-{number}.log"));
         let mut launch = Launch::new(programs::path("taskmanager")?, log)
             .args(["--jobmanager", &self.rpc_address])
@@ -214,7 +239,12 @@ impl Cluster {
         Ok(launch)
     }
 
-    fn wait_for_taskmanagers(&mut self, count: usize) -> Result<()> {
+    /// Waits until the jobmanager knows every taskmanager.
+    ///
+    /// # Errors
+    /// If it does not; with the ends of logs.
+    pub fn wait_for_taskmanagers(&self) -> Result<()> {
+        let count = self.taskmanagers.len();
         let mut last = String::new();
         let is_ready = Deadline::after(READY_LIMIT).wait_until(|| {
             let said = self.jobctl(&["taskmanagers", "--output", "json"]).and_then(Said::ok);
@@ -235,6 +265,21 @@ impl Cluster {
 fn store_env(server: Option<&ObjectServer>) -> BTreeMap<String, Option<String>> {
     let variables = server.map(ObjectServer::variables).unwrap_or_default();
     variables.into_iter().map(|(name, value)| (name, Some(value))).collect()
+}
+
+fn jobmanager(shape: Shape, object_server: Option<&ObjectServer>, dir: &Path, rpc_address: &str) -> Result<Launch> {
+    let mut launch =
+        Launch::new(programs::path("jobmanager")?, dir.join("jobmanager.log")).args(["--rpc-address", rpc_address]);
+    if shape.has_checkpoints {
+        let folder = || dir.join(CHECKPOINTS).into_os_string();
+        let place = object_server.map_or_else(folder, |server| server.uri(CHECKPOINTS).into());
+        launch = launch.args(["--checkpoint-dir".into(), place]);
+    }
+    launch.env = store_env(object_server);
+    if let Some(bytes) = shape.unpublished_budget {
+        launch = launch.args(["--unpublished-budget", &bytes.to_string()]);
+    }
+    Ok(launch)
 }
 
 /// A temporary folder that other users may look into: Postgres does not run as root.

@@ -12,6 +12,8 @@ use crate::traffic::{GAP_MS, WATERMARK_DELAY_MS};
 /// A recovery is over by then, on a machine that is busy with other tests.
 pub const RECOVERY_LIMIT: Duration = Duration::from_secs(60);
 
+const CHECKPOINT_INTERVAL: &str = "--checkpoint-interval";
+
 /// A job: its topic, its database.
 #[derive(Clone, Debug)]
 pub struct Job {
@@ -22,7 +24,8 @@ pub struct Job {
 }
 
 impl Job {
-    /// Submits it, with the options that [`crate::traffic`] is made for. `more` are further arguments.
+    /// Submits it, with the options that [`crate::traffic`] is made for. `more` are further arguments; a checkpoint is due each
+    /// second unless they say otherwise.
     ///
     /// # Errors
     /// If the cluster refuses.
@@ -31,10 +34,13 @@ impl Job {
         let parallelism = parallelism.to_string();
         // While a broker is away every partition is silent, and none may be taken to be so for ever.
         let never_idle: &[&str] = if more.contains(&"--idle-timeout") { &[] } else { &["--idle-timeout", "0"] };
+        let is_said = more.contains(&CHECKPOINT_INTERVAL);
+        let interval: &[&str] = if is_said { &[] } else { &[CHECKPOINT_INTERVAL, "1s"] };
         let args: Vec<&str> = [
             &["submit", "sessionize", "--name", &self.name, "--gap", &gap, "--watermark-delay", &delay][..],
-            &["--checkpoint-interval", "1s", "--parallelism", &parallelism, "--output", "json"],
+            &["--parallelism", &parallelism, "--output", "json"],
             never_idle,
+            interval,
             more,
         ]
         .concat();

@@ -1,5 +1,8 @@
 //! One process of a cluster that a test kills, halts and starts again.
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
 use anyhow::Result;
 use localcluster::process::{Identity, Launch, OwnedChild};
 
@@ -22,6 +25,30 @@ impl Member {
     /// Whether it has ended, by itself or otherwise.
     pub fn has_ended(&mut self) -> bool {
         self.child.has_ended()
+    }
+
+    /// How it ended; `None` while it runs.
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.child.exit_status()
+    }
+
+    /// Whether SIGKILL ended it.
+    pub fn was_killed(&mut self) -> bool {
+        const SIGKILL: i32 = 9;
+        self.exit_status().is_some_and(|status| status.signal() == Some(SIGKILL))
+    }
+
+    /// Whether it stands still since a SIGSTOP.
+    pub fn is_stopped(&self) -> bool {
+        Identity::of(self.child.pid()).is_some_and(|identity| identity.is_stopped())
+    }
+
+    /// What it, and those before it at its place, have logged.
+    ///
+    /// # Errors
+    /// If that cannot be read.
+    pub fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(&self.launch.log)?)
     }
 
     /// The most memory of it that was ever in RAM since it was started, in bytes; `None` once it has ended.
@@ -59,5 +86,18 @@ impl Member {
         }
         self.child = OwnedChild::start(&self.launch)?;
         Ok(())
+    }
+
+    /// As [`Member::restart`], with variables in its environment this once.
+    ///
+    /// # Errors
+    /// As [`Member::restart`].
+    pub fn restart_with(&mut self, env: &[(&str, &str)]) -> Result<()> {
+        let plain = self.launch.clone();
+        let set = |&(name, value): &(&str, &str)| (name.to_owned(), Some(value.to_owned()));
+        self.launch.env.extend(env.iter().map(set));
+        let restarted = self.restart();
+        self.launch = plain;
+        restarted
     }
 }

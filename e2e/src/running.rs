@@ -25,12 +25,14 @@ pub struct Load {
     pub rate: u64,
     /// The port on 127.0.0.1 where the job finds its Postgres; that of the server itself if `None`.
     pub sink_port: Option<u16>,
+    /// Between two checkpoints.
+    pub checkpoint_interval: Duration,
 }
 
 impl Load {
     /// A light one.
     pub fn of(parallelism: u32) -> Load {
-        Load { parallelism, rate: RATE, sink_port: None }
+        Load { parallelism, rate: RATE, sink_port: None, checkpoint_interval: Duration::from_secs(1) }
     }
 }
 
@@ -56,11 +58,21 @@ impl Running {
     /// # Errors
     /// If it does not begin so.
     pub async fn begin(cluster: &Cluster, name: &str, load: Load) -> Result<Running> {
-        let url = cluster.create_database(name).await?;
-        Running::begin_as(cluster, name, load, url.clone(), url).await
+        let running = Running::submit(cluster, name, load).await?;
+        running.wait_for_sessions()?;
+        Ok(running)
     }
 
-    /// Likewise, with a role that has the rights which `gapwise_ledger.sql` names, and no other.
+    /// Begins one, and waits for nothing.
+    ///
+    /// # Errors
+    /// If it cannot be submitted.
+    pub async fn submit(cluster: &Cluster, name: &str, load: Load) -> Result<Running> {
+        let url = cluster.create_database(name).await?;
+        Running::submit_as(cluster, name, load, url.clone(), url).await
+    }
+
+    /// As [`Running::begin`], with a role that has the rights which `gapwise_ledger.sql` names, and no other.
     ///
     /// # Errors
     /// As [`Running::begin`].
@@ -81,23 +93,32 @@ impl Running {
         .await?;
         let (_, server) = url.split_once('@').context("a URL with a user")?;
         let job_url = format!("postgres://gapwise:few-rights@{server}");
-        Running::begin_as(cluster, name, load, url, job_url).await
+        let running = Running::submit_as(cluster, name, load, url, job_url).await?;
+        running.wait_for_sessions()?;
+        Ok(running)
     }
 
-    async fn begin_as(cluster: &Cluster, name: &str, load: Load, url: String, job_url: String) -> Result<Running> {
+    async fn submit_as(cluster: &Cluster, name: &str, load: Load, url: String, job_url: String) -> Result<Running> {
         let its_own = format!(":{}/", cluster.postgres.port());
         let postgres_url =
             load.sink_port.map_or(job_url.clone(), |port| job_url.replace(&its_own, &format!(":{port}/")));
         let bootstrap = cluster.broker.bootstrap_servers();
         feed::create_topic(&bootstrap, name).await?;
         let job = Job { name: name.to_owned(), postgres_url };
-        let id = job.submit(cluster, load.parallelism, &[])?;
+        let interval = format!("{}ms", load.checkpoint_interval.as_millis());
+        let id = job.submit(cluster, load.parallelism, &["--checkpoint-interval", &interval])?;
         let audit = Audit::start(&url, Deadline::after(Duration::MAX))?;
         let seed = name.bytes().fold(0, |seed, byte| seed * 31 + u64::from(byte));
         let feed = Some(Feed::start(&bootstrap, name, Traffic::new(seed), load.rate)?);
-        let running = Running { job, id, audit, feed, patience: RECOVERY_LIMIT, url };
-        running.wait_for("the first sessions", |now| now.rows_total > 100)?;
-        Ok(running)
+        Ok(Running { job, id, audit, feed, patience: RECOVERY_LIMIT, url })
+    }
+
+    /// Waits until it has published sessions that could be lost.
+    ///
+    /// # Errors
+    /// If it does not within its patience.
+    pub fn wait_for_sessions(&self) -> Result<Ledger> {
+        self.wait_for("the first sessions", |now| now.rows_total > 100)
     }
 
     /// The latest look at the ledger.

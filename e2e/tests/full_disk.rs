@@ -20,8 +20,7 @@ async fn a_full_checkpoint_store_stops_checkpoints_and_not_the_job() -> Result<(
     }
     let cluster = Cluster::start_with(Shape { checkpoint_disk_mib: Some(64), ..Shape::TWO_BY_TWO })?;
     let disk = cluster.checkpoint_disk.as_ref().context("a disk")?;
-    let running =
-        Running::begin(&cluster, "full_disk", Load { parallelism: 2, rate: 2 * RATE, sink_port: None }).await?;
+    let running = Running::begin(&cluster, "full_disk", Load { rate: 2 * RATE, ..Load::of(2) }).await?;
     let before = running.job.describe(&cluster)?;
 
     // What a failing writer removes is room again: it is filled until checkpoints have failed for want of room.

@@ -45,7 +45,7 @@ struct Seen {
 
 async fn stay_away(time: Duration, unpublished_budget: Option<u64>, rate: u64) -> Result<Seen> {
     let mut cluster = Cluster::start_with(Shape { unpublished_budget, ..Shape::TWO_BY_TWO })?;
-    let load = Load { parallelism: 2, rate, sink_port: None };
+    let load = Load { rate, ..Load::of(2) };
     let mut running = Running::begin(&cluster, "postgres_away", load).await?;
     block_in_place(|| cluster.postgres.stop_immediately());
     let before = running.ledger()?;

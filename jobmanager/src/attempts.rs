@@ -10,6 +10,7 @@ use stream_core::slot::NoFreeSlot;
 use crate::beside::Outcome;
 use crate::checkpoint_store::CheckpointStore;
 use crate::handle::CheckpointError;
+use crate::job_store::WriteError;
 use crate::preparation::{NotPrepared, Preparation, Prepared};
 use crate::records::{Ready, Then};
 use crate::service::Service;
@@ -30,6 +31,7 @@ impl Service {
                 self.on_job_stored(job, then, result);
             }
             Outcome::AdoptionListed { job, result } => self.on_adoption_listed(job, result),
+            Outcome::Superseded(superseded) => self.step_down(superseded),
             Outcome::Done => {}
         }
     }
@@ -45,7 +47,15 @@ impl Service {
             }
         };
         let Some(preparation) = self.preparation(job, nonce) else { return };
+        let job_store = self.job_store.clone();
         self.beside.spawn(async move {
+            // Who stood still for long may have a successor, whose attempt it would fence. A store that does not answer is told by
+            // the preparation.
+            if let Some(job_store) = job_store
+                && let Err(WriteError::Superseded(superseded)) = job_store.check_leader().await
+            {
+                return Outcome::Superseded(superseded);
+            }
             let result = preparation.run().await.map(Box::new);
             Outcome::Prepared { job, attempt, result }
         });

@@ -6,7 +6,7 @@ use stream_core::checkpoint::Manifest;
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId};
 use tokio::task::JoinSet;
 
-use crate::job_store::WriteError;
+use crate::job_store::{Superseded, WriteError};
 use crate::preparation::{NotPrepared, Prepared};
 use crate::records::Then;
 
@@ -58,6 +58,8 @@ pub(crate) enum Outcome {
         /// Those that are whole, oldest first.
         result: Result<Vec<Manifest>, String>,
     },
+    /// Another jobmanager has taken the store over, and what was to be done is its business.
+    Superseded(Superseded),
     /// Nobody waits for it.
     Done,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use stream_core::checkpoint::{FileRef, Manifest};
 use stream_core::ids::{CheckpointId, JobId, Token};
+use stream_runtime::fail_point::{self, Point};
 use stream_runtime::store::{ObjectStore, StoreError, StoreErrorKind};
 use stream_runtime::stored::{self, names};
 
@@ -93,6 +94,7 @@ impl CheckpointStore {
     pub(crate) async fn discard(&self, checkpoints: &[CheckpointId], files: &[String]) -> Result<(), StoreError> {
         for &checkpoint in checkpoints {
             self.store.delete(&names::manifest(self.job, checkpoint)).await?;
+            fail_point::reach(Point::DiscardBegun);
         }
         for file in files {
             self.store.delete(&names::in_job(self.job, file)).await?;

@@ -12,6 +12,7 @@ use stream_core::job::{self, JobState, TaskState};
 use stream_core::pipeline::{Split, StageKind};
 use stream_core::time::millis;
 use stream_runtime::connector::cause_chain;
+use stream_runtime::fail_point::{self, Point};
 
 use crate::beside::Outcome;
 use crate::job_store::WriteError;
@@ -108,6 +109,11 @@ impl Service {
         self.show_checkpoints(job);
     }
 
+    /// How many tasks have still to acknowledge the checkpoint that is on its way, if one is.
+    pub(crate) fn missing_acknowledgements(&self, job: JobId) -> Option<usize> {
+        self.coordinations.get(&job)?.coordinator.missing_acknowledgements()
+    }
+
     fn show_checkpoints(&mut self, job: JobId) {
         if let (Some(coordination), Some(record)) = (self.coordinations.get(&job), self.jobs.get_mut(job)) {
             let history = coordination.coordinator.history().chain(&coordination.earlier);
@@ -154,6 +160,7 @@ impl Service {
         }
         match result {
             Ok(()) => {
+                fail_point::reach(Point::ManifestStored);
                 self.coordinate(job, Event::Stored { checkpoint });
                 self.apply(job, job::Event::Progressed { attempt });
             }
@@ -183,13 +190,17 @@ impl Service {
         let Some(attempt) = self.coordinations.get(&job).map(|coordination| coordination.attempt) else { return };
         match effect {
             Effect::Trigger(barrier) => {
+                fail_point::reach(Point::CheckpointTriggered);
                 let command = Command::TriggerCheckpoint { job, attempt, barrier };
                 self.command_all(job, Some(StageKind::Source), &command);
             }
             Effect::Drain => {
                 self.command_all(job, Some(StageKind::Source), &Command::DrainSources { job, attempt });
             }
-            Effect::Store(manifest) => self.store_manifest(job, attempt, *manifest),
+            Effect::Store(manifest) => {
+                fail_point::reach(Point::AllAcknowledged);
+                self.store_manifest(job, attempt, *manifest);
+            }
             Effect::Complete { checkpoint, prev, accounts, cut } => {
                 tracing::debug!(job_id = %job, %checkpoint, "checkpoint completed");
                 self.command_all(
@@ -212,10 +223,14 @@ impl Service {
                         Ok(()) => store.discard(&checkpoints, &files).await.map_err(WriteError::from),
                         Err(error) => Err(error),
                     };
-                    if let Err(error) = result {
-                        tracing::warn!(job_id = %job, %error, "old checkpoints were not removed");
+                    match result {
+                        Ok(()) => Outcome::Done,
+                        Err(WriteError::Superseded(superseded)) => Outcome::Superseded(superseded),
+                        Err(error @ WriteError::Store(_)) => {
+                            tracing::warn!(job_id = %job, %error, "old checkpoints were not removed");
+                            Outcome::Done
+                        }
                     }
-                    Outcome::Done
                 });
             }
             Effect::Answer { number, result } => self.on_answer(job, number, result),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use stream_core::ids::{AttemptNumber, JobId, TaskManagerId};
 use stream_core::job::{Effect, Event, JobState};
 use stream_core::plan::PlannedTask;
+use stream_runtime::fail_point::{self, Point};
 
 use crate::handle::CheckpointError;
 use crate::protocol::{Command, Deployment, TaskLocation, TaskRef};
@@ -64,6 +65,7 @@ impl Service {
             Effect::Deploy { attempt, taskmanager } => {
                 let Some(deployment) = self.deployment(job, attempt, &taskmanager) else { return };
                 if self.send(&taskmanager, job, Command::Deploy(deployment), events) {
+                    fail_point::reach(Point::DeploymentSent);
                     events.push_back((job, Event::Deployed { attempt, taskmanager }));
                 }
             }

@@ -10,7 +10,7 @@ use clap::Parser;
 use connectors::{RealConnectors, RealStores};
 use jobmanager::Options;
 use stream_runtime::clock::SystemClock;
-use stream_runtime::{duration, logging, shutdown};
+use stream_runtime::{duration, fail_point, logging, shutdown};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +54,10 @@ struct Args {
     #[arg(long, env = "GAPWISE_CHECKPOINT_DIR", value_name = "URI")]
     checkpoint_dir: Option<String>,
 
+    /// How long a checkpoint is kept once a newer one is published: so far a restored backup of the sink may lie behind.
+    #[arg(long, env = "GAPWISE_CHECKPOINT_RETENTION", value_name = "DURATION", default_value = "10m", value_parser = duration::parse)]
+    checkpoint_retention: Duration,
+
     /// How many bytes of rows may wait to be published before the sources of a job pause, as while the sink is away
     /// [default: 1 GiB, which is in the checkpoint folder; without one 256 MiB, in memory].
     #[arg(long, env = "GAPWISE_UNPUBLISHED_BUDGET", value_name = "BYTES")]
@@ -74,12 +78,14 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
+    fail_point::arm_by_environment()?;
     let options = Options {
         heartbeat_interval: args.heartbeat_interval,
         heartbeat_timeout: args.heartbeat_timeout,
         discovery_interval: args.discovery_interval,
         checkpoint_store: args.checkpoint_dir.clone(),
         unpublished_budget: args.unpublished_budget,
+        retention: args.checkpoint_retention,
         ..Options::default()
     };
     options.check()?;

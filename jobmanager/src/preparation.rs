@@ -15,6 +15,7 @@ use stream_core::checkpoint::{
 use stream_core::ids::{CheckpointId, JobId, Nonce, Token};
 use stream_core::pipeline::{Pipeline, Split};
 use stream_runtime::connector::{Anchor, Claim, ConnectorError, ConnectorErrorKind, Connectors, cause_chain};
+use stream_runtime::fail_point::{self, Point};
 use stream_runtime::store::{StoreError, StoreErrorKind};
 
 use crate::checkpoint_store::{CheckpointStore, Listing};
@@ -110,6 +111,7 @@ impl Preparation {
             highest_token = highest_token.max(savepoint.manifest.token);
         }
         let anchor = self.fence(highest_token).await?;
+        fail_point::reach(Point::SinkFenced);
         // Not one line earlier: a checkpoint whose epoch was published just before the fence must be among them.
         let listing = match &self.store {
             Some(store) => in_time(store.manifests()).await?.without(&self.damaged),

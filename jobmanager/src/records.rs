@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::beside::Outcome;
 use crate::handle::AcceptError;
-use crate::job_store::{StoredAttempt, StoredJob, WriteError};
+use crate::job_store::{StoredAttempt, StoredJob, Superseded, WriteError};
 use crate::preparation::{NotPrepared, Start};
 use crate::service::{Service, answer};
 
@@ -69,8 +69,7 @@ impl Service {
     /// A job's record is stored, or is not.
     pub(crate) fn on_job_stored(&mut self, job: JobId, then: Then, result: Result<(), WriteError>) {
         if let Err(WriteError::Superseded(superseded)) = result {
-            tracing::error!(error = %superseded, "stepping down");
-            self.superseded = Some(superseded);
+            self.step_down(superseded);
         }
         match (then, result) {
             (Then::Submission(reply), Ok(())) => {
@@ -97,6 +96,12 @@ impl Service {
             (Then::Nothing, Ok(())) => {}
             (Then::Nothing, Err(error)) => tracing::warn!(job_id = %job, %error, "the job's record is not up to date"),
         }
+    }
+
+    /// Another jobmanager has the store: this one ends.
+    pub(crate) fn step_down(&mut self, superseded: Superseded) {
+        tracing::error!(error = %superseded, "stepping down");
+        self.superseded = Some(superseded);
     }
 
     /// The job has ended: a later jobmanager must not find it, and who stopped it hears of its end only then.

@@ -6,6 +6,7 @@ use stream_core::checkpoint;
 use stream_core::ids::{JobId, TaskManagerId};
 use stream_core::job::Event;
 use stream_core::pipeline::Split;
+use stream_runtime::fail_point::{self, Point};
 
 use crate::handle::ShuttingDown;
 use crate::protocol::{Command, Registration, Report, SubtaskCounters, TaskRef};
@@ -47,6 +48,7 @@ impl Service {
                 self.taskmanagers.on_heartbeat(id, self.clock.now(), self.clock.monotonic(), rss_bytes);
                 self.on_counters(id, tasks);
                 self.command(id, Command::AcknowledgeHeartbeat);
+                fail_point::reach(Point::Heartbeat);
             }
             Report::TaskStateChanged { task, state, causes, counters } => {
                 self.on_leftover(id, &task, state);
@@ -62,12 +64,16 @@ impl Service {
                 self.notice_running(task.job);
             }
             Report::Acknowledged { task, checkpoint, snapshot, cost } => {
+                fail_point::reach(Point::AcknowledgementReceived);
                 let subtask = task.subtask;
                 self.on_checkpoint_word(
                     id,
                     &task,
                     checkpoint::Event::Acknowledged { checkpoint, subtask, snapshot, cost },
                 );
+                if self.missing_acknowledgements(task.job) == Some(1) {
+                    fail_point::reach(Point::OneAcknowledgementMissing);
+                }
             }
             Report::Declined { task, checkpoint, reason } => {
                 let Some(record) = self.jobs.get(task.job) else { return };
@@ -75,6 +81,7 @@ impl Service {
                 self.on_checkpoint_word(id, &task, checkpoint::Event::Declined { checkpoint, subtask, reason });
             }
             Report::Published { task, epoch } => {
+                fail_point::reach(Point::PublicationReported);
                 self.on_checkpoint_word(id, &task, checkpoint::Event::Published { epoch });
             }
             Report::Drained { task } => {

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod connector;
 pub mod duration;
+pub mod fail_point;
 pub mod jobs;
 pub mod logging;
 pub mod memory;

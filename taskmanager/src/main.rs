@@ -10,7 +10,7 @@ use clap::Parser;
 use stream_core::ids::TaskManagerId;
 use stream_runtime::clock::SystemClock;
 use stream_runtime::connector::cause_chain;
-use stream_runtime::{duration, logging, shutdown};
+use stream_runtime::{duration, fail_point, logging, shutdown};
 use taskmanager::Options;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -69,6 +69,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> anyhow::Result<()> {
+    fail_point::arm_by_environment()?;
     // Whichever client speaks TLS first must find one provider, and the same as all others.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;

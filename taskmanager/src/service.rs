@@ -16,6 +16,7 @@ use stream_core::ids::{AttemptNumber, CheckpointId, JobId};
 use stream_core::job::TaskState;
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::Connectors;
+use stream_runtime::fail_point::{self, Point};
 use stream_runtime::jobs::Jobs;
 use stream_runtime::store::Stores;
 use tokio::net::TcpListener;
@@ -213,7 +214,11 @@ impl Service {
         let (state, causes) = match change {
             Change::Running => return self.report_state(task, TaskState::Running),
             Change::Acknowledged(acknowledgement) => {
-                return self.report(Report::Acknowledged { task, acknowledgement });
+                self.report(Report::Acknowledged { task, acknowledgement });
+                if let Some(name) = self.attempts.get(&key).and_then(|attempt| attempt.name(subtask)) {
+                    fail_point::reach_as(Point::AcknowledgementSent, name);
+                }
+                return;
             }
             Change::Declined { checkpoint, reason } => {
                 return self.report(Report::Declined { task, checkpoint, reason });
@@ -301,6 +306,7 @@ impl Service {
             Report::Heartbeat { tasks: tasks.collect(), rss_bytes: stream_runtime::memory::resident_bytes() };
         // One that finds no room is not missed: the next is never far.
         self.link.send_if_there_is_room(heartbeat);
+        fail_point::reach(Point::Heartbeat);
     }
 
     fn report_state(&mut self, task: TaskRef, state: TaskState) {

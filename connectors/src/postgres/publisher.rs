@@ -12,6 +12,7 @@ use stream_core::ids::CheckpointId;
 use stream_core::pipeline::SinkSpec;
 use stream_core::row::RowBatch;
 use stream_runtime::connector::{ConnectorError, Grant, PublishError, Published, Publisher, RowChunks};
+use stream_runtime::fail_point::{self, Point};
 use tokio::runtime::Handle;
 
 use super::connect::{close, connect_sink, within};
@@ -127,10 +128,12 @@ impl PostgresPublisher {
         while let Some(first) = next {
             next = self.copy(connection, first, &mut rows)?;
         }
+        fail_point::reach(Point::RowsSent);
         // One message: between taking the ledger's row and the commit nobody waits for this process.
         let last = format!("{}; COMMIT", publish_call(self.table(), &self.grant, epoch));
         let committed = sqlx::raw_sql(AssertSqlSafe(last)).execute(connection);
         runtime.block_on(within(ANSWER_WITHIN, committed))?;
+        fail_point::reach(Point::PublicationCommitted);
         Ok(())
     }
 

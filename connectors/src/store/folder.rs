@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use stream_runtime::fail_point::{self, Point};
 use stream_runtime::store::{ObjectStore, StoreError, StoreErrorKind, StoreFuture};
+use stream_runtime::stored::names::kind;
 
 use super::name::{object_path, prefix_path, unused_name};
 
@@ -60,7 +62,7 @@ impl Folder {
 impl ObjectStore for Folder {
     fn create<'a>(&'a self, name: &'a str, bytes: Bytes) -> StoreFuture<'a, ()> {
         let name = name.to_owned();
-        self.run(move |root| create(root, &object_path(root, &name)?, &bytes))
+        self.run(move |root| create(root, &object_path(root, &name)?, kind(&name), &bytes))
     }
 
     fn read<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Bytes> {
@@ -106,19 +108,30 @@ impl ObjectStore for Folder {
     }
 }
 
-fn create(root: &Path, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+fn create(root: &Path, path: &Path, kind: &str, bytes: &[u8]) -> Result<(), StoreError> {
     let unfinished = root.join(UNFINISHED).join(unused_name());
-    let written = write_durably(&unfinished, bytes).and_then(|()| link(root, &unfinished, path));
+    let written = write_durably(&unfinished, kind, bytes).and_then(|()| {
+        fail_point::reach_as(Point::ObjectWritten, kind);
+        link(root, &unfinished, path)
+    });
     if let Err(error) = fs::remove_file(&unfinished) {
         tracing::debug!(path = %unfinished.display(), %error, "cannot remove an unfinished object");
     }
     written?;
-    sync_folder(parent(root, path))
+    sync_folder(parent(root, path))?;
+    fail_point::reach_as(Point::ObjectStored, kind);
+    Ok(())
 }
 
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+fn write_durably(path: &Path, kind: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let (half, rest) = bytes.split_at(bytes.len() / 2);
     let file = OpenOptions::new().write(true).create_new(true).open(path);
-    let written = file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    let written = file.and_then(|mut file| {
+        file.write_all(half)?;
+        fail_point::reach_as(Point::ObjectHalfWritten, kind);
+        file.write_all(rest)?;
+        file.sync_all()
+    });
     written.map_err(|error| failed("write", path, &error))
 }
 

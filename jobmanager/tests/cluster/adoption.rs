@@ -200,3 +200,17 @@ async fn jobmanager_whose_store_was_taken_over_steps_down() {
     assert!(message.starts_with("jobmanager 2 has taken the checkpoint store over"), "{message}");
     assert!(matches!(jobmanager.stopped().await, Err(Error::Superseded(_))));
 }
+
+#[tokio::test]
+async fn jobmanager_whose_store_was_taken_over_fences_no_attempt_of_its_successor() {
+    let mut cluster = Cluster::start(1).await;
+    let (_, deploy) = cluster.running(&patient(1)).await;
+    let mut second = Jobmanager::start_with(stored(), cluster.connectors.clone(), cluster.stores.clone()).await;
+    second.cluster().await;
+    let fences = || cluster.stores.log.lines().iter().filter(|&line| line == "fence").count();
+    let before = fences();
+    // It would begin another attempt.
+    cluster.taskmanager.tell_all(&deploy, TaskState::Failed).await;
+    assert!(matches!(cluster.jobmanager.stopped().await, Err(Error::Superseded(_))));
+    assert_eq!(fences(), before);
+}

@@ -35,6 +35,14 @@ impl Identity {
         Identity::of(self.pid).as_ref() == Some(self)
     }
 
+    /// Whether it stands still since a SIGSTOP.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok();
+        let stat = stat.as_deref().and_then(parse_stat);
+        stat.is_some_and(|stat| stat.is_stopped && stat.start_ticks == self.start_ticks)
+    }
+
     /// Memory of the process that is in RAM, in bytes; `None` once it has ended.
     #[must_use]
     pub fn resident_bytes(&self) -> Option<u64> {
@@ -102,6 +110,7 @@ impl Identity {
 
 struct Stat {
     has_ended: bool,
+    is_stopped: bool,
     start_ticks: u64,
 }
 
@@ -111,7 +120,7 @@ fn parse_stat(stat: &str) -> Option<Stat> {
     let mut fields = after_name.split_whitespace();
     let state = fields.next()?;
     let start_ticks = fields.nth(18)?.parse().ok()?;
-    Some(Stat { has_ended: matches!(state, "Z" | "X" | "x"), start_ticks })
+    Some(Stat { has_ended: matches!(state, "Z" | "X" | "x"), is_stopped: state == "T", start_ticks })
 }
 
 /// A line of `/proc/PID/status` that is in kB.
@@ -132,7 +141,8 @@ mod tests {
         let stat = "42 (odd) name)) S 1 42 42 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 987654 1000 200";
         let stat = parse_stat(stat).unwrap();
         assert_eq!(stat.start_ticks, 987_654);
-        assert!(!stat.has_ended);
+        assert!(!stat.has_ended && !stat.is_stopped);
+        assert!(parse_stat("42 (x) T 1 42 42 0 -1 0 1 2 3 4 5 6 7 8 20 0 1 0 7 1 2").unwrap().is_stopped);
     }
 
     #[test]

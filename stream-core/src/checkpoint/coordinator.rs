@@ -155,6 +155,11 @@ impl Coordinator {
         self.pending.as_ref().map(|pending| pending.barrier.checkpoint)
     }
 
+    /// How many tasks have still to acknowledge it; 0 while its manifest is being stored.
+    pub fn missing_acknowledgements(&self) -> Option<usize> {
+        self.pending.as_ref().map(|pending| pending.missing(&self.attempt))
+    }
+
     /// The completed epochs that are not known to be published, oldest first.
     pub fn unpublished(&self) -> &[SealedEpoch] {
         &self.unpublished

@@ -40,7 +40,12 @@ impl Pending {
 
     /// Whether every task of the attempt has acknowledged.
     pub(super) fn is_acknowledged(&self, attempt: &Attempt) -> bool {
-        self.acks.len() == attempt.sources.len() + attempt.operators.len() + 1
+        self.missing(attempt) == 0
+    }
+
+    /// How many tasks of the attempt have not acknowledged.
+    pub(super) fn missing(&self, attempt: &Attempt) -> usize {
+        (attempt.sources.len() + attempt.operators.len() + 1).saturating_sub(self.acks.len())
     }
 
     /// What the acknowledgements make, behind epochs that are sealed and not known to be published.

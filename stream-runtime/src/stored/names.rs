@@ -46,12 +46,24 @@ pub fn rows(token: Token, after: CheckpointId, number: u64) -> String {
     format!("rows/{:08x}/{}/{number:08x}", token.0, digits(after))
 }
 
+/// What an object of this name is: `manifest`, `state` or `rows` of a job, or what its name begins with.
+pub fn kind(name: &str) -> &str {
+    let mut parts = name.split('/');
+    match (parts.next(), parts.next()) {
+        (_, Some("chk")) => "manifest",
+        (_, Some(kind @ ("state" | "rows"))) => kind,
+        (first, _) => first.unwrap_or_default(),
+    }
+}
+
 fn digits(id: CheckpointId) -> String {
     format!("{:08x}-{:08x}", id.token().0, id.sequence())
 }
 
 #[cfg(test)]
 mod tests {
+    use stream_core::ids::{StageIndex, SubtaskIndex};
+
     use super::*;
 
     #[test]
@@ -62,6 +74,16 @@ mod tests {
         assert!(names.is_sorted(), "{names:?}");
         assert_eq!(names.each_ref().map(|name| checkpoint_of(name)), ids.map(Some));
         assert!(names.iter().all(|name| name.starts_with(&manifests(JobId(7)))));
+    }
+
+    #[test]
+    fn an_object_tells_its_kind_by_its_name() {
+        let id = CheckpointId::new(Token(1), 2);
+        let subtask = SubtaskId { stage: StageIndex(1), index: SubtaskIndex(0) };
+        assert_eq!(kind(&manifest(JobId(7), id)), "manifest");
+        assert_eq!(kind(&in_job(JobId(7), &state(id, subtask))), "state");
+        assert_eq!(kind(&in_job(JobId(7), &rows(Token(1), id, 3))), "rows");
+        assert_eq!((kind("leader/00000001"), kind("jobs/7/1-2"), kind("manifest")), ("leader", "jobs", "manifest"));
     }
 
     #[test]

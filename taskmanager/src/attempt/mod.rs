@@ -152,6 +152,11 @@ impl Attempt {
         self.tasks.values().all(|task| task.state.is_terminal())
     }
 
+    /// What a task is called.
+    pub(crate) fn name(&self, subtask: SubtaskId) -> Option<&str> {
+        self.tasks.get(&subtask).map(|task| task.name.as_str())
+    }
+
     /// The names of the tasks that have not ended.
     pub(crate) fn unfinished(&self) -> impl Iterator<Item = &str> {
         self.tasks.values().filter(|task| !task.state.is_terminal()).map(|task| task.name.as_str())

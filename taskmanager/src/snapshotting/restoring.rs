@@ -7,6 +7,7 @@ use stream_core::key_group::{KeyGroup, KeyGroupRange};
 use stream_core::operator::Operator;
 use stream_core::snapshot::Section;
 use stream_core::watermark::Watermark;
+use stream_runtime::fail_point::{self, Point};
 
 use crate::snapshotting::JobFiles;
 use crate::subtask::TaskError;
@@ -37,6 +38,7 @@ pub(crate) fn restore(
             for section in files.read_state(file, key_groups)? {
                 groups.entry(section.group).or_default().push(section);
             }
+            fail_point::reach(Point::RestoreBegun);
         }
     }
     // What it owns none of has a watermark, too.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use stream_core::barrier::{self, Alignment, Barrier};
 use stream_core::ids::CheckpointId;
 use stream_runtime::clock::Clock;
+use stream_runtime::fail_point::{self, Point};
 
 use crate::exchange::gate::Gate;
 
@@ -85,6 +86,7 @@ impl Aligner {
             barrier::Aligned::Ignore => None,
             barrier::Aligned::Hold => {
                 self.gate.block(input);
+                fail_point::reach(Point::AlignmentBegun);
                 None
             }
             barrier::Aligned::Overtake { .. } => {

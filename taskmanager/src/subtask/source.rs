@@ -15,6 +15,7 @@ use stream_core::pipeline::Split;
 use stream_core::watermark::{Progress, Watermark};
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::SourceReader;
+use stream_runtime::fail_point::{self, Point};
 
 use crate::counters::Counters;
 use crate::subtask::emit::Emitter;
@@ -150,9 +151,11 @@ impl SourceSubtask {
             // Told again, by a jobmanager that did not know.
             return;
         }
+        fail_point::reach(Point::TriggerReceived);
         let snapshot = self.ingest.cut(barrier);
         self.last_send = self.ingest.clock.monotonic();
         self.last_barrier = Some(barrier);
+        fail_point::reach(Point::AcknowledgementDue);
         self.teller.tell(Change::Acknowledged(Acknowledgement {
             checkpoint: barrier.checkpoint,
             snapshot,

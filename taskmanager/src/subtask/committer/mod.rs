@@ -16,6 +16,7 @@ use stream_core::row::RowBatch;
 use stream_core::table::Schemas;
 use stream_core::watermark::{Progress, Valve};
 use stream_runtime::clock::Clock;
+use stream_runtime::fail_point::{self, Point};
 use stream_runtime::store::StoreError;
 
 use crate::counters::Counters;
@@ -178,6 +179,7 @@ impl Committer {
         for letter in self.mailbox.take() {
             match letter {
                 Letter::Completed { checkpoint, prev, accounts, cut } => {
+                    fail_point::reach(Point::CompletionReceived);
                     self.epochs.complete(checkpoint, prev, accounts, cut);
                 }
                 Letter::Stored { ticket, result } => self.on_stored(ticket, result),
@@ -218,6 +220,7 @@ impl Committer {
         self.epochs.seal(barrier);
         self.last_epoch = barrier.checkpoint;
         self.alignments.push((barrier.checkpoint, alignment));
+        fail_point::reach(Point::SnapshotTaken);
         self.store_chunks();
         self.acknowledge();
     }
@@ -248,6 +251,7 @@ impl Committer {
             let alignment = place.map_or(Duration::ZERO, |place| self.alignments[place].1);
             // Those before it were aborted, or they would have been acknowledged.
             self.alignments.retain(|(epoch, _)| *epoch > part.epoch);
+            fail_point::reach(Point::AcknowledgementDue);
             self.teller.tell(Change::Acknowledged(Acknowledgement {
                 checkpoint: part.epoch,
                 snapshot: TaskSnapshot::Sink { files: part.files, rows: part.rows },
@@ -284,10 +288,14 @@ impl Committer {
     }
 
     fn on_published(&mut self, epoch: CheckpointId) {
+        fail_point::reach(Point::PublicationKnown);
         self.rows_published += self.epochs.on_published();
         self.counters.set_records_out(self.rows_published);
         self.state = State::Idle;
         self.teller.tell(Change::Published(epoch));
+        if epoch.token() < self.token {
+            fail_point::reach(Point::EarlierEpochPublished);
+        }
     }
 
     fn on_end(&mut self, channel: usize) -> Result<(), TaskError> {

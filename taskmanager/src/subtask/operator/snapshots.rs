@@ -11,6 +11,7 @@ use stream_core::operator::{Operator, OperatorCounters};
 use stream_core::snapshot::{KeyedSnapshot, SnapshotKind};
 use stream_core::watermark::Watermark;
 use stream_runtime::clock::Clock;
+use stream_runtime::fail_point::{self, Point};
 use stream_runtime::store::StoreError;
 
 use crate::snapshotting::JobFiles;
@@ -151,6 +152,7 @@ impl Snapshots {
         let Stage::Copying(mut cut) = std::mem::replace(&mut self.stage, Stage::Idle) else { return };
         // An operator may take a full one unasked.
         cut.kind = snapshot.kind;
+        fail_point::reach(Point::SnapshotTaken);
         let Some(files) = self.files.as_ref().filter(|_| !snapshot.sections.is_empty()) else {
             self.chain.extend(cut.kind, None);
             return self.acknowledge(cut, 0);
@@ -169,6 +171,7 @@ impl Snapshots {
             files: self.chain.files().to_vec(),
         };
         let OperatorCounters { late, fired_events: fired, open_events: open, .. } = cut.counters;
+        fail_point::reach(Point::AcknowledgementDue);
         self.teller.tell(Change::Acknowledged(Acknowledgement {
             checkpoint: cut.checkpoint,
             snapshot: TaskSnapshot::Operator { state, late, fired, open },
