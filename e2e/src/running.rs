@@ -72,7 +72,7 @@ impl Running {
         Running::submit_as(cluster, name, load, url.clone(), url).await
     }
 
-    /// As [`Running::begin`], with a role that has the rights which `gapwise_ledger.sql` names, and no other.
+    /// As [`Running::begin`], with a role that has the rights which the scripts in `sql/ledger` name, and no other.
     ///
     /// # Errors
     /// As [`Running::begin`].
@@ -80,12 +80,13 @@ impl Running {
         let url = cluster.create_database(name).await?;
         let mut sql = connectors::postgres::Client::connect(&url.parse()?).await?;
         sql.execute(include_str!("../../sql/ledger/gapwise_ledger.sql")).await?;
+        sql.execute(include_str!("../../sql/ledger/side_tables.sql")).await?;
         sql.execute(
             "CREATE TABLE sessionized_aggregated_events \
                  (event_hour timestamp(3), ip varchar, host varchar, num_hits bigint); \
              CREATE ROLE gapwise LOGIN PASSWORD 'few-rights'; \
              REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO gapwise; \
-             GRANT INSERT ON sessionized_aggregated_events TO gapwise; \
+             GRANT INSERT ON sessionized_aggregated_events, late_events, dead_letter_events TO gapwise; \
              GRANT SELECT, UPDATE ON gapwise_ledger TO gapwise; \
              REVOKE ALL ON FUNCTION gapwise_publish FROM PUBLIC; \
              GRANT EXECUTE ON FUNCTION gapwise_fence, gapwise_publish TO gapwise",
