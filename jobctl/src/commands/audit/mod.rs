@@ -56,9 +56,11 @@ pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failu
                 .map_err(failed)?;
             written.map_err(|error| no_file(&error))?;
         }
-        let side_rows = audit.side_rows(&job).await.map_err(failed)?;
+        // Of a job that the ledger does not know there is more to say than that its side tables are not here, either.
+        let is_known = look.entries.iter().any(|entry| entry.job_id == job);
+        let side_rows = if is_known { audit.side_rows(&job).await.map_err(failed)? } else { Vec::new() };
         let has_dead_letters = sink.side_tables.iter().find(|table| table.name.ends_with(DEAD_LETTER_EVENTS));
-        let of_the_future = match has_dead_letters.filter(|_| args.replay) {
+        let of_the_future = match has_dead_letters.filter(|_| args.replay && is_known) {
             Some(table) => audit.records_where(&table.name, &job, IN_FUTURE).await.map_err(failed)?,
             None => BTreeSet::new(),
         };
