@@ -110,9 +110,10 @@ async fn refused(cluster: &Cluster) -> Result<()> {
     let bootstrap = cluster.broker.bootstrap_servers();
     job.submit(cluster, 1, &["--on-bad-record", "fail"])?;
     feed::produce_records(&bootstrap, "refused", &[record("not json", 1)])?;
-    let described = job.wait_until(cluster, |job| job["causes"].as_array().is_some_and(|causes| !causes.is_empty()))?;
-    let causes = described["causes"].to_string();
-    ensure!(causes.contains("the record at offset 0 of partition 1 of `refused` is bad"), "{described}");
+    let why = |job: &Value| job["last_failure"].to_string();
+    let described = job.wait_until(cluster, |job| why(job).contains("the record at offset"))?;
+    let told = why(&described).contains("the record at offset 0 of partition 1 of `refused` is bad");
+    ensure!(told, "{described}");
     cluster.jobctl(&["cancel", "refused"])?.ok()?;
     Ok(())
 }
