@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::{Cluster, Shape};
+use e2e::feed;
 use e2e::job::{Job, RECOVERY_LIMIT, counter};
 use e2e::object_server::ObjectServer;
 use e2e::programs;
@@ -34,7 +35,7 @@ async fn a_bucket_keeps_what_a_folder_keeps() -> Result<()> {
         ensure!(!cluster.log(name)?.contains(SECRET), "the log of {name} has a secret in it");
     }
     ensure!(!cluster.checkpoint_dir().exists(), "checkpoints are in a folder");
-    a_second_jobmanager_takes_the_bucket_over(&mut cluster).context("takeover")
+    a_second_jobmanager_takes_the_bucket_over(&mut cluster).await.context("takeover")
 }
 
 async fn what_dies_is_made_up_for(cluster: &mut Cluster) -> Result<()> {
@@ -104,7 +105,11 @@ async fn a_savepoint_lies_in_the_bucket_and_is_gone_on_from(cluster: &Cluster) -
     running.end(cluster).await.map(drop)
 }
 
-fn a_second_jobmanager_takes_the_bucket_over(cluster: &mut Cluster) -> Result<()> {
+async fn a_second_jobmanager_takes_the_bucket_over(cluster: &mut Cluster) -> Result<()> {
+    // All that a job needs, so that nothing but the store stands against it.
+    let name = "s3_refused";
+    feed::create_topic(&cluster.broker.bootstrap_servers(), name).await?;
+    let job = Job { name: name.to_owned(), postgres_url: cluster.create_database(name).await? };
     let server = cluster.object_server.as_ref().context("a server")?;
     let (address, uri) = (format!("127.0.0.1:{}", ports::free()?), server.uri("checkpoints"));
     let variables = server.variables();
@@ -116,16 +121,16 @@ fn a_second_jobmanager_takes_the_bucket_over(cluster: &mut Cluster) -> Result<()
         .context("a second jobmanager")?;
     // It answers once it has taken over.
     let ask = || programs::run("jobctl", &["--jobmanager", &address, "list"], &[]).and_then(programs::Said::ok);
-    let is_up = Deadline::after(RECOVERY_LIMIT).wait_until(|| ask().is_ok());
+    let is_up = block_in_place(|| Deadline::after(RECOVERY_LIMIT).wait_until(|| ask().is_ok()));
     // The first hears of it at its next write, which a submission is.
-    let job = Job { name: "s3_refused".to_owned(), postgres_url: cluster.postgres.url() };
-    let submitted = job.submit(cluster, 1, &[]);
-    let has_stepped_down = Deadline::after(RECOVERY_LIMIT).wait_until(|| cluster.jobmanager.has_ended());
+    let submitted = block_in_place(|| job.submit(cluster, 1, &[]));
+    let has_stepped_down =
+        block_in_place(|| Deadline::after(RECOVERY_LIMIT).wait_until(|| cluster.jobmanager.has_ended()));
     second.kill()?;
     second.wait()?;
     ensure!(is_up, "the second did not come up");
     ensure!(submitted.is_err(), "the first took a job: {submitted:?}");
-    ensure!(has_stepped_down, "the first did not step down:\n{}", cluster.log("jobmanager")?);
+    ensure!(has_stepped_down, "{submitted:?}; the first did not step down:\n{}", cluster.log("jobmanager")?);
     ensure!(cluster.log("jobmanager")?.contains("taken the checkpoint store over"), "{}", cluster.log("jobmanager")?);
     Ok(())
 }
