@@ -174,7 +174,7 @@ fn idle_inputs_are_left_out_and_idleness_is_passed_on() {
     assert_eq!(f.received(), ["W10", "progress 10"]);
     f.push(0, Message::Progress(Progress::Idle(Watermark::NONE)));
     f.run();
-    assert_eq!(f.received(), ["Progress(Idle)"]);
+    assert_eq!(f.received(), ["Progress(Idle(Watermark(-9223372036854775808)))"]);
 }
 
 #[test]
