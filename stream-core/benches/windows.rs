@@ -1,7 +1,7 @@
-//! What a keyed event costs in the core: hash, collect into batches, session windows.
+//! What a keyed event costs in the core: hash, collect into batches, session windows, tumbling windows.
 //!
 //! Synthetic traffic: `KEYS` keys of about 30 bytes, one event in five opens a session; time advances so that sessions keep
-//! closing. Figures are for each event.
+//! closing, and of the tumbling windows a new one begins every 1.6 events of a key. Figures are for each event.
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -11,6 +11,7 @@ use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
 use stream_core::origin::Origin;
 use stream_core::session::{Config, Windows};
 use stream_core::time::EventTime;
+use stream_core::tumbling;
 use stream_core::watermark::Watermark;
 
 const GAP_MS: i64 = 300_000;
@@ -59,23 +60,24 @@ fn hash_and_collect(bencher: Bencher<'_, '_>, keys: u64) {
     });
 }
 
-#[divan::bench(args = [1_000, 100_000])]
-fn session_windows(bencher: Bencher<'_, '_>, keys: u64) {
-    let mut batches: Vec<EventBatch> = Vec::new();
+/// The traffic in batches, each event routed by the hash of this part of its key.
+fn batches(keys: u64, routed: fn(&[u8]) -> &[u8]) -> Vec<EventBatch> {
+    let mut batches = Vec::new();
     for chunk in traffic(keys).chunks(2048) {
         let mut batch = EventBatch::default();
         for (key, time) in chunk {
             let key = key.as_bytes();
-            batch.push(KeyedEvent {
-                hash: hash_key(key),
-                time: EventTime(*time),
-                count: 1,
-                key,
-                origin: Origin::default(),
-            });
+            let (hash, time) = (hash_key(routed(key)), EventTime(*time));
+            batch.push(KeyedEvent { hash, time, count: 1, key, origin: Origin::default() });
         }
         batches.push(batch);
     }
+    batches
+}
+
+#[divan::bench(args = [1_000, 100_000])]
+fn session_windows(bencher: Bencher<'_, '_>, keys: u64) {
+    let batches = batches(keys, |key| key);
     let max = MaxParallelism::DEFAULT;
     let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0 };
     bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
@@ -91,5 +93,28 @@ fn session_windows(bencher: Bencher<'_, '_>, keys: u64) {
         }
         windows.advance(Watermark::END, |_| sessions += 1);
         sessions
+    });
+}
+
+/// Keys of about 250 heads, which share what fires.
+#[divan::bench(args = [1_000, 100_000])]
+fn tumbling_windows(bencher: Bencher<'_, '_>, keys: u64) {
+    let head: fn(&[u8]) -> &[u8] = |key| key.split_inclusive(|&byte| byte == b'.').next().unwrap_or_default();
+    let batches = batches(keys, head);
+    let max = MaxParallelism::DEFAULT;
+    let config = tumbling::Config { size_ms: GAP_MS, allowed_lateness_ms: 0, head };
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
+        let mut windows = tumbling::Windows::new(config, KeyGroupRange { start: 0, end: max.get() }, max);
+        let mut rows = 0_u64;
+        for batch in &batches {
+            let mut latest = i64::MIN;
+            for event in batch.iter() {
+                latest = latest.max(event.time.0);
+                windows.add(&event, |_| {});
+            }
+            windows.advance(Watermark(latest - 15_000), |_| rows += 1);
+        }
+        windows.advance(Watermark::END, |_| rows += 1);
+        rows
     });
 }

@@ -14,6 +14,7 @@
 //! | [`watermark`] | event time's progress: per split, per input, never backwards |
 //! | [`snapshot`] | keyed state as it is stored |
 //! | [`timers`], [`session`] | the session windows of every key: add, merge, fire, late |
+//! | [`tumbling`] | the tumbling windows of all keys: count, fire, late |
 //! | [`collector`], [`operator`] | what a job's code sees: batches in, routed batches out |
 //! | [`pipeline`], [`plan`] | the job's graph as data, and its expansion over slots |
 //! | [`barrier`], [`checkpoint`] | the cut through the stream; what a checkpoint holds, and when it is complete |
@@ -42,4 +43,5 @@ pub mod source_splits;
 pub mod table;
 pub mod time;
 pub mod timers;
+pub mod tumbling;
 pub mod watermark;

@@ -3,6 +3,11 @@
 //! A snapshot is sections of records, each of one key group, so that any parallelism can restore it. A record is a key with
 //! all that the operator keeps for it; of several records of one key, the newest counts. A full snapshot has every key, a
 //! delta those that changed since the snapshot before it.
+//!
+//! What stores of every kind need for it lies below: which keys to copy (`pages`), and how sections are written and read.
+
+pub(crate) mod pages;
+pub(crate) mod section;
 
 use crate::key_group::KeyGroup;
 use crate::watermark::Watermark;

@@ -8,9 +8,8 @@
 //! are dropped on reading. If it has one, either the key changed since and there is a newer record, or the only thing that
 //! happened to it is time: firing and expiry follow from the watermark. This is why only events make a key a changed one.
 
-use super::record::SectionReader;
 use super::store::Entry;
-use super::{Span, Windows};
+use super::{Span, Windows, record};
 use crate::key_group::hash_key;
 use crate::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
 use crate::watermark::Watermark;
@@ -43,10 +42,10 @@ impl Windows {
         self.store.begin_restore();
         let mut windows = Vec::new();
         for section in newest_first {
-            let mut reader = SectionReader::new(section)?;
+            let mut reader = record::reader(section)?;
             loop {
                 let not_of_group = reader.error();
-                let Some(key) = reader.next(&mut windows)? else { break };
+                let Some(key) = record::read(&mut reader, &mut windows)? else { break };
                 if hash_key(key).key_group(self.store.max_parallelism()) != section.group {
                     return Err(not_of_group);
                 }

@@ -3,17 +3,16 @@
 //! Nearly every key has one window; the rare others hang behind it in a list. The hash was computed at the source and is
 //! stored, so that neither a look-up nor a growing table hashes a key again.
 //!
-//! A key's first window also carries the key's mark, by which snapshots know what to copy (`pages`, `copy`).
+//! A key's first window also carries the key's mark, by which snapshots know what to copy (`snapshot::pages`, `copy`).
 
 mod copy;
-mod pages;
 
 use hashbrown::HashTable;
 
 use super::{Fired, Span};
 use crate::key_group::{KeyGroupRange, KeyHash, MaxParallelism, hash_key};
+use crate::snapshot::pages::{Mark, NO_MARK, Pages};
 use crate::time::EventTime;
-use pages::{Mark, NO_MARK, Pages};
 
 /// A window in the store. Its stamp tells a window from an earlier one at the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

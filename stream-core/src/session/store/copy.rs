@@ -5,6 +5,7 @@
 
 use super::{Mark, SessionRef, Store, of_key};
 use crate::key_group::KeyHash;
+use crate::session::record;
 use crate::snapshot::{KeyedSnapshot, SnapshotKind};
 use crate::watermark::Watermark;
 
@@ -55,7 +56,8 @@ impl Store {
         let entry = &self.entries[first as usize];
         if self.pages.is_waiting(entry.mark) {
             let windows = of_key(&self.entries, first).map(|entry| entry.span);
-            let mark = self.pages.copy(self.group(KeyHash(entry.hash)), &entry.key, windows);
+            let group = self.group(KeyHash(entry.hash));
+            let mark = self.pages.copy(group, |section| record::write(section, &entry.key, windows));
             self.entries[first as usize].mark = mark;
         }
     }

@@ -3,21 +3,23 @@
 //! Changes are noted on a page; beginning a snapshot turns it, in constant time. Page `n` has two marks, `2n` for a key that was
 //! copied into the snapshot which the page began with, and `2n + 1` for one that changed since. So a single comparison tells
 //! whether a key has been noted already, and no mark ever has to be wiped off. Two marks a snapshot last 68 years of one a second.
+//!
+//! A store keeps its keys in numbered slots, each with a mark, and asks here before it changes one. What a key's record is only the
+//! store knows.
 
+use super::section::SectionWriter;
+use super::{KeyedSnapshot, SnapshotKind};
 use crate::key_group::KeyGroup;
-use crate::session::Span;
-use crate::session::record::SectionWriter;
-use crate::snapshot::{KeyedSnapshot, SnapshotKind};
 use crate::watermark::Watermark;
 
 /// What a slot's key last went through; on a slot that is not its key's first one, a leftover.
-pub(super) type Mark = u32;
+pub(crate) type Mark = u32;
 
 /// The mark of a slot that nothing happened to.
-pub(super) const NO_MARK: Mark = 0;
+pub(crate) const NO_MARK: Mark = 0;
 
 #[derive(Debug)]
-pub(super) struct Pages {
+pub(crate) struct Pages {
     /// The copied mark of the page.
     copied: Mark,
     /// The marks from here up to `copied` are those of keys that wait to be copied.
@@ -47,27 +49,27 @@ enum Visit {
 }
 
 impl Pages {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Pages { copied: 2, waiting_from: 2, changed_slots: Vec::new(), is_listing: false, running: None }
     }
 
     /// The mark of a key that changed on this page.
-    pub(super) fn changed(&self) -> Mark {
+    pub(crate) fn changed(&self) -> Mark {
         self.copied + 1
     }
 
     /// Whether a key with this mark is to be copied before it changes.
-    pub(super) fn is_waiting(&self, mark: Mark) -> bool {
+    pub(crate) fn is_waiting(&self, mark: Mark) -> bool {
         (self.waiting_from..self.copied).contains(&mark)
     }
 
     /// Whether any key may be waiting.
-    pub(super) fn is_snapshot_running(&self) -> bool {
+    pub(crate) fn is_snapshot_running(&self) -> bool {
         self.running.is_some()
     }
 
     /// Notes that a slot got the page's changed mark.
-    pub(super) fn list(&mut self, slot: u32) {
+    pub(crate) fn list(&mut self, slot: u32) {
         if self.is_listing {
             self.changed_slots.push(slot);
         }
@@ -75,7 +77,7 @@ impl Pages {
 
     /// Turns the page for a snapshot of `slots` slots and `groups` key groups. The first one, and one behind another that was
     /// given up unfinished, is full whatever was asked for: the list alone would not do.
-    pub(super) fn begin(&mut self, kind: SnapshotKind, watermark: Watermark, slots: u32, groups: usize) {
+    pub(crate) fn begin(&mut self, kind: SnapshotKind, watermark: Watermark, slots: u32, groups: usize) {
         let has_whole_list = self.is_listing && self.running.is_none();
         let kind = if has_whole_list { kind } else { SnapshotKind::Full };
         let listed = self.turn();
@@ -92,40 +94,40 @@ impl Pages {
     }
 
     /// What is put into the store from here on is no change.
-    pub(super) fn begin_restore(&mut self) {
+    pub(crate) fn begin_restore(&mut self) {
         self.is_listing = false;
     }
 
     /// From here on changes are listed; a delta need not have what is in the store now.
-    pub(super) fn end_restore(&mut self) {
+    pub(crate) fn end_restore(&mut self) {
         self.turn();
         self.waiting_from = self.copied;
     }
 
     /// The next slot to look at; nothing if all have been looked at, or no snapshot runs.
-    pub(super) fn next_slot(&mut self) -> Option<u32> {
+    pub(crate) fn next_slot(&mut self) -> Option<u32> {
         match &mut self.running.as_mut()?.to_visit {
             Visit::All(slots) => slots.next(),
             Visit::Listed(slots) => slots.next(),
         }
     }
 
-    /// Copies a key into the snapshot; returns the mark that it now has.
-    pub(super) fn copy(&mut self, group: usize, key: &[u8], windows: impl Iterator<Item = Span> + Clone) -> Mark {
+    /// Copies a key into the snapshot, with `write` for its record; returns the mark that it now has.
+    pub(crate) fn copy(&mut self, group: usize, write: impl FnOnce(&mut SectionWriter)) -> Mark {
         if let Some(running) = &mut self.running {
-            running.sections[group].write(key, windows);
+            write(&mut running.sections[group]);
         }
         self.copied
     }
 
     /// How many keys were copied into the snapshot that runs.
     #[cfg(test)]
-    pub(super) fn copied_keys(&self) -> Option<u64> {
+    pub(crate) fn copied_keys(&self) -> Option<u64> {
         self.running.as_ref().map(|running| running.sections.iter().map(SectionWriter::records).sum())
     }
 
     /// The snapshot, if one runs and has looked at every slot. Its sections are numbered from `first_group`.
-    pub(super) fn finish(&mut self, first_group: u16) -> Option<KeyedSnapshot> {
+    pub(crate) fn finish(&mut self, first_group: u16) -> Option<KeyedSnapshot> {
         let is_done = match &self.running.as_ref()?.to_visit {
             Visit::All(slots) => slots.is_empty(),
             Visit::Listed(slots) => slots.len() == 0,

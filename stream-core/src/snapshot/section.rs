@@ -1,0 +1,210 @@
+//! Sections as they are written and read, whatever their records are.
+//!
+//! A section is the byte of its records' format and then the records end to end; every number in them is a LEB128 varint.
+
+use super::{DecodeSnapshotError, Section};
+use crate::key_group::KeyGroup;
+
+/// A group with more records than this has several sections. One that grew with the group would be moved to larger memory again
+/// and again, and while it is, the task stands still.
+const SECTION_BYTES: usize = 64 << 10;
+
+/// The records of one key group while they are being written.
+#[derive(Debug, Default)]
+pub(crate) struct SectionWriter {
+    full: Vec<Written>,
+    last: Written,
+}
+
+/// A section but for its key group.
+#[derive(Debug, Default)]
+struct Written {
+    records: u64,
+    bytes: Vec<u8>,
+}
+
+/// Reads the records of a section in their order.
+#[derive(Debug)]
+pub(crate) struct SectionReader<'a> {
+    group: KeyGroup,
+    records_left: u64,
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl SectionWriter {
+    /// Begins a record of about so many bytes; returns where it is to be written. All records of a writer are of one format.
+    pub(crate) fn record(&mut self, format: u8, bytes: usize) -> &mut Vec<u8> {
+        if self.last.records > 0 && self.last.bytes.len() + bytes > SECTION_BYTES {
+            let next = Written { records: 0, bytes: Vec::with_capacity(SECTION_BYTES) };
+            self.full.push(std::mem::replace(&mut self.last, next));
+        }
+        let Written { records, bytes: out } = &mut self.last;
+        if out.is_empty() {
+            out.push(format);
+        }
+        *records += 1;
+        out
+    }
+
+    /// How many records were written.
+    #[cfg(test)]
+    pub(crate) fn records(&self) -> u64 {
+        self.full.iter().chain([&self.last]).map(|written| written.records).sum()
+    }
+
+    /// The sections, none of which is empty.
+    pub(crate) fn finish(self, group: KeyGroup) -> impl Iterator<Item = Section> {
+        let all = self.full.into_iter().chain(std::iter::once(self.last)).filter(|written| written.records > 0);
+        all.map(move |Written { records, bytes }| Section { group, records, bytes })
+    }
+}
+
+impl<'a> SectionReader<'a> {
+    /// # Errors
+    /// If the records are of another format.
+    pub(crate) fn new(section: &'a Section, format: u8) -> Result<Self, DecodeSnapshotError> {
+        let Section { group, records, ref bytes } = *section;
+        match bytes.first() {
+            Some(&first) if first == format => Ok(SectionReader { group, records_left: records, bytes, at: 1 }),
+            _ => Err(DecodeSnapshotError { group, at: 0 }),
+        }
+    }
+
+    /// Whether another record begins here; if none does, nothing else may.
+    ///
+    /// # Errors
+    /// If there are bytes behind the last record.
+    pub(crate) fn begins_record(&mut self) -> Result<bool, DecodeSnapshotError> {
+        match self.records_left.checked_sub(1) {
+            Some(left) => {
+                self.records_left = left;
+                Ok(true)
+            }
+            None if self.at == self.bytes.len() => Ok(false),
+            None => Err(self.error()),
+        }
+    }
+
+    /// The next number.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(crate) fn number(&mut self) -> Result<u64, DecodeSnapshotError> {
+        let mut number = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = *self.bytes.get(self.at).ok_or_else(|| self.error())?;
+            let bits = u64::from(byte & 0x7f);
+            if bits << shift >> shift != bits {
+                break;
+            }
+            self.at += 1;
+            number |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(self.error())
+    }
+
+    /// The next number of either sign.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(crate) fn signed(&mut self) -> Result<i64, DecodeSnapshotError> {
+        Ok(unzigzag(self.number()?))
+    }
+
+    /// The next bytes, behind their length.
+    ///
+    /// # Errors
+    /// If there are fewer.
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], DecodeSnapshotError> {
+        let length = self.number()?;
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let found = usize::try_from(length).ok().and_then(|length| rest.get(..length));
+        let found = found.ok_or_else(|| self.error())?;
+        self.at += found.len();
+        Ok(found)
+    }
+
+    /// That what stands here is no record.
+    pub(crate) fn error(&self) -> DecodeSnapshotError {
+        DecodeSnapshotError { group: self.group, at: self.at }
+    }
+}
+
+/// Writes a number.
+pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Writes a number of either sign: a small one is short.
+pub(crate) fn put_signed(out: &mut Vec<u8>, number: i64) {
+    put(out, (number << 1 ^ number >> 63).cast_unsigned());
+}
+
+/// Writes bytes behind their length.
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn unzigzag(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORMAT: u8 = 7;
+
+    fn read(section: &Section) -> Result<Vec<Vec<u8>>, DecodeSnapshotError> {
+        let mut reader = SectionReader::new(section, FORMAT)?;
+        let mut records = Vec::new();
+        while reader.begins_record()? {
+            records.push(reader.bytes()?.to_vec());
+        }
+        Ok(records)
+    }
+
+    fn write(writer: &mut SectionWriter, record: &[u8]) {
+        put_bytes(writer.record(FORMAT, record.len() + 10), record);
+    }
+
+    #[test]
+    fn other_format_and_bytes_behind_the_last_record_are_refused_where_they_stand() {
+        let mut writer = SectionWriter::default();
+        write(&mut writer, b"k");
+        let good = writer.finish(KeyGroup(3)).next().expect("a record was written");
+        let mut newer = good.clone();
+        newer.bytes[0] += 1;
+        assert_eq!(read(&newer), Err(DecodeSnapshotError { group: KeyGroup(3), at: 0 }));
+        let mut longer = good;
+        longer.bytes.push(0);
+        assert_eq!(read(&longer), Err(DecodeSnapshotError { group: KeyGroup(3), at: 3 }));
+    }
+
+    #[test]
+    fn a_large_group_has_several_sections_none_of_which_ever_moved_to_larger_memory() {
+        let keys: Vec<Vec<u8>> = (0..10_000_u32).map(|key| format!("key {key:40}").into_bytes()).collect();
+        let mut writer = SectionWriter::default();
+        keys.iter().for_each(|key| write(&mut writer, key));
+        let sections: Vec<Section> = writer.finish(KeyGroup(3)).collect();
+        assert!(sections.len() > 5 && sections.iter().all(|section| section.bytes.len() <= SECTION_BYTES));
+        assert!(sections.iter().skip(1).all(|section| section.bytes.capacity() == SECTION_BYTES));
+        let records = sections.iter().flat_map(|section| read(section).expect("own records"));
+        assert!(records.eq(keys));
+        let mut writer = SectionWriter::default();
+        write(&mut writer, &[7; 2 * SECTION_BYTES]);
+        write(&mut writer, b"k");
+        let sections: Vec<u64> = writer.finish(KeyGroup(3)).map(|section| section.records).collect();
+        assert_eq!(sections, [1, 1], "a record of any size is in one section");
+        assert_eq!(SectionWriter::default().finish(KeyGroup(3)).count(), 0);
+    }
+}
