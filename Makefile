@@ -15,7 +15,7 @@ MINUTES ?= 3
 SECONDS ?= 75
 SEED ?=
 # Crates without I/O are tested in the dev profile too, with overflow checks.
-PURE := -p stream-core -p web-event -p job-sessionize -p jobs
+PURE := -p stream-core -p web-event -p web-intake -p job-sessionize -p job-aggregate -p jobs
 
 # Tests run in their crate's folder: a relative one would be looked for there.
 ifdef CONFORMANCE_DIR
@@ -39,6 +39,8 @@ up: ## start a local cluster: Kafka, Postgres, a jobmanager, two taskmanagers
 job: ## submit process_events (it comes with step 3)
 .PHONY: homework_job
 homework_job: ## submit sessionize with a gap of 5 minutes
+.PHONY: aggregation_job
+aggregation_job: ## submit aggregate: hits per host and referrer in windows of 5 minutes
 .PHONY: analysis
 analysis: ## answer the two SQL questions from the sessions
 .PHONY: demo
@@ -67,6 +69,9 @@ up demo: build
 homework_job: $(JOBCTL)
 	@$(LOCALCLUSTER) exec -- $(JOBCTL) submit sessionize --gap 5m --close-when-idle $(ARGS)
 
+aggregation_job: $(JOBCTL)
+	@$(LOCALCLUSTER) exec -- $(JOBCTL) submit aggregate --window 5m --close-when-idle $(ARGS)
+
 analysis status down clean: $(LOCALCLUSTER)
 	@$(LOCALCLUSTER) $@
 
@@ -90,6 +95,9 @@ up:
 
 homework_job:
 	@$(COMPOSE) exec jobmanager jobctl submit sessionize --gap 5m --close-when-idle $(ARGS)
+
+aggregation_job:
+	@$(COMPOSE) exec jobmanager jobctl submit aggregate --window 5m --close-when-idle $(ARGS)
 
 analysis: $(LOCALCLUSTER)
 	@$(IN_DOCKER) $(LOCALCLUSTER) analysis
@@ -153,7 +161,7 @@ chaos: build ## kill everything around a job again and again, then check every r
 
 .PHONY: conformance
 conformance: ## Flink's answers (CONFORMANCE_DIR=dir for another folder of the same format)
-	@cargo test --quiet -p web-event -p job-sessionize --test conformance -- --nocapture
+	@cargo test --quiet -p web-event -p web-intake -p job-sessionize --test conformance -- --nocapture
 
 .PHONY: bench
 bench: build ## CPU for each event, from a file of 2 M events to CSV

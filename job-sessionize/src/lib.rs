@@ -11,7 +11,7 @@
 //! | [`replay`] | the sessions of a log, computed once more in another way, and compared with a table |
 //!
 //! Deliberately absent: clients of Kafka or Postgres, threads, clocks. A session's rules are `stream_core::session`'s, the
-//! record's are `web_event`'s; this crate says which fields are the key and what a row is.
+//! record's are `web_intake`'s; this crate says which fields are the key and what a row is.
 //!
 //! Tested by examples beside the code and, in `tests/conformance`, against recorded answers of Flink 2.2.
 
@@ -31,7 +31,6 @@ use stream_core::pipeline::{DecoderContext, JobDefinition, OperatorContext, Opti
 use crate::decoder::EventDecoder;
 use crate::operator::SessionOperator;
 use crate::options::Options;
-use crate::side_tables::{DeadLetters, LateEvents};
 
 /// The job type, as a taskmanager registers it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,8 +47,8 @@ impl JobDefinition for Sessionize {
     }
 
     fn decoder(&self, options: &str, context: &DecoderContext<'_>) -> Result<Box<dyn Decoder>, OptionsError> {
-        let dead_letters = DeadLetters::new(read(options)?, context.job_id, context.source.name());
-        Ok(Box::new(EventDecoder::new().keeping(dead_letters)))
+        let dead_letters = side_tables::dead_letters(read(options)?, context.job_id, context.source.name());
+        Ok(Box::new(EventDecoder::keeping(dead_letters)))
     }
 
     fn operator(&self, options: &str, context: &OperatorContext<'_>) -> Result<Box<dyn Operator>, OptionsError> {
@@ -57,7 +56,7 @@ impl JobDefinition for Sessionize {
         if context.stage != pipeline::WINDOW_STAGE {
             return Err(OptionsError(format!("job `{}` has no stage `{}`", Self::NAME, context.stage)));
         }
-        let late_events = LateEvents::new(options, context.job_id, context.source.name());
+        let late_events = side_tables::late_events(options, context.job_id, context.source.name());
         let OperatorContext { key_groups, max_parallelism, .. } = *context;
         let operator = SessionOperator::new(options.windows(), options.form(), key_groups, max_parallelism);
         Ok(Box::new(operator.keeping(late_events)))

@@ -8,9 +8,10 @@ use stream_core::operator::{Operator, OperatorCounters, Refusal};
 use stream_core::session::{Added, Config, Fired, Windows};
 use stream_core::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
 use stream_core::watermark::Watermark;
+use web_intake::LateEvents;
+use web_intake::late_events::Visit;
 
 use crate::key::Key;
-use crate::side_tables::LateEvents;
 
 /// The two forms in which the job exists in Flink. They count differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,8 @@ impl Operator for SessionOperator {
             let added = windows.add(event, |fired| write_row(*form, fired, out));
             if added == Added::Late {
                 *late += u64::from(event.count);
-                late_events.on_late(&event, windows.watermark(), out)?;
+                let Key { ip, host } = Key::decode(event.key).expect("every key was encoded by this job's decoder");
+                late_events.on_late(&event, Visit { ip, host }, windows.watermark(), out)?;
             }
         }
         Ok(())

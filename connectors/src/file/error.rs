@@ -31,7 +31,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// No regular file, and more than one table.
-    #[error("`{}` takes the rows of one table; choose a regular file, or `--on-late drop --on-bad-record skip`", .path.display())]
+    #[error("`{}` takes the rows of one table, and the job has several: choose a regular file, or leave out what is late or bad by `--on-late drop --on-bad-record skip`", .path.display())]
     OneTable {
         /// What it is.
         path: PathBuf,

@@ -2,10 +2,10 @@
 
 use connectors::postgres::{LedgerEntry, Look};
 use job_sessionize::operator::Form;
-use job_sessionize::side_tables::LATE_EVENTS;
 use stream_core::checkpoint::Accounts;
 use stream_core::collector::{SIDE_ROW_OF, SIDE_ROWS};
 use stream_core::pipeline::SideTable;
+use web_intake::late_events::LATE_EVENTS;
 
 use crate::view::Check;
 

@@ -1,0 +1,74 @@
+//! How jobs with windows take event time.
+
+use std::time::Duration;
+
+use job_sessionize::options::{DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_FUTURE, DEFAULT_WATERMARK_DELAY};
+use web_intake::OnLate;
+
+use super::source::Times;
+use super::{Given, Place};
+use crate::args;
+use crate::environment::Environment;
+use crate::failure::Failure;
+
+/// When windows end, and what becomes of what comes later.
+pub(super) struct EventTime {
+    pub(super) allowed_lateness: Duration,
+    pub(super) on_late: OnLate,
+    watermark_delay: Duration,
+    idle_timeout: Duration,
+    max_future: Duration,
+    closes_when_idle: bool,
+}
+
+/// What was asked for.
+///
+/// # Errors
+/// If a value cannot be.
+pub(super) fn event_time(
+    args: &args::EventTime,
+    environment: &Environment,
+    place: Place,
+) -> Result<EventTime, Failure> {
+    let given = |flag, typed| Given::find(flag, typed, environment);
+    let duration = |flag, typed, default| given(flag, typed).map_or(Ok(default), |given| given.duration());
+    let idle_timeout = duration("--idle-timeout", &args.idle_timeout, DEFAULT_IDLE_TIMEOUT)?;
+    let closes_when_idle = match given("--close-when-idle", &args.close_when_idle) {
+        Some(given) if given.switch()? && idle_timeout.is_zero() => {
+            return Err(Failure::usage(given.refused(&"no partition is ever idle: choose an --idle-timeout above 0")));
+        }
+        Some(given) => given.switch()?,
+        None => false,
+    };
+    Ok(EventTime {
+        allowed_lateness: duration("--allowed-lateness", &args.allowed_lateness, Duration::ZERO)?,
+        on_late: given("--on-late", &args.on_late).map_or(Ok(default_on_late(place)), |given| late_policy(&given))?,
+        watermark_delay: duration("--watermark-delay", &args.watermark_delay, DEFAULT_WATERMARK_DELAY)?,
+        idle_timeout,
+        max_future: duration("--max-future", &args.max_future, DEFAULT_MAX_FUTURE)?,
+        closes_when_idle,
+    })
+}
+
+impl EventTime {
+    /// The times of a source whose windows have ended `window` behind their last event.
+    pub(super) fn times(&self, window: Duration) -> Times {
+        let EventTime { watermark_delay, idle_timeout, max_future, closes_when_idle, .. } = *self;
+        let close_when_idle = if closes_when_idle { window.saturating_add(watermark_delay) } else { Duration::ZERO };
+        Times { watermark_delay, idle_timeout, max_future, close_when_idle }
+    }
+}
+
+/// Where results go to a terminal or a file, a second file would surprise.
+fn default_on_late(place: Place) -> OnLate {
+    if place == Place::Here { OnLate::Drop } else { OnLate::DeadLetterTable }
+}
+
+fn late_policy(given: &Given) -> Result<OnLate, Failure> {
+    match given.text.as_str() {
+        "dead-letter-table" => Ok(OnLate::DeadLetterTable),
+        "drop" => Ok(OnLate::Drop),
+        "fail" => Ok(OnLate::Fail),
+        _ => Err(given.not("a policy for late events", "choose `dead-letter-table`, `drop` or `fail`")),
+    }
+}

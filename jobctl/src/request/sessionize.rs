@@ -1,0 +1,32 @@
+//! `sessionize`.
+
+use std::time::Duration;
+
+use job_sessionize::options::{self, Options};
+use job_sessionize::{Sessionize, pipeline};
+
+use super::event_time::event_time;
+use super::running::running;
+use super::{Given, JobArgs, JobRequest, Place, sink, source};
+use crate::args;
+use crate::environment::Environment;
+use crate::failure::Failure;
+
+impl JobArgs for args::Sessionize {
+    fn request(&self, environment: &Environment, place: Place) -> Result<JobRequest, Failure> {
+        let given_gap = Given::find("--gap", &self.gap, environment);
+        let gap = given_gap.as_ref().map_or(Ok(options::DEFAULT_GAP), Given::duration)?;
+        let event_time = event_time(&self.event_time, environment, place)?;
+        let options = Options::new(gap, event_time.allowed_lateness)
+            .map_err(|error| Failure::usage(given_gap.map_or(error.to_string(), |given| given.refused(&error))))?;
+        let running = running(&self.running, environment, place)?;
+        let options = options.with_policies(event_time.on_late, running.on_bad_record);
+        let times = event_time.times(Duration::from_millis(options.windows().gap_ms.unsigned_abs()));
+        let source = source::spec(&self.source, environment, place, Sessionize::NAME, times)?;
+        let table = Given::find("--table", &self.table, environment);
+        let table = table.map_or(options::DEFAULT_TABLE.to_owned(), |given| given.text);
+        let sink = sink::spec(&self.sink, environment, place, table, pipeline::columns())?;
+        let (parallelism, max_parallelism) = (running.parallelism, running.max_parallelism);
+        running.request(pipeline::pipeline(options, parallelism, max_parallelism, source, sink))
+    }
+}
