@@ -119,14 +119,10 @@ impl fmt::Display for Verdict {
 /// # Errors
 /// If the topic cannot be read, or the database refuses.
 pub async fn compare(sql: &mut Client, dir: &Path, bootstrap: &str, topic: &str, gap_ms: i64) -> Result<Verdict> {
-    let file = dir.join(format!("{topic}.records"));
-    read_topic(bootstrap, topic, &file).with_context(|| format!("reading `{topic}`"))?;
-    let file = file.to_str().context("a path that is text")?;
-    let filled = |statement: &str| {
-        statement.replace("{file}", file).replace("{gap}", &gap_ms.to_string()).replace("{closing}", CLOSING_HOST)
-    };
-    for statement in [LOAD, SESSIONS, COMPARE] {
-        sql.execute(&filled(statement)).await?;
+    load_records(sql, dir, bootstrap, topic).await?;
+    for statement in [SESSIONS, COMPARE] {
+        let filled = statement.replace("{gap}", &gap_ms.to_string()).replace("{closing}", CLOSING_HOST);
+        sql.execute(&filled).await?;
     }
     let counts = sql.query_text(COUNT).await?;
     let first = lines(&sql.query_text(FIRST).await?);
@@ -137,6 +133,18 @@ pub async fn compare(sql: &mut Client, dir: &Path, bootstrap: &str, topic: &str,
         anyhow::bail!("{} counts", counts.len());
     };
     Ok(Verdict { records, expected, rows, missing, duplicate, different, first })
+}
+
+/// Reads the topic into the table `oracle_records`.
+///
+/// # Errors
+/// If the topic cannot be read, or the database refuses.
+pub(crate) async fn load_records(sql: &mut Client, dir: &Path, bootstrap: &str, topic: &str) -> Result<()> {
+    let file = dir.join(format!("{topic}.records"));
+    read_topic(bootstrap, topic, &file).with_context(|| format!("reading `{topic}`"))?;
+    let file = file.to_str().context("a path that is text")?;
+    sql.execute(&LOAD.replace("{file}", file)).await?;
+    Ok(())
 }
 
 fn lines(table: &Table) -> Vec<String> {

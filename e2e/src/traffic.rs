@@ -30,6 +30,9 @@ pub const BEGIN_MS: i64 = 1_736_812_800_000;
 const CLOSING_AHEAD_MS: i64 = 3_600_000;
 
 const HOSTS: [&str; 4] = ["www.techcreator.io", "www.dataexpert.io", "learn.dataexpert.io", "www.eczachly.com"];
+/// In turn, so that each host has each of them.
+const REFERRERS: [Option<&str>; 5] =
+    [None, Some("https://t.co/abc"), Some("https://www.google.com/"), Some(""), Some("https://www.linkedin.com/")];
 const PAGES: [&str; 4] = ["/", "/login", "/lessons?id=7", "/blog/a \"quoted\" page"];
 
 /// Visitors of whom some never pause, some pause now and then, and some come once; with how many of eight events are theirs.
@@ -78,14 +81,15 @@ impl Traffic {
         let ip = format!("{}.{a}.{b}.{c}", 10 + crowd);
         let host = HOSTS[visitor as usize % HOSTS.len()];
         let page = PAGES[self.random.below(PAGES.len() as u64) as usize];
+        let referrer = REFERRERS[self.number.unsigned_abs() as usize % REFERRERS.len()];
         let partition = self.random.below(PARTITIONS.unsigned_abs().into()) as i32;
-        Event { partition, at_ms, json: json(at_ms, &ip, host, page) }
+        Event { partition, at_ms, json: json(at_ms, &ip, host, referrer, page) }
     }
 
     /// An event for each partition that is so far ahead that every session before it ends.
     pub fn closing_events(&self) -> Vec<Event> {
         let at_ms = self.newest_ms() + CLOSING_AHEAD_MS;
-        let event = |partition| Event { partition, at_ms, json: json(at_ms, "0.0.0.0", CLOSING_HOST, "/") };
+        let event = |partition| Event { partition, at_ms, json: json(at_ms, "0.0.0.0", CLOSING_HOST, None, "/") };
         (0..PARTITIONS).map(event).collect()
     }
 
@@ -111,10 +115,10 @@ impl Traffic {
     }
 }
 
-fn json(at_ms: i64, ip: &str, host: &str, page: &str) -> String {
+fn json(at_ms: i64, ip: &str, host: &str, referrer: Option<&str>, page: &str) -> String {
     json!({
         "url": page,
-        "referrer": null,
+        "referrer": referrer,
         "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0",
         "host": host,
         "ip": ip,
