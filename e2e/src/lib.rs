@@ -9,6 +9,7 @@ pub mod expected;
 pub mod feed;
 pub mod interrupted;
 pub mod job;
+pub mod location_api;
 pub mod member;
 pub mod object_server;
 pub mod oracle;

@@ -1,113 +1,43 @@
 //! A record to keyed events.
 //!
-//! What is read is what Flink reads (`web_event`). What cannot be read is *bad*: counted, and otherwise skipped, where Flink
-//! would fail the job or open a session in 1970 (`docs/differences-from-flink.md`), unless it is told to keep it or to fail. A NULL `ip` or `host` is an ordinary
-//! key, a record without a value is no event and no error.
+//! A NULL `ip` or `host` is an ordinary key; what is bad is `web_intake`'s to say.
 
 use stream_core::collector::Collector;
 use stream_core::event_batch::KeyedEvent;
 use stream_core::key_group::hash_key;
 use stream_core::operator::{Decoded, Decoder, Refusal, SplitRecords};
-use stream_core::origin::Origin;
-use stream_core::time::EventTime;
-use web_event::event_time::to_timestamp;
-use web_event::json::Projection;
+use web_intake::DeadLetters;
+use web_intake::intake::{Intake, WebEvent};
 
 use crate::key::Key;
-use crate::side_tables::DeadLetters;
-
-/// A longer record is bad, unread. Kafka's own default limit is 1 MiB; the key of one record must fit into one frame of the
-/// exchange.
-pub const MAX_RECORD_BYTES: usize = 8 << 20;
 
 /// Decodes web events; its buffers are used again for each record.
 #[derive(Debug)]
 pub struct EventDecoder {
-    fields: Projection<3>,
+    intake: Intake<3>,
     key: Vec<u8>,
-    dead_letters: DeadLetters,
-}
-
-/// How the reason of a dead letter ends that was in the future when it was read, which a later reader cannot tell.
-pub const IN_FUTURE: &str = "is in the future";
-
-/// Why an event cannot be used.
-#[derive(Debug, thiserror::Error)]
-enum Bad {
-    #[error("longer than {} MiB", MAX_RECORD_BYTES >> 20)]
-    TooLong,
-    #[error(transparent)]
-    NoJson(#[from] web_event::json::JsonError),
-    #[error("no valid event_time")]
-    NoTime,
-    #[error("event_time {0} {IN_FUTURE}")]
-    InFuture(EventTime),
 }
 
 impl EventDecoder {
     /// A decoder with empty buffers that counts bad records only.
     pub fn new() -> Self {
-        let dead_letters = DeadLetters::default();
-        EventDecoder { fields: Projection::new(["ip", "host", "event_time"]), key: Vec::new(), dead_letters }
+        Self::keeping(DeadLetters::default())
     }
 
     /// The same, which does this with bad records.
-    pub(crate) fn keeping(self, dead_letters: DeadLetters) -> Self {
-        EventDecoder { dead_letters, ..self }
-    }
-
-    fn decode_payload(
-        &mut self,
-        payload: &[u8],
-        origin: Origin,
-        not_after: EventTime,
-        out: &mut Collector,
-        decoded: &mut Decoded,
-    ) -> Result<(), Refusal> {
-        let EventDecoder { fields, key, dead_letters } = self;
-        if payload.len() > MAX_RECORD_BYTES {
-            decoded.bad += 1;
-            return dead_letters.on_bad(origin, payload, &Bad::TooLong, out);
-        }
-        let mut refused = Ok(());
-        let mut on_bad = |bad: Bad, out: &mut Collector, decoded: &mut Decoded| {
-            decoded.bad += 1;
-            if let Err(refusal) = dead_letters.on_bad(origin, payload, &bad, out) {
-                refused = Err(refusal);
-            }
-        };
-        let read = fields.decode(payload, |[ip, host, event_time]| {
-            let Some(time) = event_time.and_then(to_timestamp).map(EventTime) else {
-                return on_bad(Bad::NoTime, out, decoded);
-            };
-            if time > not_after {
-                return on_bad(Bad::InFuture(time), out, decoded);
-            }
-            Key { ip, host }.encode(key);
-            out.event(KeyedEvent { hash: hash_key(key), time, count: 1, key, origin });
-            decoded.events += 1;
-            decoded.latest = decoded.latest.max(Some(time));
-        });
-        if let Err(error) = read {
-            on_bad(error.into(), out, decoded);
-        }
-        refused
+    pub(crate) fn keeping(dead_letters: DeadLetters) -> Self {
+        EventDecoder { intake: Intake::new(["ip", "host", "event_time"], dead_letters), key: Vec::new() }
     }
 }
 
 impl Decoder for EventDecoder {
-    /// In a record that is an array, each element without a valid time counts as bad on its own; elements before one that
-    /// is not JSON are kept, as in Flink with `json.ignore-parse-errors`.
     fn decode(&mut self, records: SplitRecords<'_>, out: &mut Collector) -> Result<Decoded, Refusal> {
-        let mut decoded = Decoded::default();
-        let SplitRecords { split, records, not_after } = records;
-        let split = split.number();
-        for record in records {
-            let Some(payload) = record.payload else { continue };
-            let origin = Origin { split, offset: record.offset };
-            self.decode_payload(payload, origin, not_after, out, &mut decoded)?;
-        }
-        Ok(decoded)
+        let EventDecoder { intake, key } = self;
+        intake.decode(records, out, |event, out| {
+            let WebEvent { fields: [ip, host, _], time, origin } = event;
+            Key { ip, host }.encode(key);
+            out.event(KeyedEvent { hash: hash_key(key), time, count: 1, key, origin });
+        })
     }
 }
 
@@ -122,6 +52,8 @@ mod tests {
     use stream_core::ids::SplitId;
     use stream_core::key_group::MaxParallelism;
     use stream_core::operator::Record;
+    use stream_core::time::EventTime;
+    use web_intake::intake::MAX_RECORD_BYTES;
 
     use super::*;
 

@@ -11,7 +11,7 @@
 //! | [`replay`] | the sessions of a log, computed once more in another way, and compared with a table |
 //!
 //! Deliberately absent: clients of Kafka or Postgres, threads, clocks. A session's rules are `stream_core::session`'s, the
-//! record's are `web_event`'s; this crate says which fields are the key and what a row is.
+//! record's are `web_intake`'s; this crate says which fields are the key and what a row is.
 //!
 //! Tested by examples beside the code and, in `tests/conformance`, against recorded answers of Flink 2.2.
 
@@ -31,7 +31,7 @@ use stream_core::pipeline::{DecoderContext, JobDefinition, OperatorContext, Opti
 use crate::decoder::EventDecoder;
 use crate::operator::SessionOperator;
 use crate::options::Options;
-use crate::side_tables::{DeadLetters, LateEvents};
+use crate::side_tables::LateEvents;
 
 /// The job type, as a taskmanager registers it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,8 +48,8 @@ impl JobDefinition for Sessionize {
     }
 
     fn decoder(&self, options: &str, context: &DecoderContext<'_>) -> Result<Box<dyn Decoder>, OptionsError> {
-        let dead_letters = DeadLetters::new(read(options)?, context.job_id, context.source.name());
-        Ok(Box::new(EventDecoder::new().keeping(dead_letters)))
+        let dead_letters = side_tables::dead_letters(read(options)?, context.job_id, context.source.name());
+        Ok(Box::new(EventDecoder::keeping(dead_letters)))
     }
 
     fn operator(&self, options: &str, context: &OperatorContext<'_>) -> Result<Box<dyn Operator>, OptionsError> {

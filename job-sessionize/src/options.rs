@@ -3,12 +3,12 @@
 //! Where records come from, where rows go and how wide the job runs are the pipeline's; the constants here are what those
 //! get where the user says nothing.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use stream_core::session;
 use stream_core::time::millis;
+use web_intake::OnBadRecord;
 
 use crate::operator::Form;
 
@@ -18,8 +18,6 @@ pub const DEFAULT_GAP: Duration = Duration::from_secs(5 * 60);
 pub const DEFAULT_WATERMARK_DELAY: Duration = Duration::from_secs(15);
 /// How long a partition may be silent before it no longer holds the others back.
 pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Subtasks of source and window.
-pub const DEFAULT_PARALLELISM: NonZeroU32 = NonZeroU32::MIN;
 /// The table that the rows go to.
 pub const DEFAULT_TABLE: &str = "sessionized_aggregated_events";
 /// How far an event may be ahead of the wall clock.
@@ -35,19 +33,6 @@ pub enum OnLate {
     #[default]
     Drop,
     /// The job fails.
-    Fail,
-}
-
-/// What becomes of a record that cannot be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnBadRecord {
-    /// It is counted and kept in table `dead_letter_events`.
-    DeadLetter,
-    /// It is counted.
-    #[default]
-    Skip,
-    /// The job fails, as in Flink.
     Fail,
 }
 

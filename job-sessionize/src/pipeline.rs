@@ -46,6 +46,7 @@ pub fn pipeline(
         max_parallelism,
         source,
         sink,
+        lookup: None,
         stages: vec![
             stage(SOURCE_STAGE, StageKind::Source, None),
             stage(WINDOW_STAGE, StageKind::Operator, Some(Exchange::Hash)),
@@ -58,7 +59,7 @@ pub fn pipeline(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::{DEFAULT_PARALLELISM, DEFAULT_TABLE};
+    use crate::options::DEFAULT_TABLE;
     use crate::testing::source;
 
     #[test]
@@ -71,7 +72,7 @@ mod tests {
             properties: [].into(),
             secrets: [].into(),
         };
-        let pipeline = pipeline(Options::default(), DEFAULT_PARALLELISM, MaxParallelism::DEFAULT, source(), sink);
+        let pipeline = pipeline(Options::default(), NonZeroU32::MIN, MaxParallelism::DEFAULT, source(), sink);
         assert_eq!(pipeline.check(), Ok(()));
         let names: Vec<&str> = pipeline.stages.iter().map(|stage| stage.name.as_str()).collect();
         assert_eq!(names, ["source", "window", "sink"]);

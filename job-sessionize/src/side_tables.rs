@@ -1,7 +1,4 @@
 //! The tables beside the result: late events and dead letters, as far as the options ask for them.
-//!
-//! A row says of which job it is, since several may share a table, and where its record stands, so that it can be looked up
-//! in the topic for as long as that keeps it.
 
 use stream_core::collector::Collector;
 use stream_core::event_batch::KeyedEvent;
@@ -12,39 +9,19 @@ use stream_core::pipeline::SideTable;
 use stream_core::row::{Column, ColumnType};
 use stream_core::time::EventTime;
 use stream_core::watermark::Watermark;
+use web_intake::DeadLetters;
+use web_intake::side_table::{Whose, beside};
 
 use crate::key::Key;
-use crate::options::{OnBadRecord, OnLate, Options};
+use crate::options::{OnLate, Options};
 
 /// The table of late events.
 pub const LATE_EVENTS: &str = "late_events";
-/// The table of records that could not be read.
-pub const DEAD_LETTER_EVENTS: &str = "dead_letter_events";
-/// What is kept of a bad record, in bytes.
-pub const KEPT_BYTES: usize = 64 << 10;
 
 /// The side tables of a job, in the schema of its result's table.
 pub fn side_tables(options: Options, result: &str) -> Vec<SideTable> {
-    let schema = &result[..result.len() - name_of(result).len()];
-    let table = |name: &str, columns| SideTable { name: format!("{schema}{name}"), columns };
-    let late = (options.on_late == OnLate::DeadLetterTable).then(|| table(LATE_EVENTS, late_columns()));
-    let bad =
-        (options.on_bad_record == OnBadRecord::DeadLetter).then(|| table(DEAD_LETTER_EVENTS, dead_letter_columns()));
-    late.into_iter().chain(bad).collect()
-}
-
-/// What stands behind the last dot that is not within quotes.
-fn name_of(table: &str) -> &str {
-    let mut is_quoted = false;
-    let mut begin = 0;
-    for (at, c) in table.char_indices() {
-        match c {
-            '"' => is_quoted = !is_quoted,
-            '.' if !is_quoted => begin = at + 1,
-            _ => {}
-        }
-    }
-    &table[begin..]
+    let late = (options.on_late == OnLate::DeadLetterTable).then(|| beside(result, LATE_EVENTS, late_columns()));
+    late.into_iter().chain(options.on_bad_record.side_table(result)).collect()
 }
 
 fn column(name: &str, column_type: ColumnType) -> Column {
@@ -63,25 +40,6 @@ fn late_columns() -> Vec<Column> {
         column("partition", ColumnType::BigInt),
         column("offset", ColumnType::BigInt),
     ]
-}
-
-fn dead_letter_columns() -> Vec<Column> {
-    vec![
-        column("job_id", ColumnType::Text),
-        column("reason", ColumnType::Text),
-        column("topic", ColumnType::Text),
-        column("partition", ColumnType::BigInt),
-        column("offset", ColumnType::BigInt),
-        column("bytes", ColumnType::BigInt),
-        column("record", ColumnType::Bytes),
-    ]
-}
-
-/// Whose rows they are.
-#[derive(Clone, Debug, Default)]
-struct Whose {
-    job_id: String,
-    topic: String,
 }
 
 /// What is done with late events; unless told, they are dropped.
@@ -118,67 +76,20 @@ impl LateEvents {
             OnLate::DeadLetterTable => {
                 let Some(mut row) = out.side_row(TableIndex(1), 9) else { return Ok(()) };
                 let key = Key::decode(event.key).expect("every key was encoded by this job's decoder");
-                row.text(Some(&self.whose.job_id)).text(key.ip).text(key.host).timestamp(event.time);
+                self.whose.write_job(&mut row);
+                row.text(key.ip).text(key.host).timestamp(event.time);
                 row.timestamp(EventTime(watermark.0)).bigint(late_by_ms);
-                row.text(Some(&self.whose.topic)).bigint(split.into()).bigint(signed(offset));
+                self.whose.write_place(&mut row, event.origin);
                 Ok(())
             }
         }
     }
 }
 
-/// What is done with bad records; unless told, they are skipped.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct DeadLetters {
-    policy: OnBadRecord,
-    table: TableIndex,
-    whose: Whose,
-}
-
-impl DeadLetters {
-    pub(crate) fn new(options: Options, job_id: JobId, topic: &str) -> Self {
-        let table = if options.on_late == OnLate::DeadLetterTable { TableIndex(2) } else { TableIndex(1) };
-        DeadLetters { policy: options.on_bad_record, table, whose: Whose::new(job_id, topic) }
-    }
-
-    /// A record cannot be used; `reason` says why.
-    ///
-    /// # Errors
-    /// If the job is to fail then.
-    pub(crate) fn on_bad(
-        &self,
-        origin: Origin,
-        record: &[u8],
-        reason: &dyn std::fmt::Display,
-        out: &mut Collector,
-    ) -> Result<(), Refusal> {
-        let Origin { split, offset } = origin;
-        match self.policy {
-            OnBadRecord::Skip => Ok(()),
-            OnBadRecord::Fail => Err(Refusal(format!(
-                "the record at offset {offset} of partition {split} of `{}` is bad ({reason}), and the job is to fail then \
-                 (--on-bad-record)",
-                self.whose.topic
-            ))),
-            OnBadRecord::DeadLetter => {
-                let Some(mut row) = out.side_row(self.table, 7) else { return Ok(()) };
-                row.text(Some(&self.whose.job_id)).text(Some(&reason.to_string()));
-                row.text(Some(&self.whose.topic)).bigint(split.into()).bigint(signed(offset));
-                row.bigint(signed(record.len() as u64)).bytes(Some(&record[..record.len().min(KEPT_BYTES)]));
-                Ok(())
-            }
-        }
-    }
-}
-
-impl Whose {
-    fn new(job_id: JobId, topic: &str) -> Self {
-        Whose { job_id: job_id.to_string(), topic: topic.to_owned() }
-    }
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+/// The dead letters of a job, whose table stands behind that of late events.
+pub(crate) fn dead_letters(options: Options, job_id: JobId, topic: &str) -> DeadLetters {
+    let table = if options.on_late == OnLate::DeadLetterTable { TableIndex(2) } else { TableIndex(1) };
+    DeadLetters::new(options.on_bad_record, table, job_id, topic)
 }
 
 #[cfg(test)]
@@ -188,6 +99,8 @@ mod tests {
     use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
     use stream_core::operator::{Decoded, Record, SplitRecords};
     use stream_core::pipeline::{DecoderContext, JobDefinition as _, OperatorContext};
+    use web_intake::OnBadRecord;
+    use web_intake::dead_letters::KEPT_BYTES;
 
     use super::*;
     use crate::Sessionize;

@@ -1,9 +1,17 @@
 //! What the user typed, word for word. What it means is `request`'s business, so that a value from the environment and one
 //! from the command line are read, and refused, in the same way.
 
+mod pipeline;
+mod process_events;
+mod sessionize;
+
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
+
+pub(crate) use pipeline::{Running, Sink, Source, Submit};
+pub(crate) use process_events::ProcessEvents;
+pub(crate) use sessionize::Sessionize;
 
 /// The whole command line.
 #[derive(Parser, Debug)]
@@ -30,6 +38,7 @@ const EXAMPLES: &str = "\
 Examples:
   jobctl run sessionize --gap 5m --source file:events.jsonl --sink csv:sessions.csv
   jobctl submit sessionize --gap 5m --parallelism 2
+  jobctl submit process_events --geo-db GeoLite2-City.mmdb
   jobctl list
   jobctl describe sessionize
   jobctl audit sessionize --replay
@@ -188,8 +197,11 @@ pub(crate) struct Rescale {
 #[derive(Subcommand, Debug)]
 pub(crate) enum SubmitJob {
     /// Web events to sessions of (ip, host) that end after a gap of inactivity
-    #[command(after_help = SUBMIT_HELP)]
-    Sessionize(Box<SubmitSessionize>),
+    #[command(after_help = sessionize::SUBMIT_HELP)]
+    Sessionize(Box<Submit<Sessionize>>),
+    /// Each web event with the location of its ip
+    #[command(name = "process_events", after_help = process_events::SUBMIT_HELP)]
+    ProcessEvents(Box<Submit<ProcessEvents>>),
     #[command(external_subcommand)]
     Unknown(Vec<String>),
 }
@@ -198,115 +210,11 @@ pub(crate) enum SubmitJob {
 #[derive(Subcommand, Debug)]
 pub(crate) enum RunJob {
     /// Web events to sessions of (ip, host) that end after a gap of inactivity
-    #[command(after_help = RUN_HELP)]
-    Sessionize(Box<RunSessionize>),
+    #[command(after_help = sessionize::RUN_HELP)]
+    Sessionize(Box<Sessionize>),
+    /// Each web event with the location of its ip
+    #[command(name = "process_events", after_help = process_events::RUN_HELP)]
+    ProcessEvents(Box<ProcessEvents>),
     #[command(external_subcommand)]
     Unknown(Vec<String>),
-}
-
-const SUBMIT_HELP: &str = "\
-Where an option is not given, the environment of the job's Flink version works as it is: KAFKA_URL, KAFKA_TOPIC, \
-KAFKA_GROUP, KAFKA_WEB_TRAFFIC_KEY with KAFKA_WEB_TRAFFIC_SECRET (SASL_SSL, PLAIN), POSTGRES_URL (also with `jdbc:` before \
-it), POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DB. Without any, source and sink are those of `make up`.
-
-Examples:
-  jobctl submit sessionize --gap 5m
-  jobctl submit sessionize --gap 90s --parallelism 3 --from earliest --until latest --wait
-  jobctl submit sessionize --source kafka://broker:9092/events --sink postgres://me@db/web";
-
-const RUN_HELP: &str = "\
-Examples:
-  jobctl run sessionize --source file:events.jsonl --sink csv:sessions.csv
-  jobctl run sessionize --gap 90s --source 'file:logs/*.jsonl.gz' --sink jsonl:sessions.jsonl
-  zcat events.jsonl.gz | jobctl run sessionize --source stdin: > sessions.csv
-  jobctl run sessionize --source kafka://broker:9092/events --until latest --sink csv:out.csv";
-
-/// `submit sessionize`.
-#[derive(ClapArgs, Debug, Default)]
-pub(crate) struct SubmitSessionize {
-    #[command(flatten)]
-    pub(crate) sessionize: Sessionize,
-    /// Waits until the job has ended, and ends as it did
-    #[arg(long)]
-    pub(crate) wait: bool,
-    /// The savepoint to begin with; the job keeps the id that it had
-    #[arg(long, value_name = "URI")]
-    pub(crate) from_savepoint: Option<String>,
-    /// Begins with that savepoint even if rows after it are published: they will be there twice
-    #[arg(long, requires = "from_savepoint")]
-    pub(crate) accept_duplicates: bool,
-}
-
-/// `run sessionize`.
-#[derive(ClapArgs, Debug, Default)]
-pub(crate) struct RunSessionize {
-    #[command(flatten)]
-    pub(crate) sessionize: Sessionize,
-}
-
-/// The options of the job, its source and its sink. All are texts, and all may come from the environment instead.
-#[derive(ClapArgs, Debug, Default)]
-pub(crate) struct Sessionize {
-    /// Inactivity that ends a session, such as `5m`, `90s`, `1h30m` [default: 5m] [env: GAPWISE_GAP]
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
-    pub(crate) gap: Option<String>,
-    /// How much longer, in event time, a closed session takes late events [default: 0] [env: GAPWISE_ALLOWED_LATENESS]
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
-    pub(crate) allowed_lateness: Option<String>,
-    /// How far the watermark stays behind the latest event [default: 15s] [env: GAPWISE_WATERMARK_DELAY]
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
-    pub(crate) watermark_delay: Option<String>,
-    /// Silence after which a partition holds nobody back; 0 for never [default: 30s] [env: GAPWISE_IDLE_TIMEOUT]
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
-    pub(crate) idle_timeout: Option<String>,
-    /// While every partition is at its end and idle, let event time go on by the clock until all sessions have ended; what
-    /// comes later and belongs to one of them is late [env: GAPWISE_CLOSE_WHEN_IDLE]
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
-    pub(crate) close_when_idle: Option<String>,
-    /// How far an event may be ahead of this cluster's clock before it is bad; 0 for any distance [default: 1h]
-    /// [env: GAPWISE_MAX_FUTURE]
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
-    pub(crate) max_future: Option<String>,
-    /// What becomes of a late event: `dead-letter-table` keeps it in table `late_events`, `drop` counts it, `fail` fails the
-    /// job [default: dead-letter-table; with `run` drop] [env: GAPWISE_ON_LATE]
-    #[arg(long, value_name = "POLICY")]
-    pub(crate) on_late: Option<String>,
-    /// What becomes of a record that cannot be read: `dead-letter` keeps it in table `dead_letter_events`, `skip` counts it,
-    /// `fail` fails the job [default: dead-letter; with `run` skip] [env: GAPWISE_ON_BAD_RECORD]
-    #[arg(long, value_name = "POLICY")]
-    pub(crate) on_bad_record: Option<String>,
-    /// Subtasks of source and window [default: 1] [env: GAPWISE_PARALLELISM]
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub(crate) parallelism: Option<String>,
-    /// Key groups, fixed for the job's life: the highest parallelism it can ever have [default: 128]
-    /// [env: GAPWISE_MAX_PARALLELISM]
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub(crate) max_parallelism: Option<String>,
-    /// Time between two checkpoints, after each of which its sessions are published [default: 10s; with `run` 1s]
-    /// [env: GAPWISE_CHECKPOINT_INTERVAL]
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
-    pub(crate) checkpoint_interval: Option<String>,
-    /// The job's name [default: the job's type] [env: GAPWISE_NAME]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) name: Option<String>,
-    /// Where events come from: `kafka://HOST:PORT/TOPIC`; with `run` also `file:PATH` or `stdin:` [env: GAPWISE_SOURCE]
-    #[arg(long, value_name = "URI", help_heading = "Source")]
-    pub(crate) source: Option<String>,
-    /// Where to begin: `earliest`, `latest`, `committed`, or a time such as `2025-01-14T17:00:00Z` [default: earliest]
-    /// [env: GAPWISE_FROM]
-    #[arg(long, value_name = "POSITION", help_heading = "Source")]
-    pub(crate) from: Option<String>,
-    /// Where to stop: `latest` reads to what is the end now, closes every session and finishes [env: GAPWISE_UNTIL]
-    #[arg(long, value_name = "POSITION", help_heading = "Source")]
-    pub(crate) until: Option<String>,
-    /// A setting of the Kafka client; may be given several times [env: GAPWISE_KAFKA_PROPERTY, with `;` between them]
-    #[arg(long, value_name = "NAME=VALUE", help_heading = "Source")]
-    pub(crate) kafka_property: Vec<String>,
-    /// Where sessions go: `postgres://HOST:PORT/DATABASE`, `csv:PATH`, `jsonl:PATH`; with `run` also `stdout:`
-    /// [env: GAPWISE_SINK]
-    #[arg(long, value_name = "URI", help_heading = "Sink")]
-    pub(crate) sink: Option<String>,
-    /// The table [default: sessionized_aggregated_events] [env: GAPWISE_TABLE]
-    #[arg(long, value_name = "TABLE", help_heading = "Sink")]
-    pub(crate) table: Option<String>,
 }

@@ -64,7 +64,7 @@ fn web_traffic_gives_flinks_sessions_at_any_parallelism() {
             assert_eq!(rows.len(), expected.len(), "{name} at parallelism {parallelism}: {}", ended.stderr);
             assert!(rows == expected, "{name} at parallelism {parallelism}");
             let sessions = expected.len();
-            let accounts = format!("20000 events, {sessions} sessions, 0 late, 0 bad in ");
+            let accounts = format!("20000 events, {sessions} rows, 0 late, 0 bad in ");
             assert!(ended.stderr.starts_with(&accounts), "{}", ended.stderr);
             assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
         }
@@ -96,7 +96,7 @@ fn several_files_relative_to_where_the_user_stands_and_options_from_the_environm
         folder.path(),
     );
     assert_eq!(ended.code, 0, "{}", ended.stderr);
-    assert!(ended.stderr.starts_with("3 events, 3 sessions, 0 late, 1 bad in "), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("3 events, 3 rows, 0 late, 1 bad in "), "{}", ended.stderr);
     let csv = std::fs::read_to_string(folder.path().join("out.csv")).unwrap();
     assert_eq!(
         sorted_rows(&csv),

@@ -15,12 +15,12 @@ use serde::Serialize;
 use stream_core::time::Timestamp;
 use stream_runtime::clock::{Clock as _, SystemClock};
 
-use crate::args::{Args, Command, RunJob, SubmitJob};
+use crate::args::{Args, Command, RunJob, Submit, SubmitJob};
 use crate::client::{Client, FromSavepoint};
 use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::request::{self, Given, Place};
+use crate::request::{self, Given, JobArgs, JobRequest, Place};
 use crate::terminal;
 
 /// Where the jobmanager of `make up` listens.
@@ -84,21 +84,12 @@ impl Context {
 /// With what the user should read, and the exit code.
 pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
     match command {
-        Command::Submit { job: SubmitJob::Sessionize(args) } => {
-            let request = request::sessionize(&args.sessionize, &context.environment, Place::Cluster)?;
-            let savepoint = args
-                .from_savepoint
-                .clone()
-                .map(|folder| FromSavepoint { folder, accept_duplicates: args.accept_duplicates });
-            block_on(submit::submit(context, request, savepoint, args.wait))
-        }
-        Command::Run { job: RunJob::Sessionize(args) } => {
-            let request = request::sessionize(&args.sessionize, &context.environment, Place::Here)?;
-            run::run(context, request)
-        }
-        Command::Submit { job: SubmitJob::Unknown(words) } | Command::Run { job: RunJob::Unknown(words) } => {
-            Err(unknown_job(words.first().map_or("", String::as_str)))
-        }
+        Command::Submit { job: SubmitJob::Sessionize(args) } => submit_job(context, *args),
+        Command::Submit { job: SubmitJob::ProcessEvents(args) } => submit_job(context, *args),
+        Command::Submit { job: SubmitJob::Unknown(words) } => Err(unknown_job(&words)),
+        Command::Run { job: RunJob::Sessionize(args) } => run_job(context, args.as_ref()),
+        Command::Run { job: RunJob::ProcessEvents(args) } => run_job(context, args.as_ref()),
+        Command::Run { job: RunJob::Unknown(words) } => Err(unknown_job(&words)),
         Command::List => block_on(inspect::list(context)),
         Command::Describe(job) => block_on(inspect::describe(context, &job.job)),
         Command::Cancel(job) => block_on(inspect::cancel(context, &job.job)),
@@ -116,7 +107,28 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
     }
 }
 
-fn unknown_job(name: &str) -> Failure {
+fn submit_job(context: &Context, args: Submit<impl JobArgs + clap::Args>) -> Result<Exit, Failure> {
+    let request = requested(context, &args.job, Place::Cluster)?;
+    let Submit { from_savepoint, accept_duplicates, wait, .. } = args;
+    let savepoint = from_savepoint.map(|folder| FromSavepoint { folder, accept_duplicates });
+    block_on(submit::submit(context, request, savepoint, wait))
+}
+
+fn run_job(context: &Context, args: &impl JobArgs) -> Result<Exit, Failure> {
+    run::run(context, requested(context, args, Place::Here)?)
+}
+
+/// The job that was asked for, with a word on what it lacks.
+fn requested(context: &Context, args: &impl JobArgs, place: Place) -> Result<JobRequest, Failure> {
+    let request = args.request(&context.environment, place)?;
+    if let Some(warning) = &request.warning {
+        eprintln!("warning: {warning}");
+    }
+    Ok(request)
+}
+
+fn unknown_job(words: &[String]) -> Failure {
+    let name = words.first().map_or("", String::as_str);
     let names = jobs::registry().names().join("`, `");
     Failure::usage(format!("no job type `{}`: there is `{names}`", terminal::harmless(name)))
 }

@@ -57,7 +57,7 @@ impl Accounts {
         let Accounts { events, rows, late, bad, .. } = self;
         let seconds = took.as_secs_f64();
         let rate = Rate { events: *events, took };
-        format!("{events} events, {rows} sessions, {late} late, {bad} bad in {seconds:.2} s ({rate})")
+        format!("{events} events, {rows} rows, {late} late, {bad} bad in {seconds:.2} s ({rate})")
     }
 }
 
@@ -137,7 +137,7 @@ mod tests {
         );
         assert_eq!(
             accounts.summary(Duration::from_millis(1500)),
-            "30 events, 3 sessions, 2 late, 3 bad in 1.50 s (20 events/s)"
+            "30 events, 3 rows, 2 late, 3 bad in 1.50 s (20 events/s)"
         );
     }
 

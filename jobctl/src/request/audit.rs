@@ -29,7 +29,12 @@ pub(crate) fn audit(
     pipeline: &Pipeline,
 ) -> Result<AuditRequest, Failure> {
     if pipeline.job != Sessionize::NAME {
-        return Err(Failure::usage(format!("a job of type `{}` cannot be audited", pipeline.job)));
+        let message = format!(
+            "a job of type `{}` cannot be audited: what an audit computes once more are sessions, those of `{}`",
+            pipeline.job,
+            Sessionize::NAME
+        );
+        return Err(Failure::usage(message));
     }
     let is_postgres = pipeline.sink.uri.starts_with("postgres:");
     if !is_postgres {
@@ -64,18 +69,18 @@ fn source_of(args: &args::Audit, environment: &Environment, own: &SourceSpec) ->
     let environment = environment.with("KAFKA_TOPIC", topic).with("GAPWISE_FROM", "").with("GAPWISE_UNTIL", "");
     let is_elsewhere =
         args.source.is_some() || environment.get("GAPWISE_SOURCE").is_some() || environment.get("KAFKA_URL").is_some();
-    let as_submitted = args::Sessionize {
+    let as_submitted = args::Source {
         source: if is_elsewhere { args.source.clone() } else { Some(own.uri.clone()) },
         kafka_property: args.kafka_property.clone(),
-        ..args::Sessionize::default()
+        ..args::Source::default()
     };
-    let watermarks = source::Watermarks {
+    let times = source::Times {
         watermark_delay: own.watermark_delay,
         idle_timeout: own.idle_timeout,
         max_future: own.max_future,
         close_when_idle: own.close_when_idle,
     };
-    let found = source::spec(&as_submitted, &environment, Place::Cluster, watermarks)?;
+    let found = source::spec(&as_submitted, &environment, Place::Cluster, Sessionize::NAME, times)?;
     if found.uri.rsplit('/').next() != Some(topic) || !found.uri.starts_with("kafka:") {
         return Err(Failure::usage(format!("the job reads topic `{topic}`, and `{}` is another", found.uri)));
     }
@@ -87,11 +92,10 @@ fn source_of(args: &args::Audit, environment: &Environment, own: &SourceSpec) ->
 fn sink_of(args: &args::Audit, environment: &Environment, own: &SinkSpec) -> Result<SinkSpec, Failure> {
     let is_elsewhere =
         args.sink.is_some() || environment.get("GAPWISE_SINK").is_some() || environment.get("POSTGRES_URL").is_some();
-    let as_submitted = args::Sessionize {
-        sink: if is_elsewhere { args.sink.clone() } else { Some(own.uri.clone()) },
-        ..args::Sessionize::default()
-    };
-    let mut found = sink::spec(&as_submitted, environment, Place::Cluster)?;
+    let as_submitted = args::Sink { sink: if is_elsewhere { args.sink.clone() } else { Some(own.uri.clone()) } };
+    // The ledger knows the table by its name.
+    let mut found = sink::spec(&as_submitted, environment, Place::Cluster, own.table.clone(), own.columns.clone())?;
+    found.side_tables = own.side_tables.clone();
     if !found.uri.starts_with("postgres:") {
         return Err(Failure::usage(format!("the job publishes into Postgres, and `{}` is something else", found.uri)));
     }
@@ -101,15 +105,14 @@ fn sink_of(args: &args::Audit, environment: &Environment, own: &SinkSpec) -> Res
     if found.secrets.is_empty() && !is_elsewhere && sink::is_local(&own.uri) {
         found.secrets.insert("password".to_owned(), Secret::new(sink::LOCAL_PASSWORD));
     }
-    // The ledger knows the table by its name.
-    let SinkSpec { table, columns, side_tables, .. } = own.clone();
-    Ok(SinkSpec { table, columns, side_tables, ..found })
+    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use super::super::JobArgs as _;
     use super::*;
 
     fn args(line: &str) -> args::Audit {
@@ -123,14 +126,13 @@ mod tests {
     /// As the jobmanager tells it.
     fn job(source: &str, sink: &str) -> Pipeline {
         let submitted = args::Sessionize {
-            source: Some(source.to_owned()),
-            sink: Some(sink.to_owned()),
+            source: args::Source { source: Some(source.to_owned()), ..args::Source::default() },
+            sink: args::Sink { sink: Some(sink.to_owned()) },
             table: Some("s.t".to_owned()),
             watermark_delay: Some("7s".to_owned()),
             ..args::Sessionize::default()
         };
-        let mut pipeline =
-            super::super::sessionize(&submitted, &Environment::default(), Place::Cluster).expect("valid").pipeline;
+        let mut pipeline = submitted.request(&Environment::default(), Place::Cluster).expect("valid").pipeline;
         pipeline.source.secrets.clear();
         pipeline.sink.secrets.clear();
         pipeline
@@ -190,6 +192,10 @@ mod tests {
         let of_file = job("file:/tmp/x.jsonl", "postgres://me@db:5432/web");
         assert!(asked("--replay", &[], &of_file).expect_err("refused").contains("only a topic in Kafka"));
         assert!(asked("", &[], &of_file).is_ok());
+        let other = Pipeline { job: "process_events".to_owned(), ..of_file };
+        assert!(
+            asked("", &[], &other).expect_err("refused").contains("a job of type `process_events` cannot be audited")
+        );
         assert_eq!(rows_before(&args("--rows-before 12")), Ok(12));
         assert!(rows_before(&args("--rows-before -1")).is_err());
     }

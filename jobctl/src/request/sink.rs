@@ -1,15 +1,14 @@
-//! Where sessions go.
+//! Where rows go.
 
 use std::collections::BTreeMap;
 
-use job_sessionize::options::DEFAULT_TABLE;
-use job_sessionize::pipeline;
 use stream_core::pipeline::SinkSpec;
+use stream_core::row::Column;
 use stream_core::secret::Secret;
 
 use super::uri::{self, Uri};
 use super::{Given, Place};
-use crate::args::Sessionize;
+use crate::args;
 use crate::environment::Environment;
 use crate::failure::Failure;
 
@@ -21,13 +20,22 @@ const DEFAULT_DATABASE: &str = "postgres";
 const POSTGRES_PORT: u16 = 5432;
 const SCHEMES: &str = "`postgres://HOST:PORT/DATABASE`, `csv:PATH`, `jsonl:PATH` or `stdout:`";
 
-pub(super) fn spec(args: &Sessionize, environment: &Environment, place: Place) -> Result<SinkSpec, Failure> {
-    let table = Given::find("--table", &args.table, environment);
+/// The sink of rows with these columns, in this table where it has tables.
+///
+/// # Errors
+/// If a value cannot be.
+pub(super) fn spec(
+    args: &args::Sink,
+    environment: &Environment,
+    place: Place,
+    table: String,
+    columns: Vec<Column>,
+) -> Result<SinkSpec, Failure> {
     let mut sink = SinkSpec {
         uri: String::new(),
-        table: table.map_or(DEFAULT_TABLE.to_owned(), |given| given.text),
+        table,
         side_tables: Vec::new(),
-        columns: pipeline::columns(),
+        columns,
         properties: BTreeMap::new(),
         secrets: BTreeMap::new(),
     };
@@ -54,7 +62,7 @@ pub(super) fn is_local(shown: &str) -> bool {
 }
 
 /// What was asked for, or the default of the place.
-fn given(args: &Sessionize, environment: &Environment, place: Place) -> Given {
+fn given(args: &args::Sink, environment: &Environment, place: Place) -> Given {
     let default = |text: &str| Given { text: text.to_owned(), name: "--sink".to_owned() };
     Given::find("--sink", &args.sink, environment).unwrap_or_else(|| match place {
         Place::Here => default("stdout:"),

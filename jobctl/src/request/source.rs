@@ -9,7 +9,7 @@ use stream_core::time::EventTime;
 
 use super::uri::{self, Uri};
 use super::{Given, Place};
-use crate::args::Sessionize;
+use crate::args;
 use crate::environment::Environment;
 use crate::failure::Failure;
 
@@ -17,23 +17,27 @@ use crate::failure::Failure;
 const LOCAL_KAFKA: &str = "127.0.0.1:9092";
 const LOCAL_TOPIC: &str = "bootcamp-events-prod";
 const KAFKA_PORT: u16 = 9092;
-/// The consumer group, under which `--from committed` looks.
-const DEFAULT_GROUP: &str = "gapwise-sessionize";
 const SCHEMES: &str = "`kafka://HOST:PORT/TOPIC`, `file:PATH` or `stdin:`";
 
-/// How a source's watermark is made.
-pub(super) struct Watermarks {
+/// How far event time is believed, and how a source's watermark is made.
+#[derive(Default)]
+pub(super) struct Times {
     pub(super) watermark_delay: Duration,
     pub(super) idle_timeout: Duration,
     pub(super) max_future: Duration,
     pub(super) close_when_idle: Duration,
 }
 
+/// The source of a job of type `job`.
+///
+/// # Errors
+/// If a value cannot be.
 pub(super) fn spec(
-    args: &Sessionize,
+    args: &args::Source,
     environment: &Environment,
     place: Place,
-    watermarks: Watermarks,
+    job: &str,
+    times: Times,
 ) -> Result<SourceSpec, Failure> {
     let from = from(args, environment)?;
     let until_latest = until_latest(args, environment)?;
@@ -41,22 +45,22 @@ pub(super) fn spec(
         uri: String::new(),
         from: from.as_ref().map_or(StartPosition::Earliest, |(_, position)| *position),
         is_bounded: until_latest,
-        watermark_delay: watermarks.watermark_delay,
-        idle_timeout: watermarks.idle_timeout,
-        max_future: watermarks.max_future,
-        close_when_idle: watermarks.close_when_idle,
+        watermark_delay: times.watermark_delay,
+        idle_timeout: times.idle_timeout,
+        max_future: times.max_future,
+        close_when_idle: times.close_when_idle,
         properties: BTreeMap::new(),
         secrets: BTreeMap::new(),
     };
     let Some(Asked { given, protocol }) = asked(args, environment, place)? else {
         let topic = environment.get("KAFKA_TOPIC").unwrap_or(LOCAL_TOPIC);
         let hosts = Given { text: LOCAL_KAFKA.to_owned(), name: "--source".to_owned() };
-        kafka(&mut source, &hosts, &format!("{LOCAL_KAFKA}/{topic}"), args, environment)?;
+        kafka(&mut source, &hosts, &format!("{LOCAL_KAFKA}/{topic}"), job, args, environment)?;
         return Ok(source);
     };
     if let Some(rest) = given.text.strip_prefix("kafka://") {
         source.properties.extend(protocol.map(|protocol| ("security.protocol".to_owned(), protocol)));
-        kafka(&mut source, &given, rest, args, environment)?;
+        kafka(&mut source, &given, rest, job, args, environment)?;
         return Ok(source);
     }
     if let Some((from, position)) = from
@@ -85,7 +89,7 @@ struct Asked {
 }
 
 /// What was asked for; none for the local cluster's topic.
-fn asked(args: &Sessionize, environment: &Environment, place: Place) -> Result<Option<Asked>, Failure> {
+fn asked(args: &args::Source, environment: &Environment, place: Place) -> Result<Option<Asked>, Failure> {
     if let Some(given) = Given::find("--source", &args.source, environment) {
         return Ok(Some(Asked { given, protocol: None }));
     }
@@ -115,7 +119,8 @@ fn kafka(
     source: &mut SourceSpec,
     given: &Given,
     rest: &str,
-    args: &Sessionize,
+    job: &str,
+    args: &args::Source,
     environment: &Environment,
 ) -> Result<(), Failure> {
     let refuse = |what: &str| Failure::usage(format!("{}: `{}` {what}", given.name, uri::shown(&given.text)));
@@ -132,8 +137,9 @@ fn kafka(
         return Err(refuse("names no topic: write `kafka://HOST:PORT/TOPIC`, or set KAFKA_TOPIC"));
     }
     source.uri = format!("kafka://{hosts}/{topic}");
-    let group = environment.get("KAFKA_GROUP").unwrap_or(DEFAULT_GROUP);
-    source.properties.insert("group.id".to_owned(), group.to_owned());
+    // Under which `--from committed` looks.
+    let group = environment.get("KAFKA_GROUP").map_or_else(|| format!("gapwise-{job}"), str::to_owned);
+    source.properties.insert("group.id".to_owned(), group);
     let of_flink = (environment.get("KAFKA_WEB_TRAFFIC_KEY"), environment.get("KAFKA_WEB_TRAFFIC_SECRET"));
     match (credentials.user, credentials.password, of_flink) {
         (Some(user), Some(password), _) => sasl(source, user, password),
@@ -150,7 +156,7 @@ fn sasl(source: &mut SourceSpec, user: String, password: Secret) {
 }
 
 /// Which settings are allowed is the connector's to say; here they are only told apart from secrets.
-fn kafka_properties(source: &mut SourceSpec, args: &Sessionize, environment: &Environment) -> Result<(), Failure> {
+fn kafka_properties(source: &mut SourceSpec, args: &args::Source, environment: &Environment) -> Result<(), Failure> {
     let of_variable = environment.get("GAPWISE_KAFKA_PROPERTY").filter(|_| args.kafka_property.is_empty());
     let of_variable = of_variable.into_iter().flat_map(|list| list.split(';')).map(str::trim);
     let typed = args.kafka_property.iter().map(String::as_str);
@@ -171,7 +177,7 @@ fn kafka_properties(source: &mut SourceSpec, args: &Sessionize, environment: &En
     Ok(())
 }
 
-fn from(args: &Sessionize, environment: &Environment) -> Result<Option<(Given, StartPosition)>, Failure> {
+fn from(args: &args::Source, environment: &Environment) -> Result<Option<(Given, StartPosition)>, Failure> {
     let Some(given) = Given::find("--from", &args.from, environment) else { return Ok(None) };
     let position = match given.text.as_str() {
         "earliest" => StartPosition::Earliest,
@@ -188,7 +194,7 @@ fn from(args: &Sessionize, environment: &Environment) -> Result<Option<(Given, S
     Ok(Some((given, position)))
 }
 
-fn until_latest(args: &Sessionize, environment: &Environment) -> Result<bool, Failure> {
+fn until_latest(args: &args::Source, environment: &Environment) -> Result<bool, Failure> {
     match Given::find("--until", &args.until, environment) {
         None => Ok(false),
         Some(given) if given.text == "latest" => Ok(true),

@@ -1,19 +1,20 @@
 use super::*;
+use crate::args;
 use stream_core::pipeline::StartPosition;
 use stream_core::time::EventTime;
 
-fn args(line: &str) -> Sessionize {
+fn args(line: &str) -> args::Sessionize {
     use clap::Parser as _;
     let line = format!("jobctl submit sessionize {line}");
     let args = crate::args::Args::try_parse_from(line.split_whitespace()).expect("a line that clap takes");
     let crate::args::Command::Submit { job: crate::args::SubmitJob::Sessionize(submit) } = args.command else {
         panic!("another command")
     };
-    submit.sessionize
+    submit.job
 }
 
 fn request(line: &str, variables: &[(&str, &str)], place: Place) -> Result<Pipeline, String> {
-    let request = sessionize(&args(line), &Environment::of(variables), place);
+    let request = args(line).request(&Environment::of(variables), place);
     request.map(|request| request.pipeline).map_err(|failure| {
         assert_eq!(failure.exit, crate::exit::Exit::Usage);
         assert!(failure.causes.is_empty() && !failure.message.contains('\n'), "{failure:?}");

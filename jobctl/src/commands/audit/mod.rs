@@ -10,15 +10,15 @@ mod reading;
 use std::collections::BTreeSet;
 
 use connectors::postgres;
-use job_sessionize::decoder::IN_FUTURE;
 use job_sessionize::key::Key;
 use job_sessionize::operator::Form;
 use job_sessionize::options::Options;
 use job_sessionize::replay::{self, Findings, Parts, Row, Rules};
-use job_sessionize::side_tables::DEAD_LETTER_EVENTS;
 use stream_core::checkpoint::Cut;
 use stream_core::pipeline::{Pipeline, SourceSpec};
 use stream_core::row::{Field, RowBatch};
+use web_intake::dead_letters::DEAD_LETTER_EVENTS;
+use web_intake::intake::IN_FUTURE;
 
 use super::{Context, block_on};
 use crate::args;
@@ -38,9 +38,9 @@ const HOST: &str = "host";
 pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failure> {
     let rows_before = request::rows_before(args)?;
     let (job, pipeline) = block_on(async { context.connect().await?.pipeline(&args.job.job).await })?;
+    let AuditRequest { source, sink } = request::audit(args, &context.environment, &pipeline)?;
     let options =
         Options::from_json(&pipeline.options).map_err(|error| Failure::failed("cannot audit this job", &error))?;
-    let AuditRequest { source, sink } = request::audit(args, &context.environment, &pipeline)?;
     let mut buckets = args.replay.then(Buckets::new);
     let (look, side_rows, of_the_future) = block_on(async {
         let failed = |error| Failure::connector(&error);
