@@ -11,11 +11,12 @@ JOBCTL := $(BIN)/jobctl
 EVENTS ?= demo/events.jsonl
 RATE ?= 1000
 NAME ?=
+GEO_DB ?=
 MINUTES ?= 3
 SECONDS ?= 75
 SEED ?=
 # Crates without I/O are tested in the dev profile too, with overflow checks.
-PURE := -p stream-core -p web-event -p web-intake -p job-sessionize -p job-aggregate -p jobs
+PURE := -p stream-core -p web-event -p web-intake -p job-aggregate -p job-process-events -p job-sessionize -p jobs
 
 # Tests run in their crate's folder: a relative one would be looked for there.
 ifdef CONFORMANCE_DIR
@@ -36,7 +37,7 @@ CARGO_FEATURES ?= $(shell scripts/kafka-tls.sh)
 .PHONY: up
 up: ## start a local cluster: Kafka, Postgres, a jobmanager, two taskmanagers
 .PHONY: job
-job: ## submit process_events (it comes with step 3)
+job: ## submit process_events: each event with the location of its ip (GEO_DB=FILE.mmdb, or IP_CODING_KEY)
 .PHONY: homework_job
 homework_job: ## submit sessionize with a gap of 5 minutes
 .PHONY: aggregation_job
@@ -58,13 +59,13 @@ down: ## stop what `up` started; data and logs stay
 .PHONY: clean
 clean: ## stop it and remove its data and logs
 
-job:
-	@echo "process_events is not built yet; \`make homework_job\` submits sessionize"; exit 1
-
 ifndef DOCKER
 
 up demo: build
 	@$(LOCALCLUSTER) $@
+
+job: $(JOBCTL)
+	@$(LOCALCLUSTER) exec -- $(JOBCTL) submit process_events $(if $(GEO_DB),--geo-db $(GEO_DB)) $(ARGS)
 
 homework_job: $(JOBCTL)
 	@$(LOCALCLUSTER) exec -- $(JOBCTL) submit sessionize --gap 5m --close-when-idle $(ARGS)
@@ -92,6 +93,9 @@ IN_DOCKER := KAFKA_URL=127.0.0.1:$(or $(KAFKA_PORT),9092) POSTGRES_URL=postgres:
 
 up:
 	@$(COMPOSE) up --build --detach --wait
+
+job:
+	@$(COMPOSE) exec jobmanager jobctl submit process_events $(if $(GEO_DB),--geo-db $(GEO_DB)) $(ARGS)
 
 homework_job:
 	@$(COMPOSE) exec jobmanager jobctl submit sessionize --gap 5m --close-when-idle $(ARGS)

@@ -7,7 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .bytes(".")
         // They hold secrets: `convert.rs` gives them a `Debug` that does not show them.
-        .skip_debug(["gapwise.v1.SourceSpec", "gapwise.v1.SinkSpec"])
+        .skip_debug(["gapwise.v1.SourceSpec", "gapwise.v1.SinkSpec", "gapwise.v1.LookupSpec"])
         .compile_fds(descriptors)?;
     Ok(())
 }

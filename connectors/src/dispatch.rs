@@ -1,13 +1,19 @@
 //! From the scheme of a URI to the connector that serves it.
 
-use stream_core::pipeline::{SinkSpec, SourceSpec, Split};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use stream_core::pipeline::{LookupSpec, SinkSpec, SourceSpec, Split};
 use stream_runtime::connector::{
     Anchor, Claim, ConnectorError, Connectors, Grant, PortFuture, Publisher, SourceReader,
 };
+use stream_runtime::lookup::{Answers, Lookup};
 use tokio::runtime::Handle;
 
 #[cfg(feature = "file")]
 use crate::file;
+#[cfg(feature = "geo")]
+use crate::geo;
 #[cfg(feature = "kafka")]
 use crate::kafka;
 #[cfg(feature = "postgres")]
@@ -18,6 +24,8 @@ use crate::uri::{SinkUri, SourceUri};
 #[derive(Clone, Debug)]
 pub struct RealConnectors {
     runtime: Handle,
+    #[cfg(feature = "geo")]
+    databases: geo::mmdb::Databases,
 }
 
 #[cfg_attr(
@@ -28,7 +36,11 @@ impl RealConnectors {
     /// Connectors whose network work that must not run on a plain thread runs on `runtime`, which has to outlive them and
     /// all their readers and publishers.
     pub fn new(runtime: Handle) -> Self {
-        RealConnectors { runtime }
+        RealConnectors {
+            runtime,
+            #[cfg(feature = "geo")]
+            databases: geo::mmdb::Databases::default(),
+        }
     }
 
     /// Runs what blocks (files, librdkafka's requests) on a thread where blocking is allowed.
@@ -143,6 +155,30 @@ impl Connectors for RealConnectors {
                 _ => Ok(()),
             }
         })
+    }
+
+    fn check_lookup<'a>(&'a self, lookup: &'a LookupSpec) -> PortFuture<'a, ()> {
+        Box::pin(async move {
+            #[cfg(feature = "geo")]
+            {
+                let lookup = lookup.clone();
+                return self.blocking(move || geo::check(&lookup)).await;
+            }
+            #[cfg(not(feature = "geo"))]
+            Err(absent(&lookup.uri))
+        })
+    }
+
+    fn open_lookup(
+        &self,
+        lookup: &LookupSpec,
+        subtasks: NonZeroU32,
+        answers: Arc<dyn Answers>,
+    ) -> Result<Box<dyn Lookup>, ConnectorError> {
+        #[cfg(feature = "geo")]
+        return geo::open(lookup, subtasks, answers, &self.databases, &self.runtime);
+        #[cfg(not(feature = "geo"))]
+        Err(absent(&lookup.uri))
     }
 }
 

@@ -1,7 +1,7 @@
-//! The real sources and sinks: one module and one cargo feature for each outside system.
+//! The real sources, sinks and look-ups: one module and one cargo feature for each outside system.
 //!
 //! [`RealConnectors`] is what the processes are given as their [`Connectors`]; it looks at the scheme of a URI and hands
-//! over to [`kafka`], [`postgres`] or [`mod@file`]. [`RealStores`] likewise opens where checkpoints are kept. Only this crate
+//! over to [`kafka`], [`postgres`] or [`mod@file`], for look-ups to [`geo`]. [`RealStores`] likewise opens where checkpoints are kept. Only this crate
 //! names a client library. What a job does with the records, and when an epoch is published, is decided elsewhere.
 //!
 //! Tests: beside the code and in `tests/` for everything that needs no server, in `e2e/tests` against real ones.
@@ -9,6 +9,8 @@
 mod dispatch;
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "geo")]
+pub mod geo;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "file")]

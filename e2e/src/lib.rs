@@ -10,6 +10,7 @@ pub mod feed;
 pub mod hits;
 pub mod interrupted;
 pub mod job;
+pub mod location_api;
 pub mod member;
 pub mod object_server;
 pub mod oracle;

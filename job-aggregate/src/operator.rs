@@ -63,6 +63,7 @@ impl Operator for HitsOperator {
             open: self.windows.len() as u64,
             open_events: self.windows.events(),
             fired_events: self.windows.fired_events(),
+            unanswered: 0,
         }
     }
 

@@ -33,6 +33,7 @@ pub fn pipeline(
         max_parallelism,
         source,
         sink,
+        lookup: None,
         stages: vec![
             stage(SOURCE_STAGE, StageKind::Source, None),
             stage(WINDOW_STAGE, StageKind::Operator, Some(Exchange::Hash)),

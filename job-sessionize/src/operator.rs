@@ -74,6 +74,7 @@ impl Operator for SessionOperator {
             open: self.windows.len() as u64,
             open_events: self.windows.events(),
             fired_events: self.windows.fired_events(),
+            unanswered: 0,
         }
     }
 
@@ -155,7 +156,7 @@ mod tests {
     }
 
     fn counters(late: u64, open: u64, open_events: u64, fired_events: u64) -> OperatorCounters {
-        OperatorCounters { late, open, open_events, fired_events }
+        OperatorCounters { late, open, open_events, fired_events, unanswered: 0 }
     }
 
     #[test]

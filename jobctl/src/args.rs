@@ -4,6 +4,7 @@
 mod aggregate;
 mod event_time;
 mod pipeline;
+mod process_events;
 mod sessionize;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -13,6 +14,7 @@ use crate::exit;
 pub(crate) use aggregate::Aggregate;
 pub(crate) use event_time::EventTime;
 pub(crate) use pipeline::{Running, Sink, Source, Submit};
+pub(crate) use process_events::ProcessEvents;
 pub(crate) use sessionize::Sessionize;
 
 /// The whole command line.
@@ -40,6 +42,7 @@ const EXAMPLES: &str = "\
 Examples:
   jobctl run sessionize --gap 5m --source file:events.jsonl --sink csv:sessions.csv
   jobctl submit sessionize --gap 5m --parallelism 2
+  jobctl submit process_events --geo-db GeoLite2-City.mmdb
   jobctl submit aggregate --window 5m
   jobctl list
   jobctl describe sessionize
@@ -201,6 +204,9 @@ pub(crate) enum SubmitJob {
     /// Web events to sessions of (ip, host) that end after a gap of inactivity
     #[command(after_help = sessionize::SUBMIT_HELP)]
     Sessionize(Box<Submit<Sessionize>>),
+    /// Each web event with the location of its ip
+    #[command(name = "process_events", after_help = process_events::SUBMIT_HELP)]
+    ProcessEvents(Box<Submit<ProcessEvents>>),
     /// Web events to hits per host, and per host and referrer, in tumbling windows
     #[command(after_help = aggregate::SUBMIT_HELP)]
     Aggregate(Box<Submit<Aggregate>>),
@@ -214,6 +220,9 @@ pub(crate) enum RunJob {
     /// Web events to sessions of (ip, host) that end after a gap of inactivity
     #[command(after_help = sessionize::RUN_HELP)]
     Sessionize(Box<Sessionize>),
+    /// Each web event with the location of its ip
+    #[command(name = "process_events", after_help = process_events::RUN_HELP)]
+    ProcessEvents(Box<ProcessEvents>),
     /// Web events to hits per host, and per host and referrer, in tumbling windows
     #[command(after_help = aggregate::RUN_HELP)]
     Aggregate(Box<Aggregate>),

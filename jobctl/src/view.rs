@@ -69,6 +69,8 @@ pub(crate) struct Subtask {
     pub(crate) open_windows: u64,
     pub(crate) open_events: u64,
     pub(crate) fired_events: u64,
+    /// Events given out without what was to be looked up.
+    pub(crate) unanswered: u64,
     pub(crate) unpublished_bytes: u64,
     pub(crate) watermark_ms: Option<i64>,
     pub(crate) busy_ms: u64,
@@ -229,6 +231,7 @@ impl From<v1::TaskDetails> for Subtask {
             open_windows: counters.open_windows,
             open_events: counters.open_events,
             fired_events: counters.fired_events,
+            unanswered: counters.unanswered,
             unpublished_bytes: counters.unpublished_bytes,
             watermark_ms: counters.watermark_ms,
             busy_ms: counters.busy_ms,

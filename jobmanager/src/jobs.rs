@@ -130,9 +130,7 @@ impl Jobs {
     pub(crate) fn retire(&mut self, id: JobId, now: Timestamp) {
         let Some(record) = self.get_mut(id) else { return };
         record.ended = Some(now);
-        let pipeline = Arc::make_mut(&mut record.pipeline);
-        pipeline.source.secrets.clear();
-        pipeline.sink.secrets.clear();
+        Arc::make_mut(&mut record.pipeline).clear_secrets();
         (record.start, record.savepoint) = (None, None);
         self.ended.push_back(id);
         while self.ended.len() > ENDED_JOBS_KEPT {

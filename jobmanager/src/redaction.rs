@@ -8,10 +8,9 @@ const REDACTED: &str = "<secret>";
 /// Shorter secrets are left alone: replacing every `a` would hide the message and tell the secret.
 const SHORTEST_SECRET_BYTES: usize = 4;
 
-/// The message without the secrets of the pipeline's source and sink.
+/// The message without the secrets of the pipeline.
 pub(crate) fn redact(mut message: String, pipeline: &Pipeline) -> String {
-    let secrets = pipeline.source.secrets.values().chain(pipeline.sink.secrets.values());
-    for secret in secrets.map(|secret| secret.expose()).filter(|text| text.len() >= SHORTEST_SECRET_BYTES) {
+    for secret in pipeline.secrets().map(|secret| secret.expose()).filter(|text| text.len() >= SHORTEST_SECRET_BYTES) {
         if message.contains(secret) {
             message = message.replace(secret, REDACTED);
         }
@@ -22,8 +21,7 @@ pub(crate) fn redact(mut message: String, pipeline: &Pipeline) -> String {
 /// What the job runs, as it may be shown to every client.
 pub(crate) fn without_secrets(pipeline: &Pipeline) -> Pipeline {
     let mut shown = pipeline.clone();
-    shown.source.secrets.clear();
-    shown.sink.secrets.clear();
+    shown.clear_secrets();
     shown
 }
 
@@ -36,10 +34,17 @@ pub(crate) fn has_credentials(uri: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use stream_core::pipeline::LookupSpec;
     use stream_core::secret::Secret;
 
     use super::*;
     use crate::testing::pipeline;
+
+    fn lookup(secrets: BTreeMap<String, Secret>) -> LookupSpec {
+        LookupSpec { uri: "ip2location:https://h/".to_owned(), properties: [].into(), secrets }
+    }
 
     #[test]
     fn secrets_are_taken_out_wherever_they_stand() {
@@ -59,6 +64,9 @@ mod tests {
         let open = pipeline.clone();
         pipeline.sink.secrets.insert("password".to_owned(), Secret::new("hunter2"));
         pipeline.source.secrets.insert("sasl.password".to_owned(), Secret::new("hunter3"));
+        pipeline.lookup = Some(lookup([("key".to_owned(), Secret::new("hunter4"))].into()));
+        let open = Pipeline { lookup: Some(lookup([].into())), ..open };
+        assert_eq!(redact("asked with hunter4".to_owned(), &pipeline), "asked with <secret>");
         assert_eq!(without_secrets(&pipeline), open);
     }
 

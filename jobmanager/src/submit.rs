@@ -1,4 +1,4 @@
-//! What happens to a job before the service sees it: its source and its sink are asked, outside the service's loop, so that
+//! What happens to a job before the service sees it: its source, its sink and its look-ups are asked, outside the service's loop, so that
 //! a slow Kafka holds up nobody but the one who submits.
 
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub(crate) enum SubmitError {
     /// A URI would show a password to everybody who describes the job.
     #[error("the {0}'s URI holds a user or a password: pass them as settings of their own")]
     CredentialsInUri(&'static str),
-    /// The source or the sink refused; the message is for the user.
+    /// The source, the sink or the look-up refused; the message is for the user.
     #[error("{message}")]
     Connector {
         /// What can be done about it.
@@ -57,10 +57,10 @@ pub(crate) enum SubmitError {
         /// The connector's own words and their causes, without secrets.
         message: String,
     },
-    /// The source or the sink did not answer.
+    /// The source, the sink or the look-up did not answer.
     #[error("the {part} `{uri}` did not answer within {timeout:?}: check that the jobmanager's machine can reach it")]
     Timeout {
-        /// `source` or `sink`.
+        /// `source`, `sink` or `look-up`.
         part: &'static str,
         /// Which.
         uri: String,
@@ -125,7 +125,9 @@ impl Submitter {
         let name = if name.is_empty() { pipeline.job.clone() } else { name };
         check_name(&name)?;
         pipeline.check()?;
-        for (part, uri) in [("source", &pipeline.source.uri), ("sink", &pipeline.sink.uri)] {
+        let lookup = pipeline.lookup.as_ref();
+        let uris = [("source", &pipeline.source.uri), ("sink", &pipeline.sink.uri)];
+        for (part, uri) in uris.into_iter().chain(lookup.map(|lookup| ("look-up", &lookup.uri))) {
             if has_credentials(uri) {
                 return Err(SubmitError::CredentialsInUri(part));
             }
@@ -139,6 +141,9 @@ impl Submitter {
         let splits = self.discover(&pipeline, opened.is_some()).await?;
         let checking = self.connectors.check_sink(&pipeline.sink);
         self.ask("sink", &pipeline.sink.uri, checking, &pipeline).await?;
+        if let Some(lookup) = lookup {
+            self.ask("look-up", &lookup.uri, self.connectors.check_lookup(lookup), &pipeline).await?;
+        }
         let savepoint = match opened {
             Some((folder, savepoint)) => Some(self.copy_in(folder.as_ref(), savepoint, from).await?),
             None => None,

@@ -7,7 +7,8 @@ use stream_core::ids::{SplitId, StageIndex, SubtaskId, SubtaskIndex};
 use stream_core::job::{JobState, TaskState};
 use stream_core::key_group::{KeyGroupRange, MaxParallelism};
 use stream_core::pipeline::{
-    CheckpointSpec, Exchange, Pipeline, SideTable, SinkSpec, SourceSpec, Split, Stage, StageKind, StartPosition,
+    CheckpointSpec, Exchange, LookupSpec, Pipeline, SideTable, SinkSpec, SourceSpec, Split, Stage, StageKind,
+    StartPosition,
 };
 use stream_core::row::{Column, ColumnType};
 use stream_core::secret::Secret;
@@ -47,6 +48,7 @@ impl From<&Pipeline> for v1::Pipeline {
             max_parallelism: pipeline.max_parallelism.get().into(),
             source: Some((&pipeline.source).into()),
             sink: Some((&pipeline.sink).into()),
+            lookup: pipeline.lookup.as_ref().map(Into::into),
             stages: pipeline.stages.iter().map(Into::into).collect(),
             checkpoints: Some(v1::CheckpointSpec {
                 interval_ms: millis(pipeline.checkpoints.interval).unsigned_abs(),
@@ -69,6 +71,7 @@ impl TryFrom<v1::Pipeline> for Pipeline {
                 .map_err(|error| InvalidMessage(error.to_string()))?,
             source: required(pipeline.source, "pipeline.source")?.try_into()?,
             sink: required(pipeline.sink, "pipeline.sink")?.try_into()?,
+            lookup: pipeline.lookup.map(Into::into),
             stages: pipeline.stages.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             checkpoints: required(pipeline.checkpoints, "pipeline.checkpoints").map(|spec| CheckpointSpec {
                 interval: Duration::from_millis(spec.interval_ms),
@@ -175,6 +178,26 @@ impl TryFrom<v1::SinkSpec> for SinkSpec {
     }
 }
 
+impl From<&LookupSpec> for v1::LookupSpec {
+    fn from(lookup: &LookupSpec) -> Self {
+        v1::LookupSpec {
+            uri: lookup.uri.clone(),
+            properties: lookup.properties.clone().into_iter().collect(),
+            secrets: exposed(&lookup.secrets),
+        }
+    }
+}
+
+impl From<v1::LookupSpec> for LookupSpec {
+    fn from(lookup: v1::LookupSpec) -> Self {
+        LookupSpec {
+            uri: lookup.uri,
+            properties: lookup.properties.into_iter().collect(),
+            secrets: hidden(lookup.secrets),
+        }
+    }
+}
+
 impl From<&SideTable> for v1::SideTable {
     fn from(table: &SideTable) -> Self {
         v1::SideTable { name: table.name.clone(), columns: table.columns.iter().map(Into::into).collect() }
@@ -199,6 +222,12 @@ impl std::fmt::Debug for v1::SourceSpec {
 impl std::fmt::Debug for v1::SinkSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SinkSpec").field("uri", &self.uri).field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for v1::LookupSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LookupSpec").field("uri", &self.uri).finish_non_exhaustive()
     }
 }
 
@@ -388,6 +417,11 @@ mod tests {
                 properties: [].into(),
                 secrets: [].into(),
             },
+            lookup: Some(LookupSpec {
+                uri: "ip2location:https://127.0.0.1/".to_owned(),
+                properties: [("rate".to_owned(), "20".to_owned())].into(),
+                secrets: [("key".to_owned(), Secret::new("hunter3"))].into(),
+            }),
             stages: vec![
                 stage("source", StageKind::Source, None),
                 stage("window", StageKind::Operator, Some(Exchange::Hash)),
@@ -406,7 +440,7 @@ mod tests {
     #[test]
     fn debug_output_of_a_wire_message_hides_secrets() {
         let shown = format!("{:?}", v1::Pipeline::from(&pipeline()));
-        assert!(shown.contains("127.0.0.1:9092") && !shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("127.0.0.1:9092") && !shown.contains("hunter"), "{shown}");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Keyed events in columns: what travels from a source to the windows.
 //!
-//! A whole event never travels, only what the windows need: the key and its hash, the event's time, how many events this
-//! entry stands for, and where it comes from, for the case that it is late. Batches are moved by pointer within a process; between processes they travel as
+//! Only what the next stage needs travels: the key and its hash, the event's time, how many events this entry stands for, and
+//! where it comes from, for the case that it is late. For windows the key is all there is. A job that needs more of an event
+//! puts it behind the key: the hash is then of the key only, the bytes are the job's own record, and nobody between its
+//! decoder and its operator looks into them. Batches are moved by pointer within a process; between processes they travel as
 //! [`EventBatch::encode`] writes them.
 
 use crate::key_group::KeyHash;
@@ -22,13 +24,13 @@ pub struct EventBatch {
 /// One entry of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyedEvent<'a> {
-    /// The hash of `key`, computed at the source.
+    /// The hash of the key, computed at the source.
     pub hash: KeyHash,
     /// When it happened.
     pub time: EventTime,
     /// How many events it stands for; 1 unless the source aggregated.
     pub count: u32,
-    /// The key as the job encoded it.
+    /// The key as the job encoded it, and what it put behind it.
     pub key: &'a [u8],
     /// Where its record stands; of several, the first's.
     pub origin: Origin,

@@ -60,15 +60,31 @@ pub trait Decoder: Send {
 pub struct OperatorCounters {
     /// Events that came too late and changed nothing.
     pub late: u64,
-    /// Windows now in state.
+    /// Windows now in state, or keys being looked up.
     pub open: u64,
-    /// Events in windows that have not fired.
+    /// Events in windows that have not fired, or that wait for an answer.
     pub open_events: u64,
-    /// Events in windows that have fired, each counted once.
+    /// Events in windows that have fired, each counted once, or given out one by one.
     pub fired_events: u64,
+    /// Events that were given out without what was to be looked up, because nobody could tell.
+    pub unanswered: u64,
+}
+
+/// What came of a question to the outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// This is known of it.
+    Found(String),
+    /// Nothing is known of it, and nothing will be.
+    Nothing,
+    /// Nobody could tell. Asked again, somebody may.
+    Failed,
 }
 
 /// A keyed operator. One for each subtask, used by one thread.
+///
+/// An operator may ask the outside about keys ([`Operator::take_questions`]). Events that wait for an answer are keyed state
+/// like any other: they are in every snapshot, and what was not answered before it is asked again behind a restore.
 pub trait Operator: Send {
     /// Takes a batch of events of its key groups.
     ///
@@ -82,6 +98,28 @@ pub trait Operator: Send {
     /// The clock, and not events, made the subtask's watermark what it is now: [`Operator::on_watermark`] was called if it rose. It
     /// is a promise that an event may break. Also called behind a restore.
     fn on_clock_watermark(&mut self, _by_clock: Watermark) {}
+
+    /// Takes out the keys that are to be looked up, each of which will be answered once. Asked for after each batch and behind a
+    /// restore.
+    fn take_questions(&mut self) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
+    /// The answer to a question, in any order and at any time; [`Answer::Nothing`] for all of them in a job without look-ups.
+    fn on_answer(&mut self, _key: &[u8], _answer: Answer, _out: &mut Collector) {}
+
+    /// What it was told before may not be what it would be told now.
+    fn forget_answers(&mut self) {}
+
+    /// Whether any event waits for an answer.
+    fn is_waiting(&self) -> bool {
+        false
+    }
+
+    /// Whether so many events wait that it takes no more for now. Only answers change that.
+    fn is_full(&self) -> bool {
+        false
+    }
 
     /// What it tells of itself.
     fn counters(&self) -> OperatorCounters;

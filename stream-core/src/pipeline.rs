@@ -1,6 +1,6 @@
 //! A job's graph as data: what a job describes, a client submits and the jobmanager plans.
 //!
-//! A pipeline is a chain of stages with an exchange between each two of them. The source and the sink are named by URI and
+//! A pipeline is a chain of stages with an exchange between each two of them. Source, sink and look-ups are named by URI and
 //! settings; which client library serves them is the connectors' business, what the job's options mean is the job's.
 
 use std::collections::BTreeMap;
@@ -32,6 +32,9 @@ pub struct Pipeline {
     pub source: SourceSpec,
     /// Where rows go.
     pub sink: SinkSpec,
+    /// Where operators look keys up; `None` where there is nothing to look up.
+    #[serde(default)]
+    pub lookup: Option<LookupSpec>,
     /// The stages, from the source on; the first has no input.
     pub stages: Vec<Stage>,
     /// When checkpoints are taken.
@@ -139,6 +142,17 @@ pub struct SideTable {
     pub columns: Vec<Column>,
 }
 
+/// Where operators look keys up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookupSpec {
+    /// `mmdb:PATH`, or `ip2location:URL`.
+    pub uri: String,
+    /// Settings, for instance `timeout`.
+    pub properties: BTreeMap<String, String>,
+    /// Settings that must never be shown, for instance `key`.
+    pub secrets: BTreeMap<String, Secret>,
+}
+
 impl SourceSpec {
     /// What people call it: a topic, the path of files.
     pub fn name(&self) -> &str {
@@ -184,6 +198,21 @@ pub struct Split {
 }
 
 impl Pipeline {
+    /// Every secret, by whatever name.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let of_lookup = self.lookup.iter().flat_map(|lookup| lookup.secrets.values());
+        self.source.secrets.values().chain(self.sink.secrets.values()).chain(of_lookup)
+    }
+
+    /// Takes every secret out.
+    pub fn clear_secrets(&mut self) {
+        self.source.secrets.clear();
+        self.sink.secrets.clear();
+        if let Some(lookup) = &mut self.lookup {
+            lookup.secrets.clear();
+        }
+    }
+
     /// The subtasks of a stage: one where rows are gathered, the job's parallelism elsewhere.
     pub fn stage_parallelism(&self, stage: StageIndex) -> u32 {
         match self.stages[stage.0 as usize].input {

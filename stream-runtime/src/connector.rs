@@ -1,16 +1,19 @@
-//! The port to sources and sinks.
+//! The port to sources and sinks, and to what opens look-ups.
 
 use std::error::Error;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use stream_core::checkpoint::SealedEpoch;
 use stream_core::ids::{CheckpointId, JobId, Nonce, SplitId, Token};
 use stream_core::operator::Record;
-use stream_core::pipeline::{SinkSpec, SourceSpec, Split};
+use stream_core::pipeline::{LookupSpec, SinkSpec, SourceSpec, Split};
 use stream_core::row::RowBatch;
 
+use crate::lookup::{Answers, Lookup};
 use crate::store::StoreError;
 
 /// A future of a port: boxed, so that the port stays usable as `dyn`.
@@ -58,6 +61,36 @@ pub trait Connectors: Send + Sync {
     /// # Errors
     /// If the source did not take it.
     fn commit_positions<'a>(&'a self, source: &'a SourceSpec, positions: &'a [Split]) -> PortFuture<'a, ()>;
+
+    /// Makes sure that the look-ups' settings hold, and that a file is there. Asked once at submit, by the jobmanager. Safe to
+    /// repeat. No service is asked: a job runs without its answers, too.
+    ///
+    /// # Errors
+    /// As a user is to read them.
+    fn check_lookup<'a>(&'a self, lookup: &'a LookupSpec) -> PortFuture<'a, ()> {
+        Box::pin(async { Err(no_lookups(lookup)) })
+    }
+
+    /// What answers one subtask of `subtasks`, among which the limits of the look-ups are shared. Called and used on a plain
+    /// thread, outside any async runtime.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or a setting does not hold.
+    fn open_lookup(
+        &self,
+        lookup: &LookupSpec,
+        _subtasks: NonZeroU32,
+        _answers: Arc<dyn Answers>,
+    ) -> Result<Box<dyn Lookup>, ConnectorError> {
+        Err(no_lookups(lookup))
+    }
+}
+
+fn no_lookups(lookup: &LookupSpec) -> ConnectorError {
+    ConnectorError::new(
+        ConnectorErrorKind::Invalid,
+        format!("nothing here looks anything up, and not in `{}`", lookup.uri),
+    )
 }
 
 /// A new attempt's claim to a sink.

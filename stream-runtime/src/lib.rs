@@ -9,6 +9,7 @@ pub mod duration;
 pub mod fail_point;
 pub mod jobs;
 pub mod logging;
+pub mod lookup;
 pub mod memory;
 pub mod retry;
 pub mod shutdown;

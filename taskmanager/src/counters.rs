@@ -23,6 +23,7 @@ pub(crate) struct Counters {
     open_windows: AtomicU64,
     open_events: AtomicU64,
     fired_events: AtomicU64,
+    unanswered: AtomicU64,
     unpublished_bytes: AtomicU64,
     watermark: AtomicI64,
     busy_ns: AtomicU64,
@@ -72,6 +73,7 @@ impl Default for Counters {
             open_windows: AtomicU64::default(),
             open_events: AtomicU64::default(),
             fired_events: AtomicU64::default(),
+            unanswered: AtomicU64::default(),
             unpublished_bytes: AtomicU64::default(),
             watermark: AtomicI64::new(Watermark::NONE.0),
             busy_ns: AtomicU64::default(),
@@ -111,6 +113,7 @@ impl Counters {
         self.open_windows.store(operator.open, Relaxed);
         self.open_events.store(operator.open_events, Relaxed);
         self.fired_events.store(operator.fired_events, Relaxed);
+        self.unanswered.store(operator.unanswered, Relaxed);
     }
 
     /// Sets how many bytes of rows are not published.
@@ -158,6 +161,7 @@ impl Counters {
                 open: self.open_windows.load(Relaxed),
                 open_events: self.open_events.load(Relaxed),
                 fired_events: self.fired_events.load(Relaxed),
+                unanswered: self.unanswered.load(Relaxed),
             },
             unpublished_bytes: self.unpublished_bytes.load(Relaxed),
             watermark: (watermark > Watermark::NONE).then_some(watermark),

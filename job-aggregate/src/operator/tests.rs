@@ -109,7 +109,7 @@ fn shown(rows: &RowBatch, columns: &[Column]) -> Vec<String> {
 }
 
 fn counters(late: u64, open: u64, open_events: u64, fired_events: u64) -> OperatorCounters {
-    OperatorCounters { late, open, open_events, fired_events }
+    OperatorCounters { late, open, open_events, fired_events, unanswered: 0 }
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::client::{Client, FromSavepoint};
 use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::request::{self, Given, JobArgs, Place};
+use crate::request::{self, Given, JobArgs, JobRequest, Place};
 use crate::terminal;
 
 /// Where the jobmanager of `make up` listens.
@@ -85,9 +85,11 @@ impl Context {
 pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
     match command {
         Command::Submit { job: SubmitJob::Sessionize(args) } => submit_job(context, *args),
+        Command::Submit { job: SubmitJob::ProcessEvents(args) } => submit_job(context, *args),
         Command::Submit { job: SubmitJob::Aggregate(args) } => submit_job(context, *args),
         Command::Submit { job: SubmitJob::Unknown(words) } => Err(unknown_job(&words)),
         Command::Run { job: RunJob::Sessionize(args) } => run_job(context, args.as_ref()),
+        Command::Run { job: RunJob::ProcessEvents(args) } => run_job(context, args.as_ref()),
         Command::Run { job: RunJob::Aggregate(args) } => run_job(context, args.as_ref()),
         Command::Run { job: RunJob::Unknown(words) } => Err(unknown_job(&words)),
         Command::List => block_on(inspect::list(context)),
@@ -108,14 +110,23 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
 }
 
 fn submit_job(context: &Context, args: Submit<impl JobArgs + clap::Args>) -> Result<Exit, Failure> {
-    let request = args.job.request(&context.environment, Place::Cluster)?;
+    let request = requested(context, &args.job, Place::Cluster)?;
     let Submit { from_savepoint, accept_duplicates, wait, .. } = args;
     let savepoint = from_savepoint.map(|folder| FromSavepoint { folder, accept_duplicates });
     block_on(submit::submit(context, request, savepoint, wait))
 }
 
 fn run_job(context: &Context, args: &impl JobArgs) -> Result<Exit, Failure> {
-    run::run(context, args.request(&context.environment, Place::Here)?)
+    run::run(context, requested(context, args, Place::Here)?)
+}
+
+/// The job that was asked for, with a word on what it lacks.
+fn requested(context: &Context, args: &impl JobArgs, place: Place) -> Result<JobRequest, Failure> {
+    let request = args.request(&context.environment, place)?;
+    if let Some(warning) = &request.warning {
+        eprintln!("warning: {warning}");
+    }
+    Ok(request)
 }
 
 fn unknown_job(words: &[String]) -> Failure {

@@ -23,7 +23,7 @@ pub(super) async fn submit(
     savepoint: Option<FromSavepoint>,
     wait: bool,
 ) -> Result<Exit, Failure> {
-    let JobRequest { name, pipeline } = request;
+    let JobRequest { name, pipeline, .. } = request;
     let mut client = context.connect().await?;
     let started = context.clock.monotonic();
     let job_id = client.submit(&name, &pipeline, savepoint.as_ref()).await?;

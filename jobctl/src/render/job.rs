@@ -60,6 +60,12 @@ pub(crate) fn details(details: &JobDetails, now: Timestamp) -> String {
     if let Some(checkpoint) = &details.last_checkpoint {
         text += &format!("Checkpoint   {}\n", checkpoint::last(checkpoint));
     }
+    let unanswered: u64 = details.subtasks.iter().map(|subtask| subtask.unanswered).sum();
+    if unanswered > 0 {
+        text += &format!(
+            "Look-ups     no answer for {unanswered} events of this attempt: the taskmanagers' logs say why\n"
+        );
+    }
     text += &failure("Failed", &job.causes);
     if job.causes.is_empty() {
         text += &failure(&format!("Restarts {}", details.restarts), &details.last_failure);

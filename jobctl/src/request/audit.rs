@@ -192,8 +192,11 @@ mod tests {
         let of_file = job("file:/tmp/x.jsonl", "postgres://me@db:5432/web");
         assert!(asked("--replay", &[], &of_file).expect_err("refused").contains("only a topic in Kafka"));
         assert!(asked("", &[], &of_file).is_ok());
-        let other = Pipeline { job: "aggregate".to_owned(), ..of_file };
-        assert!(asked("", &[], &other).expect_err("refused").contains("a job of type `aggregate` cannot be audited"));
+        for job in ["process_events", "aggregate"] {
+            let other = Pipeline { job: job.to_owned(), ..of_file.clone() };
+            let refused = asked("", &[], &other).expect_err("refused");
+            assert!(refused.contains(&format!("a job of type `{job}` cannot be audited")), "{refused}");
+        }
         assert_eq!(rows_before(&args("--rows-before 12")), Ok(12));
         assert!(rows_before(&args("--rows-before -1")).is_err());
     }

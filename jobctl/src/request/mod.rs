@@ -7,6 +7,7 @@ mod aggregate;
 mod audit;
 mod event_time;
 mod given;
+mod process_events;
 mod running;
 mod sessionize;
 mod sink;
@@ -27,6 +28,8 @@ pub(crate) struct JobRequest {
     /// Empty: the jobmanager names it after its type.
     pub(crate) name: String,
     pub(crate) pipeline: Pipeline,
+    /// What the user should know before it runs.
+    pub(crate) warning: Option<String>,
 }
 
 /// Where a job is to run, which decides what its source and sink can be and what they are by default.

@@ -65,7 +65,7 @@ impl Running {
             pipeline.checkpoints.interval = interval;
         }
         pipeline.check().map_err(|error| Failure::usage(error.to_string()))?;
-        Ok(JobRequest { name: self.name, pipeline })
+        Ok(JobRequest { name: self.name, pipeline, warning: None })
     }
 }
 

@@ -164,6 +164,7 @@ pub(crate) fn pipeline(parallelism: u32) -> Pipeline {
             properties: [].into(),
             secrets: [("password".to_owned(), Secret::new(PASSWORD))].into(),
         },
+        lookup: None,
         stages: vec![
             stage("source", StageKind::Source, None),
             stage("window", StageKind::Operator, Some(Exchange::Hash)),

@@ -34,6 +34,7 @@ pub(crate) fn pipeline(parallelism: u32) -> Pipeline {
             properties: [].into(),
             secrets: [].into(),
         },
+        lookup: None,
         stages: vec![
             stage("source", StageKind::Source, None),
             stage("window", StageKind::Operator, Some(Exchange::Hash)),

@@ -1,6 +1,7 @@
-//! From a deployment to a subtask: opens its source or sink, makes its decoder or operator, restores what a checkpoint
+//! From a deployment to a subtask: opens its source, sink or look-ups, makes its decoder or operator, restores what a checkpoint
 //! holds. Runs on the task's own thread, where connectors and stores may block.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use stream_core::collector::Collector;
@@ -8,6 +9,7 @@ use stream_core::ids::SubtaskId;
 use stream_core::pipeline::{DecoderContext, JobDefinition, OperatorContext, StageKind};
 use stream_core::time::millis;
 use stream_runtime::connector::Grant;
+use stream_runtime::lookup::{Answers, Lookup, NoLookup};
 
 use crate::attempt::Environment;
 use crate::counters::Counters;
@@ -106,6 +108,15 @@ impl Blueprint {
             }
             None => None,
         };
+        let lookup: Box<dyn Lookup> = match &pipeline.lookup {
+            Some(spec) => {
+                let subtasks =
+                    NonZeroU32::new(pipeline.stage_parallelism(self.subtask.stage)).unwrap_or(NonZeroU32::MIN);
+                let answers: Arc<dyn Answers> = Arc::<Mailbox>::clone(&self.mailbox);
+                self.environment.connectors.open_lookup(spec, subtasks, answers)?
+            }
+            None => Box::new(NoLookup),
+        };
         let snapshots = SnapshotParts {
             subtask: self.subtask,
             key_groups,
@@ -118,6 +129,7 @@ impl Blueprint {
             gate,
             inputs: self.inputs(),
             operator,
+            lookup,
             watermarks: watermarks.unwrap_or_default(),
             snapshots,
             counters: Arc::clone(&self.counters),

@@ -199,6 +199,7 @@ fn counters_message(counters: Snapshot) -> v1::SubtaskCounters {
         open_windows: counters.operator.open,
         open_events: counters.operator.open_events,
         fired_events: counters.operator.fired_events,
+        unanswered: counters.operator.unanswered,
         unpublished_bytes: counters.unpublished_bytes,
         watermark_ms: counters.watermark.map(|watermark| watermark.0),
         busy_ms: ms(counters.busy),

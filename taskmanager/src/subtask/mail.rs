@@ -1,7 +1,7 @@
 //! What a task is told while it runs: by the service, by the uploads it began, by its publisher.
 //!
-//! Letters are few: what the jobmanager sends for each checkpoint, and one answer to each job that the task itself handed
-//! out, of which it hands out a bounded number. A task takes them between steps.
+//! Letters are few: what the jobmanager sends for each checkpoint, and one answer to each job or question that the task itself
+//! handed out, of which it hands out a bounded number. A task takes them between steps.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,7 +9,9 @@ use std::time::Duration;
 use stream_core::barrier::Barrier;
 use stream_core::checkpoint::{Accounts, Cut, FileRef};
 use stream_core::ids::CheckpointId;
+use stream_core::operator::Answer;
 use stream_core::pipeline::Split;
+use stream_runtime::lookup::Answers;
 use stream_runtime::store::StoreError;
 
 use crate::exchange::gate::Gate;
@@ -47,6 +49,13 @@ pub(crate) enum Letter {
         ticket: u64,
         /// The file.
         result: Result<FileRef, StoreError>,
+    },
+    /// Operators: what was looked up.
+    Answered {
+        /// The question.
+        key: Vec<u8>,
+        /// The answer to it.
+        answer: Answer,
     },
     /// The publisher is done with an epoch, or cannot go on.
     Published(Result<CheckpointId, TaskError>),
@@ -91,6 +100,12 @@ impl Mailbox {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Letter>> {
         self.letters.lock().expect(NO_PANIC)
+    }
+}
+
+impl Answers for Mailbox {
+    fn answer(&self, key: Vec<u8>, answer: Answer) {
+        self.put(Letter::Answered { key, answer });
     }
 }
 

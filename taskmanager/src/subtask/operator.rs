@@ -2,7 +2,12 @@
 //!
 //! At a barrier that came on every input the operator begins its snapshot, which takes the same short time whatever the
 //! state's size, and the barrier goes on at once; the state is copied a slice at a time between batches ([`snapshots`]).
+//!
+//! What the operator asks the outside ([`questions`]) holds up neither batches nor barriers: events that wait are state. Only
+//! where that state would be left behind, at the last barrier and where event time has ended, is the barrier held until all
+//! is answered.
 
+mod questions;
 mod snapshots;
 
 use std::sync::Arc;
@@ -11,6 +16,7 @@ use std::time::Duration;
 use stream_core::event_batch::EventBatch;
 use stream_core::operator::Operator;
 use stream_core::watermark::{Progress, Valve, Watermark};
+use stream_runtime::lookup::Lookup;
 
 use crate::counters::Counters;
 use crate::exchange::gate::{Gate, Input};
@@ -18,6 +24,7 @@ use crate::exchange::message::Message;
 use crate::subtask::aligning::{Aligned, Aligner};
 use crate::subtask::emit::Emitter;
 use crate::subtask::mail::{Letter, Mailbox};
+use crate::subtask::operator::questions::Questions;
 use crate::subtask::operator::snapshots::Snapshots;
 use crate::subtask::{Step, Subtask, TaskError};
 
@@ -30,7 +37,10 @@ pub(crate) struct OperatorSubtask {
     aligner: Aligner,
     open_inputs: usize,
     operator: Box<dyn Operator>,
+    questions: Questions,
     snapshots: Snapshots,
+    /// A barrier that goes on once no event waits for an answer any more.
+    held: Option<Aligned>,
     emitter: Emitter,
     mailbox: Arc<Mailbox>,
     counters: Arc<Counters>,
@@ -44,6 +54,8 @@ pub(crate) struct OperatorParts {
     pub(crate) inputs: usize,
     /// The job's, restored if there is something to restore.
     pub(crate) operator: Box<dyn Operator>,
+    /// What answers its questions.
+    pub(crate) lookup: Box<dyn Lookup>,
     /// Its watermark at the checkpoint it was restored from, and how much of it the clock had made; [`Watermark::NONE`] without
     /// one.
     pub(crate) watermarks: (Watermark, Watermark),
@@ -58,13 +70,15 @@ pub(crate) struct OperatorParts {
 impl OperatorSubtask {
     /// An operator at the beginning of its input, or behind a checkpoint.
     pub(crate) fn new(parts: OperatorParts) -> Self {
-        let OperatorParts { gate, inputs, operator, watermarks, snapshots, emitter, counters } = parts;
+        let OperatorParts { gate, inputs, operator, lookup, watermarks, snapshots, emitter, counters } = parts;
         OperatorSubtask {
             valve: Valve::restored(inputs, watermarks.0, watermarks.1),
             aligner: Aligner::new(inputs, Arc::clone(&gate), Arc::clone(&snapshots.clock)),
             gate,
             open_inputs: inputs,
             operator,
+            questions: Questions::new(lookup),
+            held: None,
             mailbox: Arc::clone(&snapshots.mailbox),
             snapshots: Snapshots::new(snapshots),
             emitter,
@@ -76,6 +90,7 @@ impl OperatorSubtask {
 impl Subtask for OperatorSubtask {
     fn step(&mut self) -> Result<Step, TaskError> {
         self.read_mail();
+        self.questions.ask(self.operator.as_mut(), &mut self.emitter.collector);
         // Copying needs no room downstream: a subtask that is held up uses the time.
         let is_copying = self.snapshots.continue_copying(self.operator.as_mut());
         let step = self.process()?;
@@ -83,7 +98,11 @@ impl Subtask for OperatorSubtask {
     }
 
     fn wait_for_input(&self, max_wait: Duration) {
-        self.gate.wait_for_input(max_wait);
+        if self.takes_no_input() {
+            self.mailbox.wait(max_wait);
+        } else {
+            self.gate.wait_for_input(max_wait);
+        }
     }
 
     fn wait_for_room(&self, max_wait: Duration) {
@@ -99,14 +118,18 @@ impl OperatorSubtask {
         if self.emitter.has_ended() {
             return Ok(if self.emitter.is_delivered() { Step::Finished } else { Step::Backpressured });
         }
+        if let Some(aligned) = self.held.take_if(|_| !self.operator.is_waiting()) {
+            self.cut(aligned);
+            self.end_behind_all()?;
+            return Ok(Step::WORKED);
+        }
+        if self.takes_no_input() {
+            return self.stand_by();
+        }
         let (channel, message) = match self.gate.try_pop()? {
             Input::Message(channel, message) => (channel, message),
             Input::Closed => return Ok(Step::Closed),
-            Input::Empty => {
-                // Rows that need no watermark should not wait for one.
-                self.emitter.send_all();
-                return Ok(Step::unless_flushed(self.emitter.flush()?).unwrap_or(Step::AwaitingInput));
-            }
+            Input::Empty => return self.stand_by(),
         };
         match message {
             Message::Events(events) => self.on_events(&events)?,
@@ -126,10 +149,26 @@ impl OperatorSubtask {
         Ok(Step::unless_flushed(self.emitter.flush()?).unwrap_or(Step::WORKED))
     }
 
+    /// Whether only answers can bring it on.
+    fn takes_no_input(&self) -> bool {
+        self.held.is_some() || self.operator.is_full()
+    }
+
+    /// There is nothing to do: rows that need no watermark should not wait for one.
+    fn stand_by(&mut self) -> Result<Step, TaskError> {
+        self.emitter.send_all();
+        self.counters.set_operator(self.operator.counters());
+        Ok(Step::unless_flushed(self.emitter.flush()?).unwrap_or(Step::AwaitingInput))
+    }
+
     fn read_mail(&mut self) {
         for letter in self.mailbox.take() {
             match letter {
                 Letter::Stored { ticket, result } => self.snapshots.on_stored(ticket, result),
+                Letter::Answered { key, answer } => {
+                    self.operator.on_answer(&key, answer, &mut self.emitter.collector);
+                    self.emitter.send_full();
+                }
                 Letter::Aborted(checkpoint) => self.aligner.abort(checkpoint),
                 Letter::Orphaned(is_orphaned) => self.aligner.set_orphaned(is_orphaned),
                 Letter::Splits(_) | Letter::Trigger(_) | Letter::Pause(_) | Letter::Drain => {}
@@ -159,7 +198,18 @@ impl OperatorSubtask {
     }
 
     fn on_aligned(&mut self, aligned: Option<Aligned>) {
-        let Some(Aligned { barrier, alignment }) = aligned else { return };
+        let Some(aligned) = aligned else { return };
+        // Behind the last barrier nobody would be there to write what waits, and a restore takes ended event time for an empty state.
+        let leaves_state = aligned.barrier.is_last || self.valve.watermark() == Watermark::END;
+        if leaves_state && self.operator.is_waiting() {
+            self.held = Some(aligned);
+        } else {
+            self.cut(aligned);
+        }
+    }
+
+    /// The state as it is now is the checkpoint's.
+    fn cut(&mut self, Aligned { barrier, alignment }: Aligned) {
         let watermarks = (self.valve.watermark(), self.valve.by_clock());
         self.snapshots.begin(barrier, alignment, watermarks, self.operator.as_mut());
         self.emitter.send_barrier(barrier);
@@ -169,7 +219,12 @@ impl OperatorSubtask {
         self.open_inputs = self.open_inputs.saturating_sub(1);
         let aligned = self.aligner.on_end(channel);
         self.on_aligned(aligned);
-        if self.open_inputs > 0 {
+        self.end_behind_all()
+    }
+
+    /// Ends the output where all input has ended and no barrier is held.
+    fn end_behind_all(&mut self) -> Result<(), TaskError> {
+        if self.open_inputs > 0 || self.held.is_some() {
             return Ok(());
         }
         if !self.aligner.has_seen_last() {

@@ -140,7 +140,7 @@ impl SourceSubtask {
                 Letter::Drain => self.drain(),
                 // An aborted last checkpoint is followed by another one, whose barrier says how to go on.
                 Letter::Completed { .. } | Letter::Aborted(_) | Letter::Orphaned(_) => {}
-                Letter::Stored { .. } | Letter::Published(_) | Letter::Finished(_) => {}
+                Letter::Stored { .. } | Letter::Answered { .. } | Letter::Published(_) | Letter::Finished(_) => {}
             }
         }
         Ok(())

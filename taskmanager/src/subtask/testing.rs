@@ -175,7 +175,7 @@ impl Operator for Echo {
         out.row(TableIndex::RESULT, 1).text(Some(&format!("W{}", watermark.0)));
     }
     fn counters(&self) -> OperatorCounters {
-        OperatorCounters { late: 1, open: 2, open_events: self.events, fired_events: 3 }
+        OperatorCounters { late: 1, open: 2, open_events: self.events, fired_events: 3, unanswered: 0 }
     }
     fn begin_snapshot(&mut self, kind: SnapshotKind) {
         self.snapshot = Some((kind, std::mem::take(&mut self.changed)));

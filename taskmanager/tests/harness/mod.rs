@@ -123,6 +123,7 @@ pub(crate) fn pipeline(job: &str, parallelism: u32, is_bounded: bool) -> Pipelin
             properties: [].into(),
             secrets: [].into(),
         },
+        lookup: None,
         stages: vec![
             stage("source", StageKind::Source, None),
             stage("count", StageKind::Operator, Some(Exchange::Hash)),

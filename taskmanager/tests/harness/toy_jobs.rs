@@ -114,7 +114,7 @@ impl Operator for Counting {
     }
 
     fn counters(&self) -> OperatorCounters {
-        OperatorCounters { late: 0, open: self.counts.len() as u64, open_events: 0, fired_events: 0 }
+        OperatorCounters { late: 0, open: self.counts.len() as u64, ..OperatorCounters::default() }
     }
 
     fn begin_snapshot(&mut self, kind: SnapshotKind) {

@@ -190,7 +190,8 @@ impl Committer {
                 }
                 Letter::Aborted(checkpoint) => self.aligner.abort(checkpoint),
                 Letter::Orphaned(is_orphaned) => self.aligner.set_orphaned(is_orphaned),
-                Letter::Splits(_) | Letter::Trigger(_) | Letter::Pause(_) | Letter::Drain => {}
+                Letter::Splits(_) | Letter::Trigger(_) | Letter::Pause(_) | Letter::Drain | Letter::Answered { .. } => {
+                }
             }
         }
         Ok(())

@@ -12,12 +12,16 @@ use stream_core::row::RowBatch;
 use stream_core::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
 use stream_core::time::EventTime;
 
+use stream_runtime::lookup::NoLookup;
+
 use super::*;
 use crate::exchange::outputs::{Outputs, Sender};
 use crate::snapshotting::testing::TestStore;
 use crate::snapshotting::{self, JobFiles};
 use crate::subtask::event::{Acknowledgement, Change};
 use crate::subtask::testing::{Echo, ManualClock, Told, barrier, last_barrier, texts};
+
+mod asking;
 
 /// An operator subtask of two inputs, and the gate of the sink behind it.
 struct Fixture {
@@ -37,6 +41,10 @@ fn fixture() -> Fixture {
 }
 
 fn fixture_with(files: Option<JobFiles>) -> Fixture {
+    fixture_of(Box::new(Echo::default()), Box::new(NoLookup), files)
+}
+
+fn fixture_of(operator: Box<dyn Operator>, lookup: Box<dyn Lookup>, files: Option<JobFiles>) -> Fixture {
     let (input, output) = (Arc::new(Gate::new(2, 1 << 20)), Arc::new(Gate::new(1, 1 << 20)));
     let outputs = Outputs::new(vec![Sender::Local(Arc::clone(&output), 0)]);
     let counters = Arc::new(Counters::default());
@@ -48,7 +56,8 @@ fn fixture_with(files: Option<JobFiles>) -> Fixture {
     let operator = OperatorSubtask::new(OperatorParts {
         gate: Arc::clone(&input),
         inputs: 2,
-        operator: Box::new(Echo::default()),
+        operator,
+        lookup,
         watermarks: (Watermark::NONE, Watermark::NONE),
         snapshots: SnapshotParts {
             subtask: SUBTASK,
@@ -185,7 +194,7 @@ fn counters_tell_what_went_through_and_what_the_operator_tells() {
     f.run();
     let counted = f.counters.snapshot();
     assert_eq!((counted.records_in, counted.records_out), (2, 2));
-    assert_eq!(counted.operator, OperatorCounters { late: 1, open: 2, open_events: 2, fired_events: 3 });
+    assert_eq!(counted.operator, OperatorCounters { late: 1, open: 2, open_events: 2, fired_events: 3, unanswered: 0 });
 }
 
 #[test]
