@@ -175,6 +175,10 @@ bench: build ## CPU for each event, from a file of 2 M events to CSV
 bench-checkpoints: build ## pause, size and duration of checkpoints with 200 k and 2 M open sessions
 	@$(BIN)/bench-checkpoints $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+.PHONY: bench-sink
+bench-sink: build ## rows a second into Postgres, by one connection and by several
+	@$(BIN)/bench-sink $(ARGS)
+
 .PHONY: doc
 doc: ## the documentation of every crate
 	cargo doc --release --workspace --no-deps $(CARGO_FEATURES)

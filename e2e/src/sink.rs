@@ -101,9 +101,17 @@ impl Attempt {
     /// # Errors
     /// As [`Connectors::fence_sink`].
     pub async fn begin(sink: &SinkSpec, nonce: u128) -> Result<Attempt> {
+        Attempt::begin_as(JOB, sink, nonce).await
+    }
+
+    /// As [`Attempt::begin`], for another job.
+    ///
+    /// # Errors
+    /// As [`Connectors::fence_sink`].
+    pub async fn begin_as(job_id: JobId, sink: &SinkSpec, nonce: u128) -> Result<Attempt> {
         let nonce = Nonce(nonce);
-        let anchor = connectors().fence_sink(sink, Claim { job_id: JOB, highest_token: Token(0), nonce }).await?;
-        Attempt::open(sink, anchor, Grant { job_id: JOB, token: anchor.token, nonce })
+        let anchor = connectors().fence_sink(sink, Claim { job_id, highest_token: Token(0), nonce }).await?;
+        Attempt::open(sink, anchor, Grant { job_id, token: anchor.token, nonce })
     }
 
     fn open(sink: &SinkSpec, anchor: Anchor, grant: Grant) -> Result<Attempt> {

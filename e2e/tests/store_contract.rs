@@ -188,6 +188,54 @@ async fn whoever_takes_over_gets_a_number_of_its_own(store: &Arc<dyn ObjectStore
     }
 }
 
+/// The object whose writer left something, and died or lived.
+const LEFT: &str = "7/state/00000001-00000002/1-0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_writer_left_is_listed_by_the_object_that_it_was_to_be_and_removed() -> Result<()> {
+    let memory = MemoryStore::default();
+    memory.leave_unfinished(LEFT);
+    rests_are_listed_and_removed(&memory).await;
+
+    let dir = readable_dir()?;
+    let folder = RealStores::default().open(dir.path().to_str().context("a path that is text")?)?;
+    // As a process leaves it that is killed; `kill_points` really kills one.
+    std::fs::write(dir.path().join(".unfinished/7!state!00000001-00000002!1-0!0123456789abcdef-0"), "half")?;
+    std::fs::write(dir.path().join(".unfinished/0123456789abcdef-1"), "of a build that did not tell")?;
+    rests_are_listed_and_removed(&*folder).await;
+
+    let Some(kind) = s3()? else { return Ok(()) };
+    let server = kind.server.as_ref().context("a server")?;
+    let mut proxies = JoinSet::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let mut variables = server.variables();
+    variables.insert("AWS_ENDPOINT_URL".to_owned(), format!("http://{}", listener.local_addr()?));
+    proxies.spawn(without(listener, server.port(), b"DELETE ", b"DELETE"));
+    let uri = server.uri("rests");
+    // It wrote a large object and could not clean up behind itself.
+    RealStores::with_variables(variables).open(&uri)?.create(LEFT, noise(LARGE)).await?;
+    let store = kind.stores.open(&uri)?;
+    assert_eq!(server.hidden()?.len(), 1, "{:?}", server.hidden()?);
+    rests_are_listed_and_removed(&*store).await;
+    assert_eq!(server.hidden()?, [""; 0]);
+    assert!(store.read(LEFT).await? == noise(LARGE), "the object itself went");
+    Ok(())
+}
+
+/// One is there, of [`LEFT`].
+async fn rests_are_listed_and_removed(store: &dyn ObjectStore) {
+    store.create("7/whole", noise(3)).await.unwrap();
+    let rests = store.list_unfinished("7/").await.unwrap();
+    assert_eq!(rests.iter().map(|rest| rest.object.as_str()).collect::<Vec<_>>(), [LEFT]);
+    assert_eq!(store.list_unfinished("").await.unwrap(), rests);
+    assert!(store.list_unfinished("8/").await.unwrap().is_empty());
+    for _ in 0..2 {
+        store.delete_unfinished(&rests[0]).await.unwrap();
+        assert!(store.list_unfinished("7/").await.unwrap().is_empty());
+    }
+    assert!(store.list("7/").await.unwrap().contains(&"7/whole".to_owned()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn stores_beside_each_other_do_not_see_each_other() -> Result<()> {
     for kind in real_kinds()? {
@@ -258,7 +306,7 @@ async fn a_server_that_writes_over_objects_is_refused() -> Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let mut variables = server.variables();
         variables.insert("AWS_ENDPOINT_URL".to_owned(), format!("http://{}", listener.local_addr()?));
-        forgetful.spawn(without_conditions(listener, server.port(), method.as_bytes()));
+        forgetful.spawn(without(listener, server.port(), method.as_bytes(), b"if-none-match"));
         let checked = RealStores::with_variables(variables).open(&server.uri("a"))?.check().await;
         let error = checked.err().with_context(|| format!("{method}without conditions is taken"))?;
         ensure!(error.kind == StoreErrorKind::Invalid, "{error}");
@@ -269,8 +317,8 @@ async fn a_server_that_writes_over_objects_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// Hands everything over to a server but the conditions of one kind of request.
-async fn without_conditions(listener: TcpListener, port: u16, method: &'static [u8]) {
+/// Hands everything over to a server, with this word spoilt in one kind of request.
+async fn without(listener: TcpListener, port: u16, method: &'static [u8], word: &'static [u8]) {
     let mut connections = JoinSet::new();
     while let Ok((mut client, _)) = listener.accept().await {
         connections.spawn(async move {
@@ -285,10 +333,10 @@ async fn without_conditions(listener: TcpListener, port: u16, method: &'static [
                     if read == 0 {
                         return;
                     }
-                    const CONDITION: &[u8] = b"if-none-match";
-                    let at = chunk[..read].windows(CONDITION.len()).position(|bytes| bytes == CONDITION);
+                    let at = chunk[..read].windows(word.len()).position(|bytes| bytes == word);
                     if let Some(at) = at.filter(|_| chunk.starts_with(method)) {
-                        chunk[at] = b'x';
+                        // A letter still, so that it is a method or a header of nobody's.
+                        chunk[at] = if word[0].is_ascii_uppercase() { b'X' } else { b'x' };
                     }
                     if to_server.write_all(&chunk[..read]).await.is_err() {
                         return;

@@ -71,7 +71,8 @@ pub(crate) struct Beside {
 }
 
 impl Beside {
-    /// Begins something. How much is under way is bounded by the jobs: a preparation, a manifest and few removals each.
+    /// Begins something. How much is under way is bounded by the jobs: a preparation, a manifest, a sweep and few
+    /// removals each.
     pub(crate) fn spawn(&mut self, work: impl Future<Output = Outcome> + Send + 'static) {
         self.under_way.spawn(work);
     }

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stream_core::checkpoint::{FileRef, Manifest};
+use stream_core::checkpoint::{FileRef, Listed, ListedKind, Manifest};
 use stream_core::ids::{CheckpointId, JobId, Token};
 use stream_runtime::fail_point::{self, Point};
-use stream_runtime::store::{ObjectStore, StoreError, StoreErrorKind};
+use stream_runtime::store::{ObjectStore, StoreError, StoreErrorKind, Unfinished};
 use stream_runtime::stored::{self, names};
 
 /// The checkpoint store, seen by one job.
@@ -90,7 +90,7 @@ impl CheckpointStore {
     /// Removes manifests first, then files: never is there a manifest whose files are gone.
     ///
     /// # Errors
-    /// If the store does not answer; files that are left are named by no manifest and stay.
+    /// If the store does not answer; files that are left are named by no manifest, and the next attempt sweeps them away.
     pub(crate) async fn discard(&self, checkpoints: &[CheckpointId], files: &[String]) -> Result<(), StoreError> {
         for &checkpoint in checkpoints {
             self.store.delete(&names::manifest(self.job, checkpoint)).await?;
@@ -100,6 +100,61 @@ impl CheckpointStore {
             self.store.delete(&names::in_job(self.job, file)).await?;
         }
         Ok(())
+    }
+
+    /// Whatever the store holds of the job, whole or not.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub(crate) async fn everything(&self) -> Result<Vec<Listed>, StoreError> {
+        let folder = names::in_job(self.job, "");
+        let listed = |object: &str, place: &str, kind| {
+            let name = object.strip_prefix(&folder).unwrap_or(object).to_owned();
+            Listed { token: names::token_of(&name), name, place: place.to_owned(), kind }
+        };
+        let kind = |name: &str| match names::checkpoint_of(name) {
+            Some(_) => ListedKind::Manifest,
+            None => ListedKind::File,
+        };
+        let unfinished = self.store.list_unfinished(&folder).await?;
+        let objects = self.store.list(&folder).await?;
+        let rests = unfinished.iter().map(|rest| listed(&rest.object, &rest.place, ListedKind::Unfinished));
+        Ok(rests.chain(objects.iter().map(|name| listed(name, name, kind(name)))).collect())
+    }
+
+    /// Every manifest that is there, whether its files are or not; `None` for one that cannot be read.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub(crate) async fn every_manifest(&self) -> Result<Vec<Option<Manifest>>, StoreError> {
+        let mut manifests = Vec::new();
+        for id in self.ids().await? {
+            match self.manifest(id).await {
+                Ok(manifest) => manifests.push(Some(manifest)),
+                // Removed since it was listed: nobody can begin with it any more.
+                Err(error) if error.kind == StoreErrorKind::NotFound => {}
+                Err(error) if error.kind == StoreErrorKind::Unavailable => return Err(error),
+                Err(error) => {
+                    tracing::warn!(job_id = %self.job, checkpoint = %id, %error, "a manifest cannot be read");
+                    manifests.push(None);
+                }
+            }
+        }
+        Ok(manifests)
+    }
+
+    /// Removes what [`CheckpointStore::everything`] listed.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub(crate) async fn remove(&self, listed: &Listed) -> Result<(), StoreError> {
+        match listed.kind {
+            ListedKind::File | ListedKind::Manifest => self.store.delete(&listed.place).await,
+            ListedKind::Unfinished => {
+                let object = names::in_job(self.job, &listed.name);
+                self.store.delete_unfinished(&Unfinished { object, place: listed.place.clone() }).await
+            }
+        }
     }
 
     /// Reads a file that a manifest names.

@@ -13,6 +13,7 @@ use stream_core::pipeline::{Split, StageKind};
 use stream_core::time::millis;
 use stream_runtime::connector::cause_chain;
 use stream_runtime::fail_point::{self, Point};
+use tokio_util::sync::DropGuard;
 
 use crate::beside::Outcome;
 use crate::job_store::WriteError;
@@ -32,6 +33,8 @@ pub(crate) struct Coordination {
     adopted: Option<Adopted>,
     is_running: bool,
     are_sources_paused: bool,
+    /// Ends the sweep, if one is under way, with the attempt.
+    pub(crate) sweep: Option<DropGuard>,
 }
 
 /// Checkpoints of a job that are shown.
@@ -82,6 +85,7 @@ impl Service {
             adopted,
             is_running: false,
             are_sources_paused: false,
+            sweep: None,
         };
         self.coordinations.insert(job, coordination);
         self.show_checkpoints(job);
@@ -233,6 +237,7 @@ impl Service {
                     }
                 });
             }
+            Effect::Sweep { below } => self.sweep(job, below),
             Effect::Answer { number, result } => self.on_answer(job, number, result),
         }
     }

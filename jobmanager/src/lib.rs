@@ -41,6 +41,7 @@ mod reports;
 mod savepoints;
 mod service;
 mod submit;
+mod sweeping;
 mod taskmanagers;
 #[cfg(test)]
 mod testing;

@@ -46,11 +46,13 @@ pub enum Fault {
     Duplicate,
     /// A fenced attempt tries to publish.
     ZombiePublish,
+    /// Files that an attempt left are swept by a later one.
+    Orphans,
 }
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Fault; 16] = [
+    pub const ALL: [Fault; 17] = [
         Fault::KillTaskManager,
         Fault::PauseTaskManager,
         Fault::KillJobManager,
@@ -67,6 +69,7 @@ impl Fault {
         Fault::LostAck,
         Fault::Duplicate,
         Fault::ZombiePublish,
+        Fault::Orphans,
     ];
     /// Those that are begun on purpose; the others come with requests.
     const BEGUN: usize = 10;

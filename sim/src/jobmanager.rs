@@ -245,6 +245,13 @@ impl JobManager {
                     self.coordinate(event, world);
                 }
             }
+            Done::Orphans(attempt, names) => {
+                if attempt == self.job.attempt() && self.coordinator.is_some() && !names.is_empty() {
+                    world.faults.add(Fault::Orphans);
+                    let delay = world.sweeps.between(1, 50);
+                    world.after(delay, world::Event::Delete(self.leader, names));
+                }
+            }
             _ => unreachable!("for a taskmanager"),
         }
         true
@@ -407,6 +414,10 @@ impl JobManager {
                     let names = checkpoints.into_iter().map(manifest_name).chain(files).collect();
                     let delay = world.random.between(1, 50);
                     world.after(delay, world::Event::Delete(self.leader, names));
+                }
+                checkpoint::Effect::Sweep { below } => {
+                    let delay = world.sweeps.between(1, 400);
+                    world.after(delay, world::Event::Sweep(self.pid, attempt, below, None));
                 }
                 checkpoint::Effect::CommitPositions(_) => {}
                 checkpoint::Effect::Drain | checkpoint::Effect::Answer { .. } => unreachable!("nobody asks"),

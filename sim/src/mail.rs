@@ -68,6 +68,7 @@ pub(crate) enum Item {
 pub(crate) enum Done {
     Fenced(AttemptNumber, Result<LedgerEntry, String>),
     RecordStored(AttemptNumber, Result<(), String>),
+    Orphans(AttemptNumber, Vec<String>),
     ManifestStored(AttemptNumber, CheckpointId, Result<(), String>),
     StateStored(AttemptNumber, SubtaskId, u64, Result<FileRef, String>),
     RowsStored(AttemptNumber, u64, Result<FileRef, String>),

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use stream_core::checkpoint::Manifest;
-use stream_core::ids::{AttemptNumber, CheckpointId};
+use stream_core::checkpoint::{Listed, ListedKind, Manifest};
+use stream_core::ids::{AttemptNumber, CheckpointId, Nonce, Token};
 use stream_core::row::RowBatch;
 use stream_core::snapshot::KeyedSnapshot;
 
@@ -70,6 +70,27 @@ impl Store {
         manifests.filter(|manifest| manifest.files().all(|file| self.objects.contains_key(file))).cloned().collect()
     }
 
+    /// Every file of the job that the store holds.
+    pub fn files(&self) -> Vec<Listed> {
+        let is_file = |object: &Object| matches!(object, Object::State(_) | Object::Rows(_));
+        let files = self.objects.iter().filter(|(_, object)| is_file(object));
+        let listed = |name: &String| {
+            let token = name.split('/').nth(1).and_then(|writer| writer.split('-').next());
+            let token = token.and_then(|token| u32::from_str_radix(token, 16).ok()).map(Token);
+            Listed { name: name.clone(), place: name.clone(), token, kind: ListedKind::File }
+        };
+        files.map(|(name, _)| listed(name)).collect()
+    }
+
+    /// Every checkpoint, whole or not.
+    pub fn every_manifest(&self) -> Vec<Option<Manifest>> {
+        let manifests = self.objects.values().filter_map(|object| match object {
+            Object::Manifest(manifest) => Some(manifest.as_ref()),
+            _ => None,
+        });
+        manifests.cloned().map(Some).collect()
+    }
+
     /// The highest leader number.
     pub fn leader(&self) -> u32 {
         let leaders = self.objects.range("leader/".to_owned().."leader0".to_owned());
@@ -89,6 +110,11 @@ impl Store {
 /// The name of a checkpoint's manifest.
 pub fn manifest_name(checkpoint: CheckpointId) -> String {
     format!("chk/{:08x}-{:08x}", checkpoint.token().0, checkpoint.sequence())
+}
+
+/// Whose files begin so behind their kind. By its token alone an attempt is not known: Postgres may be set back, and give it twice.
+pub fn writer(token: Token, nonce: Nonce) -> String {
+    format!("{:08x}-{nonce}", token.0)
 }
 
 /// The name of a leader's mark.

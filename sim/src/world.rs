@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stream_core::checkpoint::{LedgerEntry, choose};
+use stream_core::checkpoint::{LedgerEntry, Listed, choose, orphans};
 use stream_core::ids::{AttemptNumber, CheckpointId, Nonce, Token};
 
 use crate::faults::{FAULTS_UNTIL, Fault, Faults};
@@ -30,12 +30,19 @@ pub struct Wiring {
     pub fences_first: bool,
     /// A checkpoint's id holds its attempt's token.
     pub ids_hold_token: bool,
+    /// A sweep leaves the files of the attempt's own token.
+    pub sweeps_below_token: bool,
 }
 
 impl Wiring {
     /// As the product is.
-    pub const WHOLE: Wiring =
-        Wiring { checks_token: true, checks_prev: true, fences_first: true, ids_hold_token: true };
+    pub const WHOLE: Wiring = Wiring {
+        checks_token: true,
+        checks_prev: true,
+        fences_first: true,
+        ids_hold_token: true,
+        sweeps_below_token: true,
+    };
 }
 
 /// A process.
@@ -65,6 +72,8 @@ pub(crate) enum Event {
     Commit(u32, u64, Publish, Answer<bool>),
     /// Only while this is the leader's number: who slept may know of less than is needed now.
     Delete(u32, Vec<String>),
+    /// A step of the sweep of this process's attempt: files are listed, then manifests, then it is told what nobody needs.
+    Sweep(u32, AttemptNumber, Token, Option<Vec<Listed>>),
     Fault,
     StartJobManager,
     StartTaskManager(String),
@@ -80,6 +89,8 @@ pub struct World {
     sequence: u64,
     queue: BTreeMap<(i64, u64), Event>,
     pub(crate) random: Random,
+    /// Apart, so that seeds mean what they meant before anything was swept.
+    pub(crate) sweeps: Random,
     pub(crate) trace: Trace,
     pub(crate) store: Store,
     pub(crate) postgres: Postgres,
@@ -106,6 +117,7 @@ impl World {
             sequence: 0,
             queue: BTreeMap::new(),
             random,
+            sweeps: Random::new(seed),
             trace: Trace::default(),
             store: Store::default(),
             postgres: Postgres::new(),
@@ -156,6 +168,7 @@ impl World {
                 self.trace.add(self.now, &format!("store: deleted {names:?}"));
                 self.check_retention();
             }
+            Event::Sweep(pid, attempt, below, listed) => self.on_sweep(pid, attempt, below, listed),
             Event::Fault => self.on_fault(),
             Event::StartJobManager => {
                 let pid = self.number() as u32;
@@ -167,6 +180,17 @@ impl World {
                 self.start(pid, Role::TaskManager(Box::new(TaskManager::new(pid, name))));
             }
         }
+    }
+
+    fn on_sweep(&mut self, pid: u32, attempt: AttemptNumber, below: Token, listed: Option<Vec<Listed>>) {
+        let pause = self.sweeps.between(1, 400);
+        let Some(listed) = listed else {
+            return self.after(pause, Event::Sweep(pid, attempt, below, Some(self.store.files())));
+        };
+        let below = if self.wiring.sweeps_below_token { below } else { Token(u32::MAX) };
+        let orphans = orphans(below, &listed, &self.store.every_manifest());
+        let names = orphans.into_iter().map(|orphan| orphan.name.clone()).collect();
+        self.after(pause, Event::To(pid, Mail::Done(Done::Orphans(attempt, names))));
     }
 
     fn start(&mut self, pid: u32, role: Role) {

@@ -55,6 +55,12 @@ fn ids_used_twice_are_found() {
     assert!(first_red(Wiring { ids_hold_token: false, ..Wiring::WHOLE }, 500).is_some());
 }
 
+/// Files of a checkpoint that is not complete yet are named by no manifest either.
+#[test]
+fn sweep_that_ignores_the_token_is_found() {
+    assert!(first_red(Wiring { sweeps_below_token: false, ..Wiring::WHOLE }, 500).is_some());
+}
+
 /// A jobmanager that stood still for longer than the retention removed, before it learned that it leads no more, the checkpoint
 /// that a Postgres which was set back meanwhile has to be continued with.
 #[test]

@@ -226,7 +226,9 @@ impl Incarnation {
                     store.retain(|manifest| !checkpoints.contains(&manifest.checkpoint));
                     removed.extend(files);
                 }
-                Effect::Drain | Effect::Abort { .. } | Effect::CommitPositions(_) | Effect::Answer { .. } => {}
+                Effect::Drain | Effect::Abort { .. } | Effect::CommitPositions(_) => {}
+                // `sim` sweeps.
+                Effect::Sweep { .. } | Effect::Answer { .. } => {}
             }
         }
     }

@@ -10,13 +10,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use stream_runtime::fail_point::{self, Point};
-use stream_runtime::store::{ObjectStore, StoreError, StoreErrorKind, StoreFuture};
+use stream_runtime::store::{ObjectStore, StoreError, StoreErrorKind, StoreFuture, Unfinished};
 use stream_runtime::stored::names::kind;
 
-use super::name::{object_path, prefix_path, unused_name};
-
-/// Where objects are written before they have their names. No name of an object begins with a full stop.
-const UNFINISHED: &str = ".unfinished";
+use super::name::{UNFINISHED, check_prefix, object_of, object_path, prefix_path, unfinished_name};
 
 /// How often a writer makes the object's folder again, should somebody remove it in between.
 const LINK_TRIES: u32 = 3;
@@ -62,7 +59,7 @@ impl Folder {
 impl ObjectStore for Folder {
     fn create<'a>(&'a self, name: &'a str, bytes: Bytes) -> StoreFuture<'a, ()> {
         let name = name.to_owned();
-        self.run(move |root| create(root, &object_path(root, &name)?, kind(&name), &bytes))
+        self.run(move |root| create(root, &name, &bytes))
     }
 
     fn read<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Bytes> {
@@ -99,17 +96,44 @@ impl ObjectStore for Folder {
         let name = name.to_owned();
         self.run(move |root| {
             let path = object_path(root, &name)?;
-            match fs::remove_file(&path) {
-                Ok(()) => sync_folder(parent(root, &path)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                Err(error) => Err(failed("delete", &path, &error)),
-            }
+            let was_there = remove(&path)?;
+            if was_there { sync_folder(parent(root, &path)) } else { Ok(()) }
         })
+    }
+
+    fn list_unfinished<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Vec<Unfinished>> {
+        let prefix = prefix.to_owned();
+        self.run(move |root| {
+            check_prefix(&prefix)?;
+            let mut places = Vec::new();
+            add_names(&root.join(UNFINISHED), "", &mut places)?;
+            let rest = |place: String| object_of(&place).map(|object| Unfinished { object, place });
+            let mut below: Vec<Unfinished> = places.into_iter().filter_map(rest).collect();
+            below.retain(|rest| rest.object.starts_with(&prefix));
+            below.sort_unstable();
+            Ok(below)
+        })
+    }
+
+    fn delete_unfinished<'a>(&'a self, unfinished: &'a Unfinished) -> StoreFuture<'a, ()> {
+        let place = unfinished.place.clone();
+        // Should it come back with a crash, it is no worse than before.
+        self.run(move |root| remove(&root.join(UNFINISHED).join(place)).map(drop))
     }
 }
 
-fn create(root: &Path, path: &Path, kind: &str, bytes: &[u8]) -> Result<(), StoreError> {
-    let unfinished = root.join(UNFINISHED).join(unused_name());
+/// Whether it was there.
+fn remove(path: &Path) -> Result<bool, StoreError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed("delete", path, &error)),
+    }
+}
+
+fn create(root: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let (path, kind) = (&object_path(root, name)?, kind(name));
+    let unfinished = root.join(UNFINISHED).join(unfinished_name(name));
     let written = write_durably(&unfinished, kind, bytes).and_then(|()| {
         fail_point::reach_as(Point::ObjectWritten, kind);
         link(root, &unfinished, path)

@@ -44,6 +44,24 @@ pub(super) fn check_prefix(prefix: &str) -> Result<(), StoreError> {
     }
 }
 
+/// In what objects are written before they have their names. No name of an object begins with a full stop.
+pub(super) const UNFINISHED: &str = ".unfinished";
+
+/// Stands for `/` in the name of an unfinished object. No name has it, and no store minds it.
+const SEPARATOR: char = '!';
+
+/// The name within [`UNFINISHED`] under which one writer writes an object: it tells whose it was to be.
+pub(super) fn unfinished_name(object: &str) -> String {
+    format!("{}{SEPARATOR}{}", object.replace('/', &SEPARATOR.to_string()), unused_name())
+}
+
+/// The object that a name within [`UNFINISHED`] was to be.
+pub(super) fn object_of(unfinished: &str) -> Option<String> {
+    let (object, _) = unfinished.rsplit_once(SEPARATOR)?;
+    let object = object.replace(SEPARATOR, "/");
+    is_name(&object).then_some(object)
+}
+
 /// A name that no other writer uses: of this process by the number, of another, on this machine or another, by chance.
 #[allow(clippy::disallowed_methods, reason = "what a temporary object is called changes no run")]
 pub(super) fn unused_name() -> String {
@@ -66,4 +84,19 @@ fn is_name(name: &str) -> bool {
 fn invalid(name: &str) -> StoreError {
     let message = format!("{name:?} is no name of an object; it has parts of a-z, 0-9, `.`, `_` and `-` between `/`");
     StoreError::new(StoreErrorKind::Invalid, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unfinished_tells_the_object_that_it_was_to_be() {
+        let name = unfinished_name("7/state/1-2/1-0");
+        assert!(!name.contains('/') && name != unfinished_name("7/state/1-2/1-0"), "{name}");
+        assert_eq!(object_of(&name).as_deref(), Some("7/state/1-2/1-0"));
+        for other in ["0123456789abcdef-0", "", "!x", ".hidden!x", "a!!b!x"] {
+            assert_eq!(object_of(other), None, "{other}");
+        }
+    }
 }

@@ -117,10 +117,11 @@ const AT_WORK: [Row; 30] = [
     ("P16", JOBMANAGER, "discard-begun:8"),
 ];
 
-const IN_RECOVERY: [Row; 2] = [
+const IN_RECOVERY: [Row; 3] = [
     // The first are those of the job's first attempt.
     ("P17", JOBMANAGER, "sink-fenced:2"),
     ("P18", JOBMANAGER, "deployment-sent:3"),
+    ("P16", JOBMANAGER, "sweep-begun:2"),
 ];
 
 const SUCCESSORS: [Row; 1] = [("P18", FIRST, "restore-begun@window[0]")];

@@ -14,4 +14,5 @@ mod registration;
 mod requests;
 mod shutdown;
 mod submission;
+mod sweeping;
 mod views;

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use stream_core::checkpoint::Manifest;
 use stream_core::ids::{CheckpointId, JobId};
 use stream_runtime::store::MemoryStore;
-use stream_runtime::store::{ObjectStore, StoreError, StoreFuture, Stores};
+use stream_runtime::store::{ObjectStore, StoreError, StoreFuture, Stores, Unfinished};
 use stream_runtime::stored::{self, names};
+
+use crate::jobmanager::within;
 
 /// What was done, in order, by stores and connectors alike.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +40,16 @@ pub(crate) struct FakeStores {
 impl FakeStores {
     pub(crate) fn at(&self, uri: &str) -> MemoryStore {
         self.by_uri.lock().unwrap().entry(uri.to_owned()).or_default().clone()
+    }
+
+    /// Waits until this was done.
+    pub(crate) async fn wait_for(&self, line: &str) {
+        within(async {
+            while !self.log.lines().iter().any(|done| done == line) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
     }
 
     /// A stored manifest.
@@ -81,5 +94,14 @@ impl ObjectStore for Recorder {
     fn delete<'a>(&'a self, name: &'a str) -> StoreFuture<'a, ()> {
         self.log.write(format!("delete {name}"));
         self.store.delete(name)
+    }
+
+    fn list_unfinished<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Vec<Unfinished>> {
+        self.store.list_unfinished(prefix)
+    }
+
+    fn delete_unfinished<'a>(&'a self, unfinished: &'a Unfinished) -> StoreFuture<'a, ()> {
+        self.log.write(format!("delete unfinished {}", unfinished.object));
+        self.store.delete_unfinished(unfinished)
     }
 }

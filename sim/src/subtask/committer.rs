@@ -11,7 +11,7 @@ use super::inputs::Inputs;
 use crate::input::SessionRow;
 use crate::mail::{Deployment, Done, Item, Report};
 use crate::postgres::Publish;
-use crate::store::Object;
+use crate::store::{Object, writer};
 use crate::world::Request;
 
 /// Less than one chunk: rows are read back from the store as often as not.
@@ -122,7 +122,8 @@ impl Committer {
         self.retry_store_at = None;
         for (ticket, rows) in self.epochs.take_unstored() {
             let attempt = at.attempt;
-            let name = format!("rows/{}/{}/{ticket:08}", at.deployment.nonce, self.last_epoch);
+            let writer = writer(at.deployment.token, at.deployment.nonce);
+            let name = format!("rows/{writer}/{}/{ticket:08}", self.last_epoch);
             let file = FileRef { name: name.clone(), bytes: rows.as_bytes().len() as u64, checksum: 0 };
             let answer =
                 Box::new(move |result: Result<(), String>| Done::RowsStored(attempt, ticket, result.map(|()| file)));

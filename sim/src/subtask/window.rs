@@ -18,7 +18,7 @@ use super::inputs::Inputs;
 use crate::input::GAP_MS;
 use crate::invariants::Invariant;
 use crate::mail::{Deployment, Done, Item, Report};
-use crate::store::Object;
+use crate::store::{Object, writer};
 use crate::world::World;
 
 pub(crate) struct Window {
@@ -178,7 +178,8 @@ impl Window {
         }
         self.last_ticket += 1;
         let (ticket, attempt, subtask) = (self.last_ticket, at.attempt, at.subtask);
-        let name = format!("state/{}/{}-{}", at.deployment.nonce, cut.checkpoint, subtask.index);
+        let writer = writer(at.deployment.token, at.deployment.nonce);
+        let name = format!("state/{writer}/{}-{}", cut.checkpoint, subtask.index);
         let bytes = snapshot.sections.iter().map(|section| section.bytes.len() as u64).sum();
         let file = FileRef { name: name.clone(), bytes, checksum: 0 };
         let answer = Box::new(move |result: Result<(), String>| {

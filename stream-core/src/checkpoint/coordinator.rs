@@ -38,6 +38,8 @@ pub struct Coordinator {
     is_draining: bool,
     /// Whether a checkpoint was triggered with which the sources end.
     has_tried_last: bool,
+    /// Whether what older attempts left was looked for.
+    has_swept: bool,
     /// Requests that no checkpoint serves yet.
     requests: Vec<Request>,
     /// Stops that are complete and not published.
@@ -75,6 +77,7 @@ impl Coordinator {
             drained: BTreeSet::new(),
             is_draining: false,
             has_tried_last: false,
+            has_swept: false,
             requests: Vec::new(),
             stops: Vec::new(),
             history: History::default(),
@@ -280,6 +283,10 @@ impl Coordinator {
             result: Ok(checkpoint),
         };
         effects.extend(published.into_iter().map(answer));
+        // Not before: an epoch of our own proves that nobody has taken the sink over, and ends what an older attempt might continue.
+        if epoch.token() == self.attempt.token && !std::mem::replace(&mut self.has_swept, true) {
+            effects.push(Effect::Sweep { below: self.attempt.token });
+        }
     }
 
     fn on_request(&mut self, request: Request, effects: &mut Vec<Effect>) {

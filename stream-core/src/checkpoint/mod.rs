@@ -11,6 +11,7 @@ mod manifest;
 mod pending;
 mod retention;
 mod standing;
+mod sweep;
 
 #[cfg(test)]
 mod simulation;
@@ -31,6 +32,7 @@ pub use manifest::{
 };
 
 pub use standing::{LedgerEntry, Standing, standing};
+pub use sweep::{Listed, ListedKind, orphans};
 
 use crate::barrier::Barrier;
 use crate::ids::{AttemptNumber, CheckpointId, JobId, Nonce, SubtaskId, Token};
@@ -216,6 +218,11 @@ pub enum Effect {
         checkpoints: Vec<CheckpointId>,
         /// The files.
         files: Vec<String>,
+    },
+    /// Remove the files of attempts with lower tokens that no manifest names ([`orphans`]); once for each attempt.
+    Sweep {
+        /// The attempt's own.
+        below: Token,
     },
     /// Answer a request: the checkpoint is complete (of a stop: and published), or will not be.
     Answer {

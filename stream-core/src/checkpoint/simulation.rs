@@ -54,6 +54,7 @@ struct Watcher {
     published: CheckpointId,
     discarded: BTreeSet<CheckpointId>,
     waiting: BTreeSet<u64>,
+    has_swept: bool,
 }
 
 impl Watcher {
@@ -91,6 +92,10 @@ impl Watcher {
                     assert!(self.completed.iter().all(|manifest| manifest.checkpoint != *checkpoint));
                 }
                 Effect::Discard { checkpoints, files } => self.observe_discard(checkpoints, files),
+                Effect::Sweep { below } => {
+                    assert_eq!(self.published.token(), *below, "behind an epoch of its own");
+                    assert!(!std::mem::replace(&mut self.has_swept, true), "once");
+                }
                 Effect::Answer { number, .. } => assert!(self.waiting.remove(number), "answered once"),
                 Effect::Drain | Effect::CommitPositions(_) => {}
             }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::testing::{ack_all, attempt, file, operator_ack, settings, sink_ack, source_ack, subtask};
+use super::testing::{ack_all, attempt, epoch, file, operator_ack, settings, sink_ack, source_ack, subtask};
 use super::*;
 use crate::table::RowCounts;
 use crate::time::Timestamp;
@@ -317,4 +317,16 @@ fn history_says_what_each_cost() {
     let entry = story.coordinator.history().next().cloned().expect("one was triggered");
     assert_eq!((entry.cost.written_bytes, entry.cost.pause.as_millis()), (20, 5));
     assert_eq!(entry.triggered, Timestamp(INTERVAL + 5_000_000), "by the wall clock");
+}
+
+#[test]
+fn what_older_attempts_left_is_swept_once_an_epoch_of_our_own_is_published() {
+    let old = CheckpointId::new(Token(2), 9);
+    let sealed = SealedEpoch { epoch: old, prev: CheckpointId::ROOT, ..epoch(0, 0) };
+    let mut story = Story::new(Attempt { pending: vec![sealed], ..attempt() });
+    let first = story.completed();
+    assert_eq!(story.on(Event::Published { epoch: old }), [], "an older attempt's proves nothing");
+    assert_eq!(story.on(Event::Published { epoch: first }), [Effect::Sweep { below: Token(3) }]);
+    let second = story.completed();
+    assert_eq!(story.on(Event::Published { epoch: second }), [], "once");
 }

@@ -44,6 +44,8 @@ pub enum Point {
     PublicationReported,
     /// P16, jobmanager: of the checkpoints that may go the first manifest is removed.
     DiscardBegun,
+    /// P16, jobmanager: it knows which files of older attempts no manifest names, and has removed none.
+    SweepBegun,
     /// P17, jobmanager: the sink is taken over, and no checkpoint is looked for yet.
     SinkFenced,
     /// P18, jobmanager: a taskmanager was sent its tasks, perhaps the first of several.
@@ -56,7 +58,7 @@ pub enum Point {
 
 impl Point {
     /// Each of them.
-    pub const ALL: [Point; 24] = [
+    pub const ALL: [Point; 25] = [
         Point::Heartbeat,
         Point::CheckpointTriggered,
         Point::TriggerReceived,
@@ -77,6 +79,7 @@ impl Point {
         Point::PublicationKnown,
         Point::PublicationReported,
         Point::DiscardBegun,
+        Point::SweepBegun,
         Point::SinkFenced,
         Point::DeploymentSent,
         Point::RestoreBegun,
@@ -106,6 +109,7 @@ impl Point {
             Point::PublicationKnown => "publication-known",
             Point::PublicationReported => "publication-reported",
             Point::DiscardBegun => "discard-begun",
+            Point::SweepBegun => "sweep-begun",
             Point::SinkFenced => "sink-fenced",
             Point::DeploymentSent => "deployment-sent",
             Point::RestoreBegun => "restore-begun",

@@ -1,12 +1,12 @@
 //! A store in memory, for tests of whatever writes to one. Clones share their objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::{ObjectStore, StoreError, StoreErrorKind, StoreFuture, Stores};
+use super::{ObjectStore, StoreError, StoreErrorKind, StoreFuture, Stores, Unfinished};
 
 /// Objects in memory. As [`Stores`] it is the one store that there is, whatever the URI.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Shared {
     objects: Mutex<BTreeMap<String, Bytes>>,
+    unfinished: Mutex<BTreeSet<Unfinished>>,
     refuses_writes: AtomicBool,
 }
 
@@ -34,6 +35,17 @@ impl MemoryStore {
     /// Puts other bytes in place of an object's, as a bad disk does.
     pub fn replace(&self, name: &str, bytes: impl Into<Bytes>) {
         self.objects().insert(name.to_owned(), bytes.into());
+    }
+
+    /// Leaves what a writer of this object leaves that dies half-way.
+    pub fn leave_unfinished(&self, object: &str) {
+        let mut unfinished = self.unfinished();
+        let place = unfinished.len().to_string();
+        unfinished.insert(Unfinished { object: object.to_owned(), place });
+    }
+
+    fn unfinished(&self) -> MutexGuard<'_, BTreeSet<Unfinished>> {
+        self.shared.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
@@ -83,6 +95,19 @@ impl ObjectStore for MemoryStore {
         Box::pin(async move {
             self.check_writable()?;
             self.objects().remove(name);
+            Ok(())
+        })
+    }
+
+    fn list_unfinished<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Vec<Unfinished>> {
+        let below = self.unfinished().iter().filter(|rest| rest.object.starts_with(prefix)).cloned().collect();
+        Box::pin(async move { Ok(below) })
+    }
+
+    fn delete_unfinished<'a>(&'a self, unfinished: &'a Unfinished) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            self.check_writable()?;
+            self.unfinished().remove(unfinished);
             Ok(())
         })
     }

@@ -47,6 +47,23 @@ pub trait ObjectStore: Send + Sync {
     /// If the store does not answer.
     fn delete<'a>(&'a self, name: &'a str) -> StoreFuture<'a, ()>;
 
+    /// What is left of objects below `prefix` that never got their names, in ascending order of those: their writers died, or are
+    /// at it still. Nothing where a write leaves nothing behind.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    fn list_unfinished<'a>(&'a self, _prefix: &'a str) -> StoreFuture<'a, Vec<Unfinished>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Removes such a rest; one that is not there is no error. A writer that is at it still fails.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    fn delete_unfinished<'a>(&'a self, _unfinished: &'a Unfinished) -> StoreFuture<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Looks whether the store keeps what [`ObjectStore::create`] promises, where that is another's doing. Asked once, before
     /// anything is trusted to it.
     ///
@@ -55,6 +72,15 @@ pub trait ObjectStore: Send + Sync {
     fn check(&self) -> StoreFuture<'_, ()> {
         Box::pin(async { Ok(()) })
     }
+}
+
+/// What is left of an object that never got its name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unfinished {
+    /// The name that it was to have.
+    pub object: String,
+    /// Where it lies, in the store's own terms.
+    pub place: String,
 }
 
 /// Opens stores by their URI.

@@ -1,7 +1,9 @@
 //! Objects that are too long for one request.
 //!
 //! A large object is uploaded in parts under a hidden name. Then the server copies it to its own, and puts that together
-//! under the condition that the name is free: an upload in parts has no such condition of its own in our client.
+//! under the condition that the name is free: an upload in parts has no such condition of its own in our client. What a writer
+//! that dies leaves under the hidden name is listed as unfinished; of an upload that did not come so far only a rule of the bucket
+//! for incomplete uploads makes an end.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -11,7 +13,7 @@ use object_store::{
     Error, GetOptions, GetRange, MultipartUpload, ObjectStore as _, ObjectStoreExt, PutPayload, Result,
 };
 
-use super::super::name::unused_name;
+use super::super::name::{UNFINISHED, unfinished_name};
 use super::S3;
 
 /// The bytes of one request. At a megabyte a second it stays well below the time that a request has; S3 wants 5 MiB at least
@@ -24,9 +26,6 @@ const AT_ONCE: usize = 4;
 /// The most that S3 copies at once.
 const MOST: usize = 5 << 30;
 
-/// Where objects are before they have their names. A bucket's rule may remove what is left here for more than a day.
-const UNFINISHED: &str = ".unfinished";
-
 /// Whether an object is to be created by [`create`].
 pub(super) fn is_large(bytes: &Bytes) -> bool {
     bytes.len() >= LARGE
@@ -38,7 +37,8 @@ pub(super) async fn create(store: &S3, key: &Path, bytes: &Bytes) -> Result<()> 
         let source = "an object of more than 5 GiB, which S3 does not copy; give the job a higher parallelism".into();
         return Err(Error::NotSupported { source });
     }
-    let unfinished = store.key(&format!("{UNFINISHED}/{}", unused_name()));
+    let name = store.name(key).unwrap_or_default();
+    let unfinished = store.key(&format!("{UNFINISHED}/{}", unfinished_name(name)));
     upload(&store.client, &unfinished, bytes).await?;
     let copied = store.patient.copy_if_not_exists(&unfinished, key).await;
     if let Err(error) = store.client.delete(&unfinished).await {

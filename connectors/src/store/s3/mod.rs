@@ -17,9 +17,9 @@ use futures_util::TryStreamExt;
 use object_store::aws::AmazonS3;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore as _, ObjectStoreExt, PutMode, PutPayload};
-use stream_runtime::store::{ObjectStore, StoreError, StoreErrorKind, StoreFuture};
+use stream_runtime::store::{ObjectStore, StoreError, StoreErrorKind, StoreFuture, Unfinished};
 
-use super::name::{check_name, check_prefix, unused_name};
+use super::name::{UNFINISHED, check_name, check_prefix, object_of, unused_name};
 pub(super) use address::{Address, Variables};
 use failure::Context;
 
@@ -101,17 +101,37 @@ impl S3 {
         }
     }
 
-    async fn names(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let folder = self.key(prefix);
+    /// What a key below the root is called there.
+    fn name<'a>(&self, key: &'a Path) -> Option<&'a str> {
         let root = self.address.prefix.as_ref();
         let skipped = if root.is_empty() { 0 } else { root.len() + 1 };
+        key.as_ref().get(skipped..)
+    }
+
+    async fn keys(&self, prefix: &str) -> Result<Vec<Path>, StoreError> {
+        let folder = self.key(prefix);
         let listed = self.client.list(Some(&folder)).map_ok(|meta| meta.location);
-        let keys: Vec<Path> = listed.try_collect().await.map_err(|error| self.failed("list", &folder, &error))?;
-        let names = keys.iter().filter_map(|key| key.as_ref().get(skipped..));
+        listed.try_collect().await.map_err(|error| self.failed("list", &folder, &error))
+    }
+
+    async fn names(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let keys = self.keys(prefix).await?;
+        let names = keys.iter().filter_map(|key| self.name(key));
         // What others keep beside ours, or we ourselves out of sight, is no object.
         let mut names: Vec<String> = names.filter(|name| check_name(name).is_ok()).map(str::to_owned).collect();
         names.sort_unstable();
         Ok(names)
+    }
+
+    async fn unfinished(&self, prefix: &str) -> Result<Vec<Unfinished>, StoreError> {
+        let keys = self.keys(UNFINISHED).await?;
+        let rest = |key: &Path| {
+            let object = object_of(key.filename()?).filter(|object| object.starts_with(prefix))?;
+            Some(Unfinished { object, place: key.as_ref().to_owned() })
+        };
+        let mut unfinished: Vec<Unfinished> = keys.iter().filter_map(rest).collect();
+        unfinished.sort_unstable();
+        Ok(unfinished)
     }
 
     /// Creates an object twice, in one request and as large ones are: a server must refuse both.
@@ -190,6 +210,17 @@ impl ObjectStore for S3 {
             check_name(name)?;
             self.delete_at(&self.key(name)).await
         })
+    }
+
+    fn list_unfinished<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Vec<Unfinished>> {
+        Box::pin(async move {
+            check_prefix(prefix)?;
+            self.unfinished(prefix).await
+        })
+    }
+
+    fn delete_unfinished<'a>(&'a self, unfinished: &'a Unfinished) -> StoreFuture<'a, ()> {
+        Box::pin(async move { self.delete_at(&Path::from(unfinished.place.as_str())).await })
     }
 
     fn check(&self) -> StoreFuture<'_, ()> {
