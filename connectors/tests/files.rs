@@ -321,6 +321,7 @@ async fn read(path: &Path) -> Result<Told, ConnectorError> {
         idle_timeout: Duration::ZERO,
         close_when_idle: Duration::ZERO,
         max_future: Duration::ZERO,
+        max_drift: Duration::ZERO,
         properties: BTreeMap::new(),
         secrets: BTreeMap::new(),
     };

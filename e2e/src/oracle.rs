@@ -20,17 +20,20 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
-use crate::traffic::CLOSING_HOST;
+use crate::traffic::{CLOSING_HOST, FUTURE_IP, LATE_IP, NO_JSON};
 
 const BROKER_LIMIT: Duration = Duration::from_secs(30);
 /// A topic that has not been read to its end has a next record by then.
 const NEXT_RECORD_LIMIT: Duration = Duration::from_secs(120);
 
-/// No JSON text holds these two as bytes, so a record is a field as it is.
+/// No JSON text holds these two as bytes, so a record is a field as it is. A record that belongs to no session says so.
 const LOAD: &str = "
     DROP TABLE IF EXISTS oracle_records, oracle_sessions;
     CREATE UNLOGGED TABLE oracle_records (partition int, number bigint, record text);
-    COPY oracle_records FROM '{file}' (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02');";
+    COPY oracle_records FROM '{file}' (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02');
+    ALTER TABLE oracle_records ADD COLUMN kept text GENERATED ALWAYS AS (CASE
+        WHEN record LIKE '{no_json}%' OR record LIKE '%\"ip\":\"{future}\"%' THEN 'dead_letter_events'
+        WHEN record LIKE '%\"ip\":\"{late}\"%' THEN 'late_events' END) STORED;";
 
 /// Events of one time are told apart by their place in the topic, so that all steps see them in one order.
 const SESSIONS: &str = "
@@ -38,7 +41,7 @@ const SESSIONS: &str = "
         WITH events AS (
             SELECT record::json->>'ip' AS ip, record::json->>'host' AS host, partition, number,
                    replace(record::json->>'event_time', 'Z', '')::timestamp(3) AS at
-            FROM oracle_records),
+            FROM oracle_records WHERE kept IS NULL),
         marked AS (
             SELECT *, coalesce(at - lag(at) OVER visitor > interval '{gap} milliseconds', true) AS is_first
             FROM events WINDOW visitor AS (PARTITION BY ip, host ORDER BY at, partition, number)),
@@ -56,18 +59,27 @@ const COMPARE: &str = "
     CREATE TEMP TABLE surplus AS SELECT s.*, EXISTS (SELECT FROM oracle_sessions AS o
             WHERE (o.event_hour, o.ip, o.host, o.num_hits) IS NOT DISTINCT FROM (s.event_hour, s.ip, s.host, s.num_hits)
         ) AS is_duplicate
-        FROM (SELECT * FROM found EXCEPT ALL SELECT * FROM oracle_sessions) AS s;";
+        FROM (SELECT * FROM found EXCEPT ALL SELECT * FROM oracle_sessions) AS s;
+    CREATE TEMP TABLE to_keep AS SELECT kept, partition, number FROM oracle_records WHERE kept IS NOT NULL;
+    CREATE TEMP TABLE kept AS
+        SELECT 'late_events' AS kept, partition::int, \"offset\"::bigint AS number FROM late_events
+        UNION ALL SELECT 'dead_letter_events', partition::int, \"offset\"::bigint FROM dead_letter_events;
+    CREATE TEMP TABLE wrongly_kept AS
+        (SELECT 'lost' AS what, * FROM (SELECT * FROM to_keep EXCEPT ALL SELECT * FROM kept) AS l)
+        UNION ALL (SELECT 'surplus', * FROM (SELECT * FROM kept EXCEPT ALL SELECT * FROM to_keep) AS s);";
 
 const COUNT: &str = "
     SELECT (SELECT count(*) FROM oracle_records), (SELECT count(*) FROM oracle_sessions), (SELECT count(*) FROM found),
            (SELECT count(*) FROM missing), (SELECT count(*) FROM surplus WHERE is_duplicate),
-           (SELECT count(*) FROM surplus WHERE NOT is_duplicate)";
+           (SELECT count(*) FROM surplus WHERE NOT is_duplicate), (SELECT count(*) FROM kept),
+           (SELECT count(*) FROM wrongly_kept)";
 
 const FIRST: &str = "
     SELECT * FROM (
         SELECT 'missing' AS what, event_hour, ip, host, num_hits FROM missing
         UNION ALL SELECT CASE WHEN is_duplicate THEN 'duplicate' ELSE 'different' END, event_hour, ip, host, num_hits
-        FROM surplus) AS difference
+        FROM surplus
+        UNION ALL SELECT what || ' in ' || kept, NULL, partition::text, number::text, 1 FROM wrongly_kept) AS difference
     ORDER BY ip, host, event_hour, what LIMIT 20";
 
 /// How the table compares.
@@ -85,6 +97,10 @@ pub struct Verdict {
     pub duplicate: u64,
     /// Rows that should not be there at all.
     pub different: u64,
+    /// Rows in the tables of late events and of dead letters.
+    pub kept: u64,
+    /// Records that should be in one of them and are not, or the other way round.
+    pub wrongly_kept: u64,
     /// The first rows that differ.
     pub first: Vec<String>,
 }
@@ -92,23 +108,24 @@ pub struct Verdict {
 impl Verdict {
     /// Whether every session is there once, and nothing else.
     pub fn is_exact(&self) -> bool {
-        self.expected > 0 && self.missing + self.duplicate + self.different == 0
+        self.expected > 0 && self.missing + self.duplicate + self.different + self.wrongly_kept == 0
     }
 
     /// For a report.
     pub fn to_json(&self) -> Value {
-        let Verdict { records, expected, rows, missing, duplicate, different, first } = self;
+        let Verdict { records, expected, rows, missing, duplicate, different, kept, wrongly_kept, first } = self;
         json!({ "records": records, "expected": expected, "rows": rows, "missing": missing, "duplicate": duplicate,
-                "different": different, "first": first })
+                "different": different, "kept": kept, "wrongly_kept": wrongly_kept, "first": first })
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Verdict { records, expected, rows, missing, duplicate, different, .. } = self;
+        let Verdict { records, expected, rows, missing, duplicate, different, kept, wrongly_kept, .. } = self;
         write!(
             f,
-            "{rows} rows of {expected} from {records} records: {missing} missing, {duplicate} duplicate, {different} different"
+            "{rows} rows of {expected} from {records} records: {missing} missing, {duplicate} duplicate, {different} different; {kept} \
+             late or bad, {wrongly_kept} of them wrongly"
         )?;
         self.first.iter().try_for_each(|row| write!(f, "\n  {row}"))
     }
@@ -126,13 +143,13 @@ pub async fn compare(sql: &mut Client, dir: &Path, bootstrap: &str, topic: &str,
     }
     let counts = sql.query_text(COUNT).await?;
     let first = lines(&sql.query_text(FIRST).await?);
-    sql.execute("DROP TABLE found, missing, surplus").await?;
+    sql.execute("DROP TABLE found, missing, surplus, to_keep, kept, wrongly_kept").await?;
     let counts: Vec<u64> =
         counts.rows.concat().iter().map(|field| Ok(field.as_deref().unwrap_or("0").parse()?)).collect::<Result<_>>()?;
-    let [records, expected, rows, missing, duplicate, different] = counts[..] else {
+    let [records, expected, rows, missing, duplicate, different, kept, wrongly_kept] = counts[..] else {
         anyhow::bail!("{} counts", counts.len());
     };
-    Ok(Verdict { records, expected, rows, missing, duplicate, different, first })
+    Ok(Verdict { records, expected, rows, missing, duplicate, different, kept, wrongly_kept, first })
 }
 
 /// Reads the topic into the table `oracle_records`.
@@ -143,7 +160,8 @@ pub(crate) async fn load_records(sql: &mut Client, dir: &Path, bootstrap: &str, 
     let file = dir.join(format!("{topic}.records"));
     read_topic(bootstrap, topic, &file).with_context(|| format!("reading `{topic}`"))?;
     let file = file.to_str().context("a path that is text")?;
-    sql.execute(&LOAD.replace("{file}", file)).await?;
+    let load = LOAD.replace("{no_json}", NO_JSON).replace("{future}", FUTURE_IP).replace("{late}", LATE_IP);
+    sql.execute(&load.replace("{file}", file)).await?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use localcluster::deadline::Deadline;
 use tokio::task::block_in_place;
 
-use crate::audit::{Audit, Findings, Ledger};
+use crate::audit::{Audit, Findings, LOOK_EVERY, Ledger};
 use crate::cluster::Cluster;
 use crate::feed::{self, Feed};
 use crate::job::{Job, RECOVERY_LIMIT};
@@ -27,12 +27,15 @@ pub struct Load {
     pub sink_port: Option<u16>,
     /// Between two checkpoints.
     pub checkpoint_interval: Duration,
+    /// Between two looks of the auditor, each of which counts the whole table.
+    pub look_every: Duration,
 }
 
 impl Load {
     /// A light one.
     pub fn of(parallelism: u32) -> Load {
-        Load { parallelism, rate: RATE, sink_port: None, checkpoint_interval: Duration::from_secs(1) }
+        let checkpoint_interval = Duration::from_secs(1);
+        Load { parallelism, rate: RATE, sink_port: None, checkpoint_interval, look_every: LOOK_EVERY }
     }
 }
 
@@ -108,7 +111,7 @@ impl Running {
         let job = Job { name: name.to_owned(), postgres_url };
         let interval = format!("{}ms", load.checkpoint_interval.as_millis());
         let id = job.submit(cluster, load.parallelism, &["--checkpoint-interval", &interval])?;
-        let audit = Audit::start(&url, Deadline::after(Duration::MAX))?;
+        let audit = Audit::start_every(load.look_every, &url, Deadline::after(Duration::MAX))?;
         let seed = name.bytes().fold(0, |seed, byte| seed * 31 + u64::from(byte));
         let feed = Some(Feed::start(&bootstrap, name, Traffic::new(seed), load.rate)?);
         Ok(Running { job, id, audit, feed, patience: RECOVERY_LIMIT, url })

@@ -29,6 +29,17 @@ pub const BEGIN_MS: i64 = 1_736_812_800_000;
 /// The closing events are so far ahead that no delay or gap reaches them.
 const CLOSING_AHEAD_MS: i64 = 3_600_000;
 
+/// What a record that is no JSON begins with.
+pub const NO_JSON: &str = "no json, number";
+/// The visitor of all events of the future, and of no other.
+pub const FUTURE_IP: &str = "9.9.9.9";
+/// The visitor of all late events, and of no other.
+pub const LATE_IP: &str = "8.8.8.8";
+/// 2099-01-01 00:00 UTC.
+const FUTURE_MS: i64 = 4_070_908_800_000;
+/// Older than any watermark.
+const LATE_MS: i64 = BEGIN_MS - 3_600_000;
+
 const HOSTS: [&str; 4] = ["www.techcreator.io", "www.dataexpert.io", "learn.dataexpert.io", "www.eczachly.com"];
 /// In turn, so that each host has each of them.
 const REFERRERS: [Option<&str>; 5] =
@@ -55,6 +66,8 @@ pub struct Event {
 pub struct Traffic {
     random: Random,
     number: i64,
+    /// The first event that may be late; `None` for traffic without any record that is no part of a session.
+    spoilt_from: Option<i64>,
     /// Of all events to come; grows with each closing.
     ahead_ms: i64,
 }
@@ -62,7 +75,14 @@ pub struct Traffic {
 impl Traffic {
     /// The traffic of a seed.
     pub fn new(seed: u64) -> Traffic {
-        Traffic { random: Random::new(seed), number: 0, ahead_ms: 0 }
+        Traffic { random: Random::new(seed), number: 0, spoilt_from: None, ahead_ms: 0 }
+    }
+
+    /// The same with records among it that are no part of any session: of a thousand ten are no JSON, one is of the future, and, behind
+    /// the first `late_from`, ten are late, if by then there is a watermark.
+    #[must_use]
+    pub fn spoilt(self, late_from: i64) -> Traffic {
+        Traffic { spoilt_from: Some(late_from), ..self }
     }
 
     /// How many events were taken so far.
@@ -72,6 +92,24 @@ impl Traffic {
 
     /// The next event.
     pub fn next_event(&mut self) -> Event {
+        match self.spoilt_from.map(|_| self.random.below(1000)) {
+            Some(0..10) => self.spoilt_record(|number| format!("{NO_JSON} {number}")),
+            Some(10) => self.spoilt_record(|_| json(FUTURE_MS, FUTURE_IP, HOSTS[0], None, "/")),
+            // They are behind any watermark.
+            Some(11..21) if self.spoilt_from.is_some_and(|from| self.number > from) => {
+                self.spoilt_record(|_| json(LATE_MS, LATE_IP, HOSTS[0], None, "/"))
+            }
+            _ => self.good_event(),
+        }
+    }
+
+    fn spoilt_record(&mut self, text: impl FnOnce(i64) -> String) -> Event {
+        self.number += 1;
+        let partition = self.partition();
+        Event { partition, at_ms: self.newest_ms(), json: text(self.number) }
+    }
+
+    fn good_event(&mut self) -> Event {
         let newest_ms = self.newest_ms();
         self.number += 1;
         let behind_ms = self.random.below((DISORDER_MS - TICK_MS).unsigned_abs()).cast_signed();
@@ -82,7 +120,7 @@ impl Traffic {
         let host = HOSTS[visitor as usize % HOSTS.len()];
         let page = PAGES[self.random.below(PAGES.len() as u64) as usize];
         let referrer = REFERRERS[self.number.unsigned_abs() as usize % REFERRERS.len()];
-        let partition = self.random.below(PARTITIONS.unsigned_abs().into()) as i32;
+        let partition = self.partition();
         Event { partition, at_ms, json: json(at_ms, &ip, host, referrer, page) }
     }
 
@@ -108,6 +146,10 @@ impl Traffic {
             share -= shares;
         }
         unreachable!("the crowds have all shares between them")
+    }
+
+    fn partition(&mut self) -> i32 {
+        self.random.below(PARTITIONS.unsigned_abs().into()) as i32
     }
 
     fn newest_ms(&self) -> i64 {

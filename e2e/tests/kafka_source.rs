@@ -322,6 +322,7 @@ impl Kafka {
             idle_timeout: Duration::ZERO,
             close_when_idle: Duration::ZERO,
             max_future: Duration::ZERO,
+            max_drift: Duration::ZERO,
             properties: BTreeMap::from([("group.id".to_owned(), group.to_owned())]),
             secrets: BTreeMap::new(),
         }

@@ -18,8 +18,10 @@ use tokio::task::block_in_place;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-const TABLE: &str = "CREATE TABLE sessionized_aggregated_events \
-                     (event_hour timestamp(3), ip varchar, host varchar, num_hits bigint)";
+const TABLES: &str = "CREATE TABLE sessionized_aggregated_events \
+                          (event_hour timestamp(3), ip varchar, host varchar, num_hits bigint); \
+                      CREATE TABLE late_events (partition int, \"offset\" bigint); \
+                      CREATE TABLE dead_letter_events (partition int, \"offset\" bigint)";
 
 /// One broker for both: each clause has a topic of its own.
 #[tokio::test(flavor = "multi_thread")]
@@ -28,7 +30,7 @@ async fn the_oracle() -> Result<()> {
     let mut broker = Broker::start(dir.path())?;
     let postgres = Postgres::start(dir.path())?;
     let mut sql = Client::connect(&postgres.url().parse()?).await?;
-    sql.execute(TABLE).await?;
+    sql.execute(TABLES).await?;
     it_joins_events_that_are_a_gap_apart_and_no_others(&mut sql, dir.path(), &broker).await?;
     it_sees_missing_duplicate_and_different_rows(&mut sql, dir.path(), &mut broker).await
 }
@@ -36,7 +38,7 @@ async fn the_oracle() -> Result<()> {
 async fn it_sees_missing_duplicate_and_different_rows(sql: &mut Client, dir: &Path, broker: &mut Broker) -> Result<()> {
     let bootstrap = broker.bootstrap_servers();
     feed::create_topic(&bootstrap, "web").await?;
-    let feed = Feed::start(&bootstrap, "web", Traffic::new(3), 2_000)?;
+    let feed = Feed::start(&bootstrap, "web", Traffic::new(3).spoilt(500), 2_000)?;
     // A broker that dies in between neither loses nor repeats an event of the feed.
     ensure!(block_in_place(|| Deadline::after(LIMIT).wait_until(|| feed.sent() > 1_000)));
     block_in_place(|| {
@@ -51,11 +53,16 @@ async fn it_sees_missing_duplicate_and_different_rows(sql: &mut Client, dir: &Pa
 
     let empty = oracle::compare(sql, dir, &bootstrap, "web", GAP_MS).await?;
     ensure!(empty.missing == empty.expected && empty.expected > 200 && !empty.is_exact(), "{empty}");
+    ensure!(empty.wrongly_kept > 10, "all that is bad is lost: {empty}");
     sql.execute("INSERT INTO sessionized_aggregated_events TABLE oracle_sessions").await?;
+    let kept = "SELECT partition, number FROM oracle_records WHERE kept =";
+    for table in ["late_events", "dead_letter_events"] {
+        sql.execute(&format!("INSERT INTO {table} {kept} '{table}'")).await?;
+    }
     let good = oracle::compare(sql, dir, &bootstrap, "web", GAP_MS).await?;
     ensure!(good.is_exact() && good.records == traffic.taken() + 3, "{good}");
     let hits = sql.query_text("SELECT sum(num_hits) FROM sessionized_aggregated_events").await?.rows;
-    ensure!(hits == [[Some(traffic.taken().to_string())]], "{hits:?}");
+    ensure!(hits == [[Some((traffic.taken() - good.kept).to_string())]], "{hits:?}");
 
     for (change, expected) in [
         ("INSERT INTO sessionized_aggregated_events SELECT * FROM oracle_sessions LIMIT 3", (0, 3, 0)),
@@ -73,6 +80,14 @@ async fn it_sees_missing_duplicate_and_different_rows(sql: &mut Client, dir: &Pa
             "TRUNCATE sessionized_aggregated_events; INSERT INTO sessionized_aggregated_events TABLE oracle_sessions",
         )
         .await?;
+    }
+    for (change, expected) in [
+        ("INSERT INTO late_events VALUES (0, 0)", 1),
+        ("DELETE FROM dead_letter_events WHERE ctid = (SELECT min(ctid) FROM dead_letter_events)", 2),
+    ] {
+        sql.execute(change).await?;
+        let verdict = oracle::compare(sql, dir, &bootstrap, "web", GAP_MS).await?;
+        ensure!(verdict.wrongly_kept == expected && !verdict.is_exact(), "{change}: {verdict}");
     }
     Ok(())
 }
@@ -101,7 +116,7 @@ async fn the_auditor_survives_a_crash_and_sees_a_row_without_its_account() -> Re
     let audit = Audit::start(&postgres.url(), Deadline::after(Duration::MAX))?;
     let mut sql = Client::connect(&postgres.url().parse()?).await?;
     // The ledger as far as it is looked at.
-    sql.execute(TABLE).await?;
+    sql.execute(TABLES).await?;
     sql.execute(
         "CREATE TABLE gapwise_ledger (token bigint, last_epoch bigint, prev_epoch bigint, rows_total bigint,
              events_read bigint, events_in_sessions bigint, late bigint, bad bigint, open_events bigint);

@@ -23,7 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_may_be_away_while_more_comes_than_may_wait() -> Result<()> {
-    let seen = stay_away(Duration::from_secs(40), Some(2 << 20), 20 * RATE).await?;
+    let load = Load { rate: 20 * RATE, ..Load::of(2) };
+    let seen = stay_away(Duration::from_secs(40), Some(2 << 20), load).await?;
     ensure!(seen.have_sources_paused, "two MiB of rows never waited: {seen:?}");
     Ok(())
 }
@@ -33,7 +34,8 @@ async fn postgres_may_be_away_while_more_comes_than_may_wait() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "too long for the suite, which is away for 40 s"]
 async fn postgres_may_be_away_for_five_minutes() -> Result<()> {
-    stay_away(Duration::from_secs(300), None, u64::MAX).await.map(drop)
+    let load = Load { look_every: Duration::from_secs(2), rate: u64::MAX, ..Load::of(2) };
+    stay_away(Duration::from_secs(300), None, load).await.map(drop)
 }
 
 #[derive(Debug)]
@@ -43,9 +45,8 @@ struct Seen {
     have_sources_paused: bool,
 }
 
-async fn stay_away(time: Duration, unpublished_budget: Option<u64>, rate: u64) -> Result<Seen> {
+async fn stay_away(time: Duration, unpublished_budget: Option<u64>, load: Load) -> Result<Seen> {
     let mut cluster = Cluster::start_with(Shape { unpublished_budget, ..Shape::TWO_BY_TWO })?;
-    let load = Load { rate, ..Load::of(2) };
     let mut running = Running::begin(&cluster, "postgres_away", load).await?;
     block_in_place(|| cluster.postgres.stop_immediately());
     let before = running.ledger()?;

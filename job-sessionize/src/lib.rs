@@ -8,6 +8,7 @@
 //! | [`decoder`] | a record → keyed events |
 //! | [`side_tables`] | what becomes of late events and bad records |
 //! | [`operator`] | keyed events and watermarks → rows of closed sessions |
+//! | [`open_sessions`] | questions about the sessions that are open |
 //! | [`replay`] | the sessions of a log, computed once more in another way, and compared with a table |
 //!
 //! Deliberately absent: clients of Kafka or Postgres, threads, clocks. A session's rules are `stream_core::session`'s, the
@@ -17,6 +18,7 @@
 
 pub mod decoder;
 pub mod key;
+pub mod open_sessions;
 pub mod operator;
 pub mod options;
 pub mod pipeline;

@@ -4,7 +4,7 @@ use stream_core::collector::Collector;
 use stream_core::event_batch::EventBatch;
 use stream_core::ids::TableIndex;
 use stream_core::key_group::{KeyGroupRange, MaxParallelism};
-use stream_core::operator::{Operator, OperatorCounters, Refusal};
+use stream_core::operator::{Operator, OperatorCounters, QueryError, Refusal};
 use stream_core::session::{Added, Config, Fired, Windows};
 use stream_core::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
 use stream_core::watermark::Watermark;
@@ -12,6 +12,7 @@ use web_intake::LateEvents;
 use web_intake::late_events::Visit;
 
 use crate::key::Key;
+use crate::open_sessions::Search;
 
 /// The two forms in which the job exists in Flink. They count differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,16 +28,19 @@ pub enum Form {
 #[derive(Debug)]
 pub struct SessionOperator {
     windows: Windows,
+    gap_ms: i64,
     form: Form,
     late_events: LateEvents,
     late: u64,
+    search: Option<Search>,
 }
 
 impl SessionOperator {
     /// No sessions yet, for the keys of `key_groups`. Late events are counted only.
     pub fn new(windows: Config, form: Form, key_groups: KeyGroupRange, max_parallelism: MaxParallelism) -> Self {
+        let gap_ms = windows.gap_ms;
         let windows = Windows::new(windows, key_groups, max_parallelism);
-        SessionOperator { windows, form, late_events: LateEvents::default(), late: 0 }
+        SessionOperator { windows, gap_ms, form, late_events: LateEvents::default(), late: 0, search: None }
     }
 
     /// The same, which does this with late events.
@@ -47,7 +51,7 @@ impl SessionOperator {
 
 impl Operator for SessionOperator {
     fn on_events(&mut self, events: &EventBatch, out: &mut Collector) -> Result<(), Refusal> {
-        let SessionOperator { windows, form, late_events, late } = self;
+        let SessionOperator { windows, form, late_events, late, .. } = self;
         for event in events.iter() {
             let added = windows.add(event, |fired| write_row(*form, fired, out));
             if added == Added::Late {
@@ -84,6 +88,16 @@ impl Operator for SessionOperator {
 
     fn continue_snapshot(&mut self, keys: usize) -> Option<KeyedSnapshot> {
         self.windows.continue_snapshot(keys)
+    }
+
+    fn begin_query(&mut self, query: &str) -> Result<(), QueryError> {
+        self.search = Some(Search::new(query)?);
+        Ok(())
+    }
+
+    fn continue_query(&mut self, keys: usize) -> Option<String> {
+        let is_done = self.search.as_mut()?.go_on(&self.windows, self.gap_ms, keys);
+        self.search.take_if(|_| is_done).map(Search::answer)
     }
 
     fn restore(&mut self, watermark: Watermark, newest_first: &[&Section]) -> Result<(), DecodeSnapshotError> {

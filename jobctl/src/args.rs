@@ -46,6 +46,7 @@ Examples:
   jobctl submit aggregate --window 5m
   jobctl list
   jobctl describe sessionize
+  jobctl explain sessionize
   jobctl audit sessionize --replay
   jobctl stop sessionize --drain
   jobctl submit sessionize --from-savepoint file:///var/lib/gapwise/savepoints/…";
@@ -92,6 +93,14 @@ pub(crate) enum Command {
     /// Checks that the job's table holds what it should: by the ledger's accounts, or row by row
     #[command(after_help = AUDIT_HELP)]
     Audit(Audit),
+    /// Says why a job shows no results: what holds it up, and which partition holds event time back
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(Explain),
+    /// Lists the sessions that are open now, those with the most events first
+    #[command(
+        after_help = "Examples:\n  jobctl sessions sessionize --open --top 20\n  jobctl sessions sessionize --open --ip 203.0.113.7"
+    )]
+    Sessions(Sessions),
     /// Goes on with another parallelism, from a checkpoint taken now
     #[command(after_help = "Example:\n  jobctl rescale sessionize --parallelism 4")]
     Rescale(Rescale),
@@ -186,6 +195,51 @@ pub(crate) struct Audit {
     /// [env: GAPWISE_SINK]
     #[arg(long, value_name = "URI")]
     pub(crate) sink: Option<String>,
+}
+
+const EXPLAIN_HELP: &str = "\
+Causes it knows: ended, no_free_slot, restarting, not_running, sink_unavailable, sink_behind, backpressure, future_record, \
+all_idle, silent_partition, partition_behind. It looks twice, two seconds apart. With --ip and --host it also shows the session, \
+if it is open, and when it ends.
+
+Examples:
+  jobctl explain sessionize
+  jobctl explain sessionize --ip 203.0.113.7 --host www.example.com
+  jobctl explain sessionize --output json";
+
+/// `explain`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) job: JobName,
+    #[command(flatten)]
+    pub(crate) key: SessionKey,
+}
+
+/// `sessions`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Sessions {
+    #[command(flatten)]
+    pub(crate) job: JobName,
+    /// Those that are open; the others are rows of the job's table
+    #[arg(long, required = true)]
+    pub(crate) open: bool,
+    #[command(flatten)]
+    pub(crate) key: SessionKey,
+    /// How many, up to 1000
+    #[arg(long, value_name = "N", default_value = "20", allow_hyphen_values = true)]
+    pub(crate) top: String,
+}
+
+/// Which sessions.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct SessionKey {
+    /// Those of this address
+    #[arg(long, value_name = "IP")]
+    pub(crate) ip: Option<String>,
+    /// Those of this host
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Option<String>,
 }
 
 /// `rescale`.

@@ -130,6 +130,13 @@ impl Client {
         self.answer(answer).map(drop)
     }
 
+    /// What each of the job's operator subtasks answers to a question about its state, in the job's own form.
+    pub(crate) async fn query_state(&mut self, job: &str, query: &str) -> Result<Vec<String>, Failure> {
+        let message = v1::QueryStateRequest { job: job.to_owned(), query: query.to_owned() };
+        let answer = self.inner.query_state(within(ANSWER_TIMEOUT, message)).await;
+        Ok(self.answer(answer)?.answers)
+    }
+
     /// A job's details, now and after each change, until it ends.
     pub(crate) async fn watch(&mut self, job: &str, interval: Duration) -> Result<Watch, Failure> {
         let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);

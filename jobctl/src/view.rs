@@ -4,12 +4,16 @@
 //! is `null`. Fields may be added; none is renamed or removed without a word in the changelog.
 
 mod audit;
+mod explanation;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use proto::v1;
 use serde::Serialize;
 use stream_core::ids::CheckpointId;
 
 pub(crate) use audit::{Audit, Check, DifferentRow, Replay};
+pub(crate) use explanation::{EventTimeState, Explanation, OpenSession};
 
 /// `jobctl list`.
 #[derive(Clone, Debug, Serialize)]
@@ -38,6 +42,8 @@ pub(crate) struct JobDetails {
     pub(crate) last_failure: Vec<String>,
     /// What a restarting job waits for.
     pub(crate) waiting_for: Option<String>,
+    /// Free slots that it waits for.
+    pub(crate) slots_needed: Option<u32>,
     pub(crate) last_checkpoint: Option<Checkpoint>,
     /// The epoch that the sink shows.
     pub(crate) published_epoch: Option<String>,
@@ -72,6 +78,10 @@ pub(crate) struct Subtask {
     /// Events given out without what was to be looked up.
     pub(crate) unanswered: u64,
     pub(crate) unpublished_bytes: u64,
+    /// Why the sink cannot publish just now.
+    pub(crate) trouble: Option<String>,
+    /// Whether a source pauses because the sink is behind.
+    pub(crate) is_paused: bool,
     pub(crate) watermark_ms: Option<i64>,
     pub(crate) busy_ms: u64,
     pub(crate) idle_ms: u64,
@@ -96,7 +106,9 @@ pub(crate) struct Split {
     /// What is left to `end`.
     pub(crate) lag: Option<u64>,
     pub(crate) watermark_ms: Option<i64>,
-    /// `active`, `idle` or `finished`.
+    /// For how long it has been at its end without a record, while it could be read.
+    pub(crate) silent_ms: u64,
+    /// `active`, `held` (ahead of the others), `idle` or `finished`.
     pub(crate) state: &'static str,
 }
 
@@ -197,6 +209,7 @@ impl From<v1::JobDetails> for JobDetails {
             restarts: details.restarts,
             last_failure: details.last_failure,
             waiting_for: (!details.waiting_for.is_empty()).then_some(details.waiting_for),
+            slots_needed: (details.slots_needed > 0).then_some(details.slots_needed),
             last_checkpoint: details.last_checkpoint.map(Into::into),
             published_epoch: (details.published_epoch > 0).then(|| checkpoint_id(details.published_epoch)),
             max_parallelism: details.max_parallelism,
@@ -233,6 +246,8 @@ impl From<v1::TaskDetails> for Subtask {
             fired_events: counters.fired_events,
             unanswered: counters.unanswered,
             unpublished_bytes: counters.unpublished_bytes,
+            trouble: (!counters.trouble.is_empty()).then_some(counters.trouble),
+            is_paused: counters.is_paused,
             watermark_ms: counters.watermark_ms,
             busy_ms: counters.busy_ms,
             idle_ms: counters.idle_ms,
@@ -251,10 +266,12 @@ fn splits(task: &v1::TaskDetails) -> impl Iterator<Item = Split> + '_ {
         end: split.end,
         lag: split.end.map(|end| end.saturating_sub(split.position)),
         watermark_ms: split.watermark_ms,
-        state: match (split.is_finished, split.is_idle) {
-            (true, _) => "finished",
-            (false, true) => "idle",
-            (false, false) => "active",
+        silent_ms: split.silent_ms,
+        state: match split {
+            v1::SplitProgress { is_finished: true, .. } => "finished",
+            v1::SplitProgress { is_idle: true, .. } => "idle",
+            v1::SplitProgress { is_held: true, .. } => "held",
+            _ => "active",
         },
     })
 }

@@ -96,6 +96,7 @@ impl Service {
         let reason = "the job's attempt ended before the checkpoint was complete".to_owned();
         self.coordinate(job, Event::Ended { reason });
         self.coordinations.remove(&job);
+        self.paces.remove(&job);
     }
 
     /// Tells the coordinator of a job's attempt what happened and carries out all that follows from it.
@@ -274,7 +275,8 @@ impl Service {
     }
 
     /// Sends a command to every taskmanager that runs a task of the attempt, or one of this kind.
-    fn command_all(&mut self, job: JobId, kind: Option<StageKind>, command: &Command) {
+    /// Sends a command to every taskmanager that runs tasks of this kind, or of any.
+    pub(crate) fn command_all(&mut self, job: JobId, kind: Option<StageKind>, command: &Command) {
         let Some(record) = self.jobs.get(job) else { return };
         let tasks = record.job.plan().tasks().iter().filter(|task| kind.is_none_or(|kind| task.kind == kind));
         let taskmanagers: BTreeSet<TaskManagerId> = tasks.map(|task| task.slot.taskmanager.clone()).collect();

@@ -13,6 +13,7 @@ use crate::job_store::WriteError;
 use crate::jobs::{FindJobError, JobRecord};
 use crate::preparation::Savepoint;
 use crate::protocol::{Registration, Report};
+use crate::queries::{QueryReply, QueryStateError};
 use crate::savepoints::SavepointReply;
 use crate::taskmanagers::{Connection, Session};
 
@@ -85,6 +86,7 @@ pub(crate) enum Message {
     TriggerSavepoint { job: String, target: String, reply: SavepointReply },
     StopJob { job: String, is_drain: bool, target: String, reply: SavepointReply },
     RescaleJob { job: String, parallelism: u32, reply: oneshot::Sender<Result<(), CheckpointError>> },
+    QueryState { job: String, query: String, reply: QueryReply },
     CheckNotLive(JobId, oneshot::Sender<Result<(), AcceptError>>),
     ListTaskManagers(oneshot::Sender<Vec<TaskManagerRecord>>),
     DescribeCluster(oneshot::Sender<ClusterRecord>),
@@ -250,6 +252,11 @@ impl Handle {
     /// Goes on with another parallelism.
     pub(crate) async fn rescale(&self, job: String, parallelism: u32) -> Result<(), CheckpointError> {
         self.ask(|reply| Message::RescaleJob { job, parallelism, reply }).await?
+    }
+
+    /// What a job's operators answer to a question about their state.
+    pub(crate) async fn query_state(&self, job: String, query: String) -> Result<Vec<String>, QueryStateError> {
+        self.ask(|reply| Message::QueryState { job, query, reply }).await?
     }
 
     /// A job's record now and after each change.

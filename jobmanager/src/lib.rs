@@ -12,7 +12,7 @@
 //!
 //! Sinks, sources and stores are asked beside the loop (`beside`): `preparation` takes over the sink and chooses the checkpoint
 //! of an attempt, `coordination` carries out what a running attempt's checkpoint coordinator decides, `savepoints` serves
-//! users' wishes. With a checkpoint store, `job_store` keeps the jobs and `adoption` finds them again.
+//! users' wishes, `queries` their questions about state. With a checkpoint store, `job_store` keeps the jobs and `adoption` finds them again.
 //!
 //! It knows no job type: a client sends a pipeline as data, and a taskmanager refuses a job that it does not have. Without
 //! a checkpoint store it stores nothing: jobs end with their jobmanager.
@@ -33,8 +33,10 @@ mod job_ids;
 mod job_store;
 mod jobs;
 mod options;
+mod pacing;
 mod preparation;
 mod protocol;
+mod queries;
 mod records;
 mod redaction;
 mod reports;

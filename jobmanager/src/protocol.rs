@@ -7,8 +7,10 @@ use stream_core::barrier::Barrier;
 use stream_core::checkpoint::{Accounts, Cost, Cut, TaskSnapshot};
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SubtaskId, TaskManagerId};
 use stream_core::job::TaskState;
+use stream_core::operator::QueryError;
 use stream_core::pipeline::{Pipeline, Split};
 use stream_core::plan::PlannedTask;
+use stream_core::watermark::Watermark;
 
 use crate::preparation::Start;
 
@@ -103,6 +105,22 @@ pub(crate) enum Report {
         /// Which.
         epoch: CheckpointId,
     },
+    /// How far a source's slowest split is.
+    Pace {
+        /// Whose.
+        task: TaskRef,
+        /// Its watermark.
+        slowest: Watermark,
+    },
+    /// An operator subtask's answer to a question about its state.
+    Answered {
+        /// Whose.
+        task: TaskRef,
+        /// The question's number.
+        query: u64,
+        /// The answer, in the job's own form.
+        result: Result<String, QueryError>,
+    },
     /// A source subtask is at the end of its input.
     Drained {
         /// Which.
@@ -140,6 +158,10 @@ pub(crate) enum Command {
     PauseSources { job: JobId, attempt: AttemptNumber, is_paused: bool },
     /// Sources: raise the watermark to the end and read no more.
     DrainSources { job: JobId, attempt: AttemptNumber },
+    /// Sources: this far is the slowest split of all.
+    AlignSources { job: JobId, attempt: AttemptNumber, slowest: Watermark },
+    /// Operators: answer a question about the state, in the job's own form.
+    QueryState { job: JobId, attempt: AttemptNumber, number: u64, query: String },
 }
 
 /// The tasks of one attempt that one taskmanager is to run.

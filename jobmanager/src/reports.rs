@@ -84,6 +84,12 @@ impl Service {
                 fail_point::reach(Point::PublicationReported);
                 self.on_checkpoint_word(id, &task, checkpoint::Event::Published { epoch });
             }
+            Report::Pace { task, slowest } => {
+                if self.runs(id, &task) {
+                    self.on_pace(&task, slowest);
+                }
+            }
+            Report::Answered { task, query, result } => self.on_query_answer(id, &task, query, result),
             Report::Drained { task } => {
                 let subtask = task.subtask;
                 self.on_checkpoint_word(id, &task, checkpoint::Event::SourceDrained { subtask });
@@ -116,7 +122,8 @@ impl Service {
                 continue;
             }
             if let Some(record) = self.jobs.get_mut(task.job).filter(|record| record.is_live()) {
-                record.counters.insert(task.subtask, counters);
+                let trouble = redact(counters.trouble, &record.pipeline);
+                record.counters.insert(task.subtask, SubtaskCounters { trouble, ..counters });
                 changed.insert(task.job, ());
             }
         }
@@ -127,7 +134,7 @@ impl Service {
     }
 
     /// Whether this is a task of a current attempt and the taskmanager is who runs it.
-    fn runs(&self, taskmanager: &TaskManagerId, task: &TaskRef) -> bool {
+    pub(crate) fn runs(&self, taskmanager: &TaskManagerId, task: &TaskRef) -> bool {
         let Some(record) = self.jobs.get(task.job).filter(|record| record.job.attempt() == task.attempt) else {
             return false;
         };

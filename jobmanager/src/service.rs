@@ -30,6 +30,8 @@ use crate::job_ids::JobIds;
 use crate::job_store::{JobStore, StoredJob, Superseded};
 use crate::jobs::{JobRecord, Jobs};
 use crate::options::Options;
+use crate::pacing::Paces;
+use crate::queries::Queries;
 use crate::records::Then;
 use crate::savepoints::{Stopping, Waiter};
 use crate::taskmanagers::TaskManagers;
@@ -83,6 +85,9 @@ pub(crate) struct Service {
     /// Who has taken the store over.
     pub(crate) superseded: Option<Superseded>,
     pub(crate) adoptions: Adoptions,
+    pub(crate) queries: Queries,
+    /// How far the sources of each attempt are.
+    pub(crate) paces: BTreeMap<JobId, Paces>,
     pub(crate) job_ids: Box<dyn JobIds>,
     messages: mpsc::Receiver<Message>,
     pub(crate) started: Timestamp,
@@ -120,6 +125,8 @@ impl Service {
             records_under_way: 0,
             superseded: None,
             adoptions: Adoptions::default(),
+            queries: Queries::default(),
+            paces: BTreeMap::new(),
             job_ids: parts.job_ids,
             messages,
             drain_deadline: None,
@@ -185,6 +192,7 @@ impl Service {
             Message::TriggerSavepoint { job, target, reply } => self.on_savepoint(&job, target, reply),
             Message::StopJob { job, is_drain, target, reply } => self.on_stop(&job, is_drain, target, reply),
             Message::RescaleJob { job, parallelism, reply } => self.on_rescale(&job, parallelism, reply),
+            Message::QueryState { job, query, reply } => self.on_query(&job, &query, reply),
             Message::ListTaskManagers(reply) => answer(reply, self.taskmanager_records()),
             Message::DescribeCluster(reply) => answer(reply, self.cluster_record()),
         }
@@ -238,6 +246,7 @@ impl Service {
             self.lose_taskmanager(&silent, &format!("no heartbeat for {timeout:?}"));
         }
         self.give_up_late_adoptions();
+        self.give_up_late_queries();
         for job in self.jobs.live() {
             self.apply(job, Event::Tick);
             self.coordinate(job, checkpoint::Event::Tick);

@@ -22,6 +22,7 @@ pub(crate) fn pipeline(parallelism: u32) -> Pipeline {
             idle_timeout: Duration::ZERO,
             close_when_idle: Duration::ZERO,
             max_future: Duration::ZERO,
+            max_drift: Duration::ZERO,
             properties: [].into(),
             secrets: [].into(),
         },

@@ -67,6 +67,7 @@ fn make_pipeline(parallelism: u32) -> Pipeline {
         idle_timeout: Duration::ZERO,
         close_when_idle: Duration::ZERO,
         max_future: Duration::ZERO,
+        max_drift: Duration::ZERO,
         properties: BTreeMap::new(),
         secrets: BTreeMap::new(),
     };

@@ -45,3 +45,4 @@ pub mod time;
 pub mod timers;
 pub mod tumbling;
 pub mod watermark;
+pub mod watermark_alignment;

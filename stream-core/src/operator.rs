@@ -35,6 +35,11 @@ pub struct SplitRecords<'a> {
 #[error("{0}")]
 pub struct Refusal(pub String);
 
+/// A question about an operator's state that has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct QueryError(pub String);
+
 /// What became of a batch of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decoded {
@@ -130,6 +135,21 @@ pub trait Operator: Send {
 
     /// Copies up to `keys` more keys of the snapshot that was begun; the snapshot, once all are copied. Nothing without one.
     fn continue_snapshot(&mut self, keys: usize) -> Option<KeyedSnapshot>;
+
+    /// Begins to answer a question about the state that is asked in the job's own form. One that was begun before and is not
+    /// answered is given up.
+    ///
+    /// # Errors
+    /// If the operator does not understand it; one that answers none understands none.
+    fn begin_query(&mut self, _query: &str) -> Result<(), QueryError> {
+        Err(QueryError("this job answers no questions about its state".to_owned()))
+    }
+
+    /// Looks at up to `keys` more keys for the question that was begun; the answer, once it has looked at all that it need look
+    /// at. A key is answered for as it is when it is looked at, not as at one instant. Nothing without a question.
+    fn continue_query(&mut self, _keys: usize) -> Option<String> {
+        None
+    }
 
     /// Takes in the stored records of one key group of its range, newest section first, as they were at `watermark`, which is
     /// the same for all groups. Called before anything else.

@@ -109,6 +109,10 @@ pub struct SourceSpec {
     /// How far an event may be ahead of the wall clock before it counts as bad; zero for any distance, as in Flink.
     #[serde(default)]
     pub max_future: Duration,
+    /// How far, in event time, a split may be ahead of the slowest before it is not read for a while; zero for any distance, as
+    /// in Flink.
+    #[serde(default)]
+    pub max_drift: Duration,
     /// Settings of the connector, for instance `group.id`.
     pub properties: BTreeMap<String, String>,
     /// Settings that must never be shown, for instance `sasl.password`.

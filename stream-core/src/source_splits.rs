@@ -10,6 +10,7 @@ use crate::operator::Decoded;
 use crate::pipeline::Split;
 use crate::time::millis;
 use crate::watermark::{Progress, SplitWatermarks, Watermark};
+use crate::watermark_alignment::{Alignment, Pace};
 
 /// The splits that a source subtask reads, numbered in the order in which its reader got them.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub struct SourceSplits {
     /// Read to their end before this attempt: known, and not read again.
     finished_before: Vec<SplitSnapshot>,
     idleness: Idleness,
+    alignment: Alignment,
     /// For how long every split has been idle.
     all_idle: Duration,
 }
@@ -44,6 +46,10 @@ pub struct SplitProgress {
     pub known_end: Option<u64>,
     /// Its own watermark, from the first on.
     pub watermark: Option<Watermark>,
+    /// For how long it has been at its end and delivered nothing, while we were free to read it.
+    pub silent: Duration,
+    /// Whether it is not read, because it is ahead of the others.
+    pub is_held: bool,
     /// Whether it is left out of the source's watermark.
     pub is_idle: bool,
     /// Whether it has been read to its end.
@@ -74,8 +80,32 @@ impl SourceSplits {
             splits: Vec::new(),
             finished_before: Vec::new(),
             idleness,
+            alignment: Alignment::default(),
             all_idle: Duration::ZERO,
         }
+    }
+
+    /// The same, read in step: see [`Alignment`].
+    #[must_use]
+    pub fn aligned(self, alignment: Alignment) -> Self {
+        SourceSplits { alignment, ..self }
+    }
+
+    /// What keeps them in step with those of other subtasks.
+    pub fn alignment(&mut self) -> &mut Alignment {
+        &mut self.alignment
+    }
+
+    /// Looks which splits are ahead of the others; `change` is told of which it changed whether they are to be read.
+    pub fn align(&mut self, change: impl FnMut(usize, bool)) {
+        let SourceSplits { watermarks, splits, alignment, .. } = self;
+        alignment.align(paces(watermarks, splits), change);
+    }
+
+    /// How far the slowest split is, if others are to be told.
+    pub fn news(&mut self) -> Option<Watermark> {
+        let SourceSplits { watermarks, splits, alignment, .. } = self;
+        alignment.news(paces(watermarks, splits))
     }
 
     /// Those of `splits` that are not among them yet, each once.
@@ -161,14 +191,14 @@ impl SourceSplits {
     /// `passed` of time in which this source was free to read. Time in which its output was not taken does not count: a
     /// split is not idle because *we* did not read it.
     pub fn on_time_passed(&mut self, passed: Duration) {
-        if self.idleness.timeout.is_zero() {
-            return;
-        }
         // Time counts from when all of them were idle, not from before.
         self.all_idle = if self.watermarks.are_idle() { self.all_idle.saturating_add(passed) } else { Duration::ZERO };
-        for (index, state) in self.splits.iter_mut().enumerate().filter(|(_, state)| state.is_at_end) {
+        for (index, state) in self.splits.iter_mut().enumerate() {
+            if !state.is_at_end || self.alignment.is_held(index) {
+                continue;
+            }
             state.silent = state.silent.saturating_add(passed);
-            if state.silent >= self.idleness.timeout {
+            if !self.idleness.timeout.is_zero() && state.silent >= self.idleness.timeout {
                 self.watermarks.mark_idle(index);
             }
         }
@@ -237,10 +267,20 @@ impl SourceSplits {
             position: state.position,
             known_end: state.known_end,
             watermark: self.watermark(index),
+            silent: if state.is_at_end { state.silent } else { Duration::ZERO },
+            is_held: self.alignment.is_held(index),
             is_idle: self.watermarks.is_idle(index),
             is_finished: state.is_finished,
         }
     }
+}
+
+fn paces<'a>(watermarks: &'a SplitWatermarks, splits: &'a [SplitState]) -> impl Iterator<Item = Pace> + Clone + 'a {
+    splits.iter().enumerate().map(|(index, state)| Pace {
+        watermark: watermarks.split_watermark(index),
+        is_waited_for: !state.is_finished && !watermarks.is_idle(index),
+        is_at_end: state.is_at_end,
+    })
 }
 
 fn finished_progress(finished: &SplitSnapshot) -> SplitProgress {
@@ -249,6 +289,8 @@ fn finished_progress(finished: &SplitSnapshot) -> SplitProgress {
         position: finished.split.start,
         known_end: finished.split.end,
         watermark: finished.watermark,
+        silent: Duration::ZERO,
+        is_held: false,
         is_idle: false,
         is_finished: true,
     }
@@ -327,6 +369,20 @@ mod tests {
         splits.on_decoded(0, decoded(Some(100)), 1);
         splits.on_time_passed(TIMEOUT * 10);
         assert_eq!(splits.progress(), active(i64::MIN));
+    }
+
+    #[test]
+    fn split_that_is_held_because_it_is_ahead_is_not_idle() {
+        let mut splits = two_splits(TIMEOUT).aligned(Alignment::new(Duration::from_secs(1)));
+        splits.on_decoded(0, decoded(Some(100)), 1);
+        splits.on_end_for_now(0);
+        let mut changes = Vec::new();
+        splits.align(|split, is_held| changes.push((split, is_held)));
+        splits.on_time_passed(TIMEOUT * 2);
+        assert_eq!(splits.progress(), active(i64::MIN), "the other has not been read yet");
+        splits.on_decoded(1, decoded(Some(50)), 1);
+        splits.align(|split, is_held| changes.push((split, is_held)));
+        assert_eq!((changes.as_slice(), splits.progress()), (&[(0, true), (0, false)][..], active(50)));
     }
 
     #[test]

@@ -196,6 +196,12 @@ pub trait SourceReader: Send {
     /// If a split cannot be read at all.
     fn add_splits(&mut self, splits: &[Split]) -> Result<(), ConnectorError>;
 
+    /// Reads a split no more, or again, from where it stopped. What was received of it before may still be told.
+    ///
+    /// # Errors
+    /// As [`SourceReader::poll`].
+    fn hold(&mut self, split: usize, is_held: bool) -> Result<(), ConnectorError>;
+
     /// Waits up to `max_wait` for anything to tell, tells it to `visitor`, and returns. A reader whose splits have all
     /// finished returns at once.
     ///

@@ -3,7 +3,7 @@
 //! The counters are independent of each other, hence relaxed atomics: a reader may see one batch's records without its
 //! bytes, never a wrong sum in the end.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub(crate) struct Counters {
     fired_events: AtomicU64,
     unanswered: AtomicU64,
     unpublished_bytes: AtomicU64,
+    trouble: Mutex<String>,
+    is_paused: AtomicBool,
     watermark: AtomicI64,
     busy_ns: AtomicU64,
     idle_ns: AtomicU64,
@@ -49,6 +51,10 @@ pub(crate) struct Snapshot {
     pub(crate) operator: OperatorCounters,
     /// Sink: bytes of rows that are not published yet.
     pub(crate) unpublished_bytes: u64,
+    /// Sink: why it cannot publish just now; empty if it can.
+    pub(crate) trouble: String,
+    /// Source: whether it was told to stop reading.
+    pub(crate) is_paused: bool,
     /// The subtask's watermark, from the first on.
     pub(crate) watermark: Option<Watermark>,
     /// Time at work.
@@ -75,6 +81,8 @@ impl Default for Counters {
             fired_events: AtomicU64::default(),
             unanswered: AtomicU64::default(),
             unpublished_bytes: AtomicU64::default(),
+            trouble: Mutex::default(),
+            is_paused: AtomicBool::default(),
             watermark: AtomicI64::new(Watermark::NONE.0),
             busy_ns: AtomicU64::default(),
             idle_ns: AtomicU64::default(),
@@ -121,6 +129,16 @@ impl Counters {
         self.unpublished_bytes.store(bytes, Relaxed);
     }
 
+    /// Sets why nothing can be published just now; empty if it can.
+    pub(crate) fn set_trouble(&self, trouble: String) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Sets whether the source was told to stop reading.
+    pub(crate) fn set_paused(&self, is_paused: bool) {
+        self.is_paused.store(is_paused, Relaxed);
+    }
+
     /// Sets the subtask's watermark.
     pub(crate) fn set_watermark(&self, watermark: Watermark) {
         self.watermark.store(watermark.0, Relaxed);
@@ -164,6 +182,8 @@ impl Counters {
                 unanswered: self.unanswered.load(Relaxed),
             },
             unpublished_bytes: self.unpublished_bytes.load(Relaxed),
+            trouble: self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            is_paused: self.is_paused.load(Relaxed),
             watermark: (watermark > Watermark::NONE).then_some(watermark),
             busy: Duration::from_nanos(self.busy_ns.load(Relaxed)),
             idle: Duration::from_nanos(self.idle_ns.load(Relaxed)),

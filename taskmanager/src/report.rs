@@ -6,7 +6,9 @@ use stream_core::barrier::Barrier;
 use stream_core::checkpoint::{Accounts, Cut};
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SubtaskId};
 use stream_core::job::TaskState;
+use stream_core::operator::QueryError;
 use stream_core::pipeline::Split;
+use stream_core::watermark::Watermark;
 
 use crate::counters::Snapshot;
 use crate::deployment::Deployment;
@@ -57,8 +59,19 @@ pub(crate) enum Command {
     Abort(Holder, CheckpointId),
     /// Stop reading, or go on.
     Pause(Holder, bool),
+    /// How far the slowest split of all sources is.
+    Pace(Holder, Watermark),
     /// End event time and read no more.
     Drain(Holder),
+    /// Ask every operator subtask of an attempt about its state.
+    Query {
+        /// Whose.
+        holder: Holder,
+        /// The number under which the answers are awaited.
+        number: u64,
+        /// The question, in the job's own form.
+        query: String,
+    },
     /// Read these splits, too.
     AssignSplits {
         /// The source.
@@ -107,6 +120,22 @@ pub(crate) enum Report {
     },
     /// A source is at the end of its input.
     Drained(TaskRef),
+    /// How far a source's slowest split is.
+    Pace {
+        /// Whose.
+        task: TaskRef,
+        /// Its watermark.
+        slowest: Watermark,
+    },
+    /// A task's answer to a question about its state.
+    Answered {
+        /// Whose.
+        task: TaskRef,
+        /// The question's number.
+        query: u64,
+        /// The answer, in the job's own form.
+        result: Result<String, QueryError>,
+    },
     /// A sign of life.
     Heartbeat {
         /// The counters of all tasks.

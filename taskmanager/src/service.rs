@@ -224,6 +224,8 @@ impl Service {
                 return self.report(Report::Declined { task, checkpoint, reason });
             }
             Change::Published(epoch) => return self.report(Report::Published { task, epoch }),
+            Change::Pace(slowest) => return self.report(Report::Pace { task, slowest }),
+            Change::Answered { query, result } => return self.report(Report::Answered { task, query, result }),
             Change::Drained => return self.report(Report::Drained(task)),
             Change::Ended(Outcome::Finished) => (TaskState::Finished, Vec::new()),
             Change::Ended(Outcome::Canceled) => (TaskState::Canceled, Vec::new()),

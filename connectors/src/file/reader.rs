@@ -27,6 +27,7 @@ pub struct Reader {
 struct FileSplit {
     split: Split,
     state: State,
+    is_held: bool,
 }
 
 enum State {
@@ -44,7 +45,7 @@ impl Reader {
     }
 
     fn add(&mut self, splits: &[Split]) {
-        let unopened = |split: &Split| FileSplit { split: split.clone(), state: State::Unopened };
+        let unopened = |split: &Split| FileSplit { split: split.clone(), state: State::Unopened, is_held: false };
         self.files.extend(splits.iter().map(unopened));
         self.unfinished += splits.len();
     }
@@ -56,15 +57,23 @@ impl SourceReader for Reader {
         Ok(())
     }
 
+    fn hold(&mut self, split: usize, is_held: bool) -> Result<(), ConnectorError> {
+        self.files[split].is_held = is_held;
+        Ok(())
+    }
+
     fn poll(&mut self, max_wait: Duration, visitor: &mut dyn SourceVisitor) -> Result<(), ConnectorError> {
         if self.unfinished == 0 {
             return Ok(());
         }
-        while matches!(self.files[self.turn].state, State::Finished) {
-            self.turn = (self.turn + 1) % self.files.len();
-        }
-        let turn = self.turn;
-        self.turn = (turn + 1) % self.files.len();
+        let count = self.files.len();
+        let mut turns = (0..count).map(|ahead| (self.turn + ahead) % count);
+        let Some(turn) = turns.find(|&turn| self.files[turn].is_readable()) else {
+            // All that is left is held for splits that others read.
+            std::thread::park_timeout(max_wait);
+            return Ok(());
+        };
+        self.turn = (turn + 1) % count;
         if self.files[turn].read(turn, max_wait, visitor)? == Progress::Finished {
             self.unfinished -= 1;
             visitor.on_split_finished(turn);
@@ -80,6 +89,10 @@ enum Progress {
 }
 
 impl FileSplit {
+    fn is_readable(&self) -> bool {
+        !self.is_held && !matches!(self.state, State::Finished)
+    }
+
     fn read(&mut self, index: usize, max_wait: Duration, visitor: &mut dyn SourceVisitor) -> Result<Progress, Error> {
         if matches!(self.state, State::Unopened) {
             self.state = self.open()?;

@@ -150,6 +150,18 @@ impl SourceReader for Reader {
         Ok(self.add(splits)?)
     }
 
+    fn hold(&mut self, split: usize, is_held: bool) -> Result<(), ConnectorError> {
+        let (Some(queue), partition) = (&self.queue, &self.partitions[split]) else { return Ok(()) };
+        if partition.is_finished() {
+            return Ok(());
+        }
+        let mut one = TopicPartitionList::new();
+        one.add_partition(&self.settings.topic, partition.id);
+        // What the client had fetched of it is dropped, and fetched again from behind the last record that was taken.
+        let done = if is_held { queue.consumer().pause(&one) } else { queue.consumer().resume(&one) };
+        Ok(done.map_err(Error::client("hold a partition", self.settings.client.brokers()))?)
+    }
+
     fn poll(&mut self, max_wait: Duration, visitor: &mut dyn SourceVisitor) -> Result<(), ConnectorError> {
         self.tell_finished(visitor);
         if self.unfinished == 0 {

@@ -294,6 +294,7 @@ mod tests {
             idle_timeout: Duration::ZERO,
             close_when_idle: Duration::ZERO,
             max_future: Duration::ZERO,
+            max_drift: Duration::ZERO,
             properties: properties.iter().map(owned).collect(),
             secrets: secrets.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect(),
         }

@@ -21,7 +21,7 @@ pub use sample::{Ledger, Sample};
 use crate::recovery_time::Publication;
 
 /// Twice as often as the twenty times a second that are asked of it.
-const LOOK_EVERY: Duration = Duration::from_millis(25);
+pub const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// A server that does not answer for so long is asked over a new connection.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const CONNECT_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -56,11 +56,19 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Looks at the database of `url` from now on; times are those of `clock`. Table and ledger need not be there yet.
+    /// Looks at the database of `url` every [`LOOK_EVERY`] from now on; times are those of `clock`. Table and ledger need not be there yet.
     ///
     /// # Errors
     /// If there is no thread.
     pub fn start(url: &str, clock: Deadline) -> Result<Audit> {
+        Audit::start_every(LOOK_EVERY, url, clock)
+    }
+
+    /// As [`Audit::start`], less often: a look counts the whole table, which the server has to do beside its work.
+    ///
+    /// # Errors
+    /// As [`Audit::start`].
+    pub fn start_every(look_every: Duration, url: &str, clock: Deadline) -> Result<Audit> {
         let settings = url.parse().map_err(|error| anyhow!("the auditor's URL: {error}"))?;
         let (findings, stop) = (Arc::new(Mutex::new(Findings::default())), Arc::new(AtomicBool::new(false)));
         let (its_findings, its_stop) = (Arc::clone(&findings), Arc::clone(&stop));
@@ -69,7 +77,7 @@ impl Audit {
             runtime.block_on(async {
                 while !its_stop.load(Ordering::Relaxed) {
                     if let Ok(client) = Client::connect(&settings).await {
-                        look_until_it_fails(client, clock, &its_findings, &its_stop).await;
+                        look_until_it_fails(client, look_every, clock, &its_findings, &its_stop).await;
                     }
                     sleep_until(Instant::now() + CONNECT_AGAIN_AFTER).await;
                 }
@@ -116,8 +124,14 @@ impl Drop for Audit {
     }
 }
 
-async fn look_until_it_fails(mut client: Client, clock: Deadline, findings: &Mutex<Findings>, stop: &AtomicBool) {
-    let mut ticks = interval(LOOK_EVERY);
+async fn look_until_it_fails(
+    mut client: Client,
+    look_every: Duration,
+    clock: Deadline,
+    findings: &Mutex<Findings>,
+    stop: &AtomicBool,
+) {
+    let mut ticks = interval(look_every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !stop.load(Ordering::Relaxed) {
         ticks.tick().await;

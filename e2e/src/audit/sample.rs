@@ -9,13 +9,15 @@ use localcluster::deadline::Deadline;
 /// One statement: one snapshot of the database, so both sides are of the same instant.
 const LOOK: &str = "
     SELECT t.rows, t.hits, l.token, l.last_epoch, l.prev_epoch, l.rows_total, l.events_read, l.events_in_sessions,
-           l.late, l.bad, l.open_events
+           l.late, l.bad, l.open_events, (SELECT count(*) FROM late_events), (SELECT count(*) FROM dead_letter_events)
     FROM (SELECT count(*) AS rows, coalesce(sum(num_hits), 0) AS hits FROM sessionized_aggregated_events) AS t,
          gapwise_ledger AS l";
 
 /// Before the job has made its table and ledger there is nothing to look at.
 const ARE_THERE: &str = "SELECT to_regclass('sessionized_aggregated_events') IS NOT NULL \
-                                AND to_regclass('gapwise_ledger') IS NOT NULL";
+                                AND to_regclass('gapwise_ledger') IS NOT NULL \
+                                AND to_regclass('late_events') IS NOT NULL \
+                                AND to_regclass('dead_letter_events') IS NOT NULL";
 
 /// The table and the ledger at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,10 @@ pub struct Sample {
     pub rows: u64,
     /// The sum of their hits.
     pub hits: u64,
+    /// Rows in the table of late events.
+    pub late_rows: u64,
+    /// Rows in that of dead letters.
+    pub dead_letters: u64,
     /// The job's row of the ledger.
     pub ledger: Ledger,
 }
@@ -80,8 +86,21 @@ impl Sample {
             .map(|field| Ok(field.as_deref().unwrap_or("0").parse()?))
             .collect::<Result<_>>()
             .with_context(|| format!("a ledger of other things than numbers: {row:?}"))?;
-        let [rows, hits, token, last_epoch, prev_epoch, rows_total, events_read, events_in_sessions, late, bad, open] =
-            numbers[..]
+        let [
+            rows,
+            hits,
+            token,
+            last_epoch,
+            prev_epoch,
+            rows_total,
+            events_read,
+            in_sessions,
+            late,
+            bad,
+            open,
+            late_rows,
+            dead,
+        ] = numbers[..]
         else {
             bail!("a ledger of {} columns", numbers.len());
         };
@@ -91,12 +110,12 @@ impl Sample {
             prev_epoch,
             rows_total,
             events_read,
-            events_in_sessions,
+            events_in_sessions: in_sessions,
             late,
             bad,
             open_events: open,
         };
-        Ok(Sample { at, rows, hits, ledger })
+        Ok(Sample { at, rows, hits, late_rows, dead_letters: dead, ledger })
     }
 
     /// What does not hold, in words.
@@ -112,7 +131,8 @@ impl Sample {
         claim(self.hits == ledger.events_in_sessions, "hits in the table are not the ledger's events in sessions");
         claim(self.rows == ledger.rows_total, "rows in the table are not the ledger's");
         claim(ledger.events_read == accounted, "events read are not those in sessions, open, late and bad");
-        claim(ledger.late == 0 && ledger.bad == 0, "events are late or bad, though none was sent so");
+        claim(self.late_rows == ledger.late, "rows of late events are not the ledger's");
+        claim(self.dead_letters == ledger.bad, "rows of dead letters are not the ledger's");
         let Some(before) = before.map(|before| before.ledger) else { return broken };
         claim(ledger.token >= before.token, "the token went back");
         claim(ledger.last_epoch >= before.last_epoch, "the last epoch went back");
@@ -134,6 +154,8 @@ mod tests {
         at: Duration::ZERO,
         rows: 2,
         hits: 5,
+        late_rows: 0,
+        dead_letters: 0,
         ledger: Ledger {
             token: 1,
             last_epoch: 7,
@@ -163,6 +185,7 @@ mod tests {
         assert_eq!(twice.violations(None).len(), 2);
         assert_eq!(ledger(|ledger| ledger.open_events -= 1).violations(None).len(), 1);
         assert_eq!(ledger(|ledger| (ledger.late, ledger.open_events) = (1, 2)).violations(None).len(), 1);
+        assert_eq!(ledger(|ledger| (ledger.bad, ledger.open_events) = (1, 2)).violations(None).len(), 1);
         assert_eq!(ledger(|ledger| ledger.token = 0).violations(Some(&GOOD)), ["the token went back"]);
         assert_eq!(ledger(|ledger| ledger.last_epoch = 6).violations(Some(&GOOD)), ["the last epoch went back"]);
         let silent = ledger(|ledger| (ledger.events_read, ledger.open_events) = (9, 4));

@@ -51,6 +51,7 @@ fn source() -> SourceSpec {
         idle_timeout: Duration::ZERO,
         close_when_idle: Duration::ZERO,
         max_future: Duration::ZERO,
+        max_drift: Duration::ZERO,
         properties: [].into(),
         secrets: [].into(),
     }

@@ -3,6 +3,7 @@
 mod audit;
 mod checkpoints;
 mod completions;
+mod explain;
 mod inspect;
 mod outcome;
 mod progress;
@@ -103,6 +104,8 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
             block_on(checkpoints::rescale(context, &rescale.job.job, parallelism))
         }
         Command::Audit(args) => audit::audit(context, &args),
+        Command::Explain(args) => block_on(explain::explain(context, &args)),
+        Command::Sessions(args) => block_on(explain::sessions(context, &args)),
         Command::Taskmanagers => block_on(inspect::taskmanagers(context)),
         Command::Cluster => block_on(inspect::cluster(context)),
         Command::Completions { shell } => completions::print(shell),

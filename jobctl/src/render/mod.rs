@@ -3,6 +3,7 @@
 mod audit;
 mod checkpoint;
 mod cluster;
+mod explanation;
 mod job;
 
 use std::fmt::Display;
@@ -17,6 +18,7 @@ use crate::terminal::harmless;
 pub(crate) use audit::audit;
 pub(crate) use checkpoint::checkpoints;
 pub(crate) use cluster::{cluster, taskmanagers};
+pub(crate) use explanation::{explanation, open_sessions};
 pub(crate) use job::{details, jobs};
 
 /// What is not there, or not known.
@@ -58,7 +60,7 @@ fn or_none(value: Option<impl Display>) -> String {
 }
 
 /// A time in UTC.
-fn time(ms: i64) -> String {
+pub(crate) fn time(ms: i64) -> String {
     EventTime(ms).to_string()
 }
 

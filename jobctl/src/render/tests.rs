@@ -2,81 +2,9 @@ use stream_core::time::Timestamp;
 
 use super::*;
 use crate::view;
+use crate::view::testing::{sample_details, sample_job};
 
 const NOW: Timestamp = Timestamp(1_736_874_100_000);
-
-fn sample_job() -> view::Job {
-    view::Job {
-        id: "4f1c09ab4f1c09ab4f1c09ab4f1c09ab".to_owned(),
-        name: "sessionize".to_owned(),
-        state: "running",
-        parallelism: 2,
-        submitted_ms: 1_736_874_072_232,
-        ended_ms: None,
-        records_in: 1_000_000,
-        rows_out: 17,
-        causes: Vec::new(),
-    }
-}
-
-fn sample_subtask(stage: &str, index: u32) -> view::Subtask {
-    view::Subtask {
-        stage: stage.to_owned(),
-        index,
-        state: "running",
-        taskmanager: "tm-1".to_owned(),
-        slot: index,
-        key_groups: None,
-        splits: Vec::new(),
-        records_in: 7,
-        bytes_in: 70,
-        records_out: 5,
-        bytes_out: 50,
-        bad: 0,
-        late: 0,
-        open_windows: 0,
-        open_events: 0,
-        fired_events: 0,
-        unanswered: 0,
-        unpublished_bytes: 0,
-        watermark_ms: None,
-        busy_ms: 1,
-        idle_ms: 2,
-        backpressured_ms: 3,
-    }
-}
-
-fn sample_details() -> view::JobDetails {
-    let splits = (0..5).map(|split| format!("t/{split}")).collect();
-    let key_groups = Some(view::KeyGroups { start: 0, end: 64 });
-    view::JobDetails {
-        job: sample_job(),
-        attempt: 1,
-        restarts: 0,
-        last_failure: Vec::new(),
-        waiting_for: None,
-        last_checkpoint: None,
-        published_epoch: None,
-        max_parallelism: 128,
-        source: "kafka://127.0.0.1:9092/t".to_owned(),
-        sink: "postgres://127.0.0.1:5432/postgres".to_owned(),
-        options: serde_json::json!({ "gap_ms": 300_000 }),
-        subtasks: vec![
-            view::Subtask { splits, watermark_ms: Some(0), bad: 2, ..sample_subtask("source", 0) },
-            view::Subtask { key_groups, late: 1, open_windows: 3, ..sample_subtask("window", 1) },
-            view::Subtask { watermark_ms: Some(i64::MAX), ..sample_subtask("sink", 0) },
-        ],
-        splits: vec![view::Split {
-            id: "t/0".to_owned(),
-            subtask: "source[0]".to_owned(),
-            position: 7,
-            end: Some(10),
-            lag: Some(3),
-            watermark_ms: None,
-            state: "active",
-        }],
-    }
-}
 
 #[test]
 fn list_is_aligned() {
@@ -161,22 +89,22 @@ fn json_of_a_job_is_stable() {
         concat!(
             r#"{"id":"4f1c09ab4f1c09ab4f1c09ab4f1c09ab","name":"sessionize","state":"running","parallelism":2,"#,
             r#""submitted_ms":1736874072232,"ended_ms":null,"records_in":1000000,"rows_out":17,"causes":[],"#,
-            r#""attempt":1,"restarts":0,"last_failure":[],"waiting_for":null,"last_checkpoint":null,"#,
+            r#""attempt":1,"restarts":0,"last_failure":[],"waiting_for":null,"slots_needed":null,"last_checkpoint":null,"#,
             r#""published_epoch":null,"max_parallelism":128,"source":"kafka://127.0.0.1:9092/t","#,
             r#""sink":"postgres://127.0.0.1:5432/postgres","options":{"gap_ms":300000},"subtasks":["#,
             r#"{"stage":"source","index":0,"state":"running","taskmanager":"tm-1","slot":0,"key_groups":null,"#,
             r#""splits":["t/0","t/1","t/2","t/3","t/4"],"records_in":7,"bytes_in":70,"records_out":5,"#,
-            r#""bytes_out":50,"bad":2,"late":0,"open_windows":0,"open_events":0,"fired_events":0,"unanswered":0,"unpublished_bytes":0,"watermark_ms":0,"busy_ms":1,"#,
+            r#""bytes_out":50,"bad":2,"late":0,"open_windows":0,"open_events":0,"fired_events":0,"unanswered":0,"unpublished_bytes":0,"trouble":null,"is_paused":false,"watermark_ms":0,"busy_ms":1,"#,
             r#""idle_ms":2,"backpressured_ms":3},"#,
             r#"{"stage":"window","index":1,"state":"running","taskmanager":"tm-1","slot":1,"#,
             r#""key_groups":{"start":0,"end":64},"splits":[],"records_in":7,"bytes_in":70,"records_out":5,"#,
-            r#""bytes_out":50,"bad":0,"late":1,"open_windows":3,"open_events":0,"fired_events":0,"unanswered":0,"unpublished_bytes":0,"watermark_ms":null,"busy_ms":1,"#,
+            r#""bytes_out":50,"bad":0,"late":1,"open_windows":3,"open_events":0,"fired_events":0,"unanswered":0,"unpublished_bytes":0,"trouble":null,"is_paused":false,"watermark_ms":null,"busy_ms":1,"#,
             r#""idle_ms":2,"backpressured_ms":3},"#,
             r#"{"stage":"sink","index":0,"state":"running","taskmanager":"tm-1","slot":0,"key_groups":null,"#,
             r#""splits":[],"records_in":7,"bytes_in":70,"records_out":5,"bytes_out":50,"bad":0,"late":0,"#,
-            r#""open_windows":0,"open_events":0,"fired_events":0,"unanswered":0,"unpublished_bytes":0,"watermark_ms":9223372036854775807,"busy_ms":1,"idle_ms":2,"#,
+            r#""open_windows":0,"open_events":0,"fired_events":0,"unanswered":0,"unpublished_bytes":0,"trouble":null,"is_paused":false,"watermark_ms":9223372036854775807,"busy_ms":1,"idle_ms":2,"#,
             r#""backpressured_ms":3}],"splits":[{"id":"t/0","subtask":"source[0]","position":7,"end":10,"lag":3,"#,
-            r#""watermark_ms":null,"state":"active"}]}"#
+            r#""watermark_ms":null,"silent_ms":0,"state":"active"}]}"#
         )
     );
 }

@@ -3,6 +3,8 @@
 //! What the jobmanager tells of a job is everything but its secrets, so those are found as `submit` finds them. An address
 //! may differ, too: the job may know its database by a name that means nothing here.
 
+use std::time::Duration;
+
 use job_sessionize::Sessionize;
 use stream_core::pipeline::{Pipeline, SinkSpec, SourceSpec};
 use stream_core::secret::Secret;
@@ -78,6 +80,8 @@ fn source_of(args: &args::Audit, environment: &Environment, own: &SourceSpec) ->
         watermark_delay: own.watermark_delay,
         idle_timeout: own.idle_timeout,
         max_future: own.max_future,
+        // The order in which partitions are read is nothing to whoever counts again.
+        max_drift: Duration::ZERO,
         close_when_idle: own.close_when_idle,
     };
     let found = source::spec(&as_submitted, &environment, Place::Cluster, Sessionize::NAME, times)?;

@@ -18,6 +18,7 @@ pub(super) struct EventTime {
     watermark_delay: Duration,
     idle_timeout: Duration,
     max_future: Duration,
+    max_drift: Duration,
     closes_when_idle: bool,
 }
 
@@ -46,6 +47,7 @@ pub(super) fn event_time(
         watermark_delay: duration("--watermark-delay", &args.watermark_delay, DEFAULT_WATERMARK_DELAY)?,
         idle_timeout,
         max_future: duration("--max-future", &args.max_future, DEFAULT_MAX_FUTURE)?,
+        max_drift: duration("--max-drift", &args.max_drift, Duration::ZERO)?,
         closes_when_idle,
     })
 }
@@ -53,9 +55,9 @@ pub(super) fn event_time(
 impl EventTime {
     /// The times of a source whose windows have ended `window` behind their last event.
     pub(super) fn times(&self, window: Duration) -> Times {
-        let EventTime { watermark_delay, idle_timeout, max_future, closes_when_idle, .. } = *self;
+        let EventTime { watermark_delay, idle_timeout, max_future, max_drift, closes_when_idle, .. } = *self;
         let close_when_idle = if closes_when_idle { window.saturating_add(watermark_delay) } else { Duration::ZERO };
-        Times { watermark_delay, idle_timeout, max_future, close_when_idle }
+        Times { watermark_delay, idle_timeout, max_future, max_drift, close_when_idle }
     }
 }
 

@@ -14,6 +14,7 @@ mod sink;
 mod source;
 mod uri;
 
+use job_sessionize::open_sessions::MAX_TOP;
 use stream_core::pipeline::Pipeline;
 
 use crate::environment::Environment;
@@ -48,6 +49,17 @@ pub(crate) trait JobArgs {
     /// # Errors
     /// If a value cannot be; source and sink are not reached here.
     fn request(&self, environment: &Environment, place: Place) -> Result<JobRequest, Failure>;
+}
+
+/// How many sessions `jobctl sessions` shows.
+///
+/// # Errors
+/// If it is no number, 0, or more than a job tells at once.
+pub(crate) fn top(text: &str) -> Result<usize, Failure> {
+    let given = Given { text: text.to_owned(), name: "--top".to_owned() };
+    let number = given.number("a number of sessions", MAX_TOP as u64)?;
+    let number = usize::try_from(number).ok().filter(|number| (1..=MAX_TOP).contains(number));
+    number.ok_or_else(|| given.not("a number of sessions", &format!("choose from 1 to {MAX_TOP}")))
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub(super) struct Times {
     pub(super) watermark_delay: Duration,
     pub(super) idle_timeout: Duration,
     pub(super) max_future: Duration,
+    pub(super) max_drift: Duration,
     pub(super) close_when_idle: Duration,
 }
 
@@ -48,6 +49,7 @@ pub(super) fn spec(
         watermark_delay: times.watermark_delay,
         idle_timeout: times.idle_timeout,
         max_future: times.max_future,
+        max_drift: times.max_drift,
         close_when_idle: times.close_when_idle,
         properties: BTreeMap::new(),
         secrets: BTreeMap::new(),

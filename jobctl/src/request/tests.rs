@@ -40,6 +40,7 @@ fn without_options_it_is_the_local_cluster_and_the_homework() {
     let side: Vec<&str> = pipeline.sink.side_tables.iter().map(|table| table.name.as_str()).collect();
     assert_eq!(side, ["late_events", "dead_letter_events"]);
     assert_eq!((pipeline.source.max_future.as_secs(), pipeline.source.close_when_idle.as_secs()), (3600, 0));
+    assert_eq!(pipeline.source.max_drift.as_secs(), 0);
     assert_eq!((pipeline.parallelism.get(), pipeline.max_parallelism.get()), (1, 128));
     let source = &pipeline.source;
     assert_eq!(source.uri, "kafka://127.0.0.1:9092/bootcamp-events-prod");
@@ -55,7 +56,7 @@ fn without_options_it_is_the_local_cluster_and_the_homework() {
 #[test]
 fn every_option_reaches_the_pipeline_from_the_line_and_from_the_environment() {
     let line = "--gap 90s --allowed-lateness 1m --watermark-delay 2s --idle-timeout 0 --parallelism 3 \
-        --on-late drop --on-bad-record fail --max-future 2h \
+        --on-late drop --on-bad-record fail --max-future 2h --max-drift 10m \
         --max-parallelism 64 --from 2025-01-14T17:00:00Z --until latest --source kafka://a:1,b/t --table s.t \
         --sink postgres://me:pw@db/web?sslmode=require --kafka-property fetch.min.bytes=7 \
         --kafka-property ssl.key.password=x=y";
@@ -71,6 +72,7 @@ fn every_option_reaches_the_pipeline_from_the_line_and_from_the_environment() {
         ("GAPWISE_ON_LATE", "drop"),
         ("GAPWISE_ON_BAD_RECORD", "fail"),
         ("GAPWISE_MAX_FUTURE", "2h"),
+        ("GAPWISE_MAX_DRIFT", "10m"),
         ("GAPWISE_SOURCE", "kafka://a:1,b/t"),
         ("GAPWISE_TABLE", "s.t"),
         ("GAPWISE_SINK", "postgres://me:pw@db/web?sslmode=require"),
@@ -84,6 +86,7 @@ fn every_option_reaches_the_pipeline_from_the_line_and_from_the_environment() {
         r#"{"gap_ms":90000,"allowed_lateness_ms":60000,"on_late":"drop","on_bad_record":"fail"}"#
     );
     assert_eq!((pipeline.sink.side_tables.len(), pipeline.source.max_future.as_secs()), (0, 7200));
+    assert_eq!(pipeline.source.max_drift.as_secs(), 600);
     assert_eq!((pipeline.parallelism.get(), pipeline.max_parallelism.get()), (3, 64));
     let source = &pipeline.source;
     assert_eq!(source.uri, "kafka://a:1,b:9092/t");

@@ -113,6 +113,15 @@ impl v1::job_manager_server::JobManager for Service {
         Ok(Response::new(v1::RescaleJobResponse {}))
     }
 
+    async fn query_state(
+        &self,
+        request: Request<v1::QueryStateRequest>,
+    ) -> Result<Response<v1::QueryStateResponse>, Status> {
+        let v1::QueryStateRequest { job, query } = request.into_inner();
+        let answers = self.handle.query_state(job, query).await?;
+        Ok(Response::new(v1::QueryStateResponse { answers }))
+    }
+
     async fn list_task_managers(
         &self,
         _: Request<v1::ListTaskManagersRequest>,

@@ -7,8 +7,10 @@ use proto::{InvalidMessage, required};
 use stream_core::checkpoint::{CheckpointState, Cost, Entry};
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId, TaskManagerId};
 use stream_core::job::{JobState, Waiting};
+use stream_core::operator::QueryError;
 use stream_core::pipeline::StageKind;
 use stream_core::plan::{PlannedTask, slots_needed};
+use stream_core::watermark::Watermark;
 
 use crate::handle::TaskManagerRecord;
 use crate::jobs::JobRecord;
@@ -85,6 +87,16 @@ pub(super) fn report(message: v1::TaskManagerMessage) -> Result<Report, InvalidM
         Message::EpochPublished(published) => {
             Ok(Report::Published { task: task_ref(published.task)?, epoch: CheckpointId(published.epoch) })
         }
+        Message::SourcePace(pace) => {
+            Ok(Report::Pace { task: task_ref(pace.task)?, slowest: Watermark(pace.slowest_ms) })
+        }
+        Message::QueryAnswer(answer) => {
+            let result = match required(answer.answer, "query_answer.answer")? {
+                v1::query_answer::Answer::Found(found) => Ok(found),
+                v1::query_answer::Answer::Refused(reason) => Err(QueryError(reason)),
+            };
+            Ok(Report::Answered { task: task_ref(answer.task)?, query: answer.query_id, result })
+        }
         Message::SourceDrained(drained) => Ok(Report::Drained { task: task_ref(drained.task)? }),
     }
 }
@@ -141,6 +153,17 @@ impl From<Command> for v1::JobManagerMessage {
             Command::PauseSources { job, attempt, is_paused } => {
                 Message::PauseSources(v1::PauseSources { job_id: job.to_string(), attempt: attempt.0, is_paused })
             }
+            Command::AlignSources { job, attempt, slowest } => Message::AlignSources(v1::AlignSources {
+                job_id: job.to_string(),
+                attempt: attempt.0,
+                slowest_ms: slowest.0,
+            }),
+            Command::QueryState { job, attempt, number, query } => Message::QueryState(v1::QueryState {
+                job_id: job.to_string(),
+                attempt: attempt.0,
+                query_id: number,
+                query,
+            }),
             Command::DrainSources { job, attempt } => {
                 Message::DrainSources(v1::DrainSources { job_id: job.to_string(), attempt: attempt.0 })
             }
@@ -230,6 +253,7 @@ pub(super) fn details(record: &JobRecord) -> v1::JobDetails {
         restarts: record.job.restarts(),
         last_failure: record.job.last_failure().to_vec(),
         waiting_for: waiting_for(record),
+        slots_needed: if is_without_slots(record) { slots_needed(&record.pipeline) } else { 0 },
         last_checkpoint: record
             .checkpoints
             .iter()
@@ -249,6 +273,10 @@ fn waiting_for(record: &JobRecord) -> String {
         Some(Waiting::Pause { .. }) => "the pause after its failure".to_owned(),
         Some(Waiting::Slots) => format!("{} free slots", slots_needed(&record.pipeline)),
     }
+}
+
+fn is_without_slots(record: &JobRecord) -> bool {
+    record.state() == JobState::Restarting && matches!(record.job.waiting(), Some(Waiting::Slots))
 }
 
 /// A checkpoint in one line.

@@ -7,6 +7,7 @@ use tonic::{Code, Status};
 
 use crate::handle::{AcceptError, CancelError, CheckpointError, ShuttingDown};
 use crate::jobs::FindJobError;
+use crate::queries::QueryStateError;
 use crate::submit::SubmitError;
 
 impl From<ShuttingDown> for Status {
@@ -44,6 +45,19 @@ impl From<CheckpointError> for Status {
             CheckpointError::Parallelism { .. } => Code::InvalidArgument,
             CheckpointError::NoFreeSlot(_) => Code::ResourceExhausted,
             CheckpointError::Failed(_) => Code::Aborted,
+        };
+        Status::new(code, error.to_string())
+    }
+}
+
+impl From<QueryStateError> for Status {
+    fn from(error: QueryStateError) -> Self {
+        let code = match error {
+            QueryStateError::Find(error) => return error.into(),
+            QueryStateError::ShuttingDown(error) => return error.into(),
+            QueryStateError::NotRunning { .. } => Code::FailedPrecondition,
+            QueryStateError::Refused(_) => Code::InvalidArgument,
+            QueryStateError::Timeout { .. } => Code::Unavailable,
         };
         Status::new(code, error.to_string())
     }

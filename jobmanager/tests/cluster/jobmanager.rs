@@ -153,6 +153,7 @@ pub(crate) fn pipeline(parallelism: u32) -> Pipeline {
             idle_timeout: Duration::ZERO,
             close_when_idle: Duration::ZERO,
             max_future: Duration::ZERO,
+            max_drift: Duration::ZERO,
             properties: [].into(),
             secrets: [("sasl.password".to_owned(), Secret::new(PASSWORD))].into(),
         },

@@ -22,6 +22,7 @@
 //! Tested by examples here, against a naive oracle (`tests/session_properties.rs`), and against Flink's own answers
 //! (`job-sessionize/tests/conformance`); snapshots by `tests/snapshot_properties.rs`.
 
+mod query;
 mod record;
 mod restore;
 mod span;

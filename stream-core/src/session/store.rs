@@ -7,6 +7,8 @@
 
 mod copy;
 
+use std::ops::Range;
+
 use hashbrown::HashTable;
 
 use super::{Fired, Span};
@@ -47,6 +49,12 @@ const _: () = assert!(size_of::<Entry>() <= 80);
 impl Entry {
     /// `timer_at` of a window that has no timer yet.
     pub(super) const NO_TIMER: i64 = i64::MIN;
+
+    /// The window as the outside sees it when it fires.
+    pub(super) fn as_fired(&self) -> Fired<'_> {
+        let Entry { span, key, .. } = self;
+        Fired { key, start: EventTime(span.start), end: EventTime(span.end), count: span.count }
+    }
 
     pub(super) fn new(span: Span) -> Self {
         Entry {
@@ -177,20 +185,36 @@ impl Store {
 
     /// A window as the outside sees it when it fires.
     pub(super) fn fired(&self, session: SessionRef) -> Fired<'_> {
-        let Entry { span, key, .. } = self.get(session);
-        Fired { key, start: EventTime(span.start), end: EventTime(span.end), count: span.count }
+        self.get(session).as_fired()
     }
 
     /// Every window, in no particular order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Fired<'_>> {
-        let firsts = (0_u32..).zip(&self.entries).filter(|(_, entry)| entry.is_first);
-        let all = firsts.flat_map(|(first, _)| of_key(&self.entries, first));
-        all.map(|Entry { span, key, .. }| Fired {
-            key,
-            start: EventTime(span.start),
-            end: EventTime(span.end),
-            count: span.count,
-        })
+        self.at_places(0..self.entries.len()).map(Entry::as_fired)
+    }
+
+    /// The windows of the keys whose first window lies at one of these places; places that are not there hold none.
+    pub(super) fn at_places(&self, places: Range<usize>) -> impl Iterator<Item = &Entry> {
+        let end = places.end.min(self.entries.len());
+        let places = places.start.min(end)..end;
+        let firsts = places.filter(|&place| self.entries[place].is_first);
+        firsts.flat_map(|first| of_key(&self.entries, first as u32))
+    }
+
+    /// The windows of a key.
+    pub(super) fn of_key(&self, hash: KeyHash, key: &[u8]) -> impl Iterator<Item = &Entry> {
+        let first = self.first(hash, key);
+        first.into_iter().flat_map(|first| of_key(&self.entries, first.index))
+    }
+
+    /// Whether a key with this hash belongs here.
+    pub(super) fn owns(&self, hash: KeyHash) -> bool {
+        self.range.contains(hash.key_group(self.max_parallelism))
+    }
+
+    /// How many places there are, free ones among them.
+    pub(super) fn places(&self) -> usize {
+        self.entries.len()
     }
 
     pub(super) fn max_parallelism(&self) -> MaxParallelism {

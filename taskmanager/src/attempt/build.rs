@@ -8,6 +8,8 @@ use stream_core::collector::Collector;
 use stream_core::ids::SubtaskId;
 use stream_core::pipeline::{DecoderContext, JobDefinition, OperatorContext, StageKind};
 use stream_core::time::millis;
+use stream_core::watermark::Watermark;
+use stream_core::watermark_alignment::Alignment;
 use stream_runtime::connector::Grant;
 use stream_runtime::lookup::{Answers, Lookup, NoLookup};
 
@@ -69,7 +71,13 @@ impl Blueprint {
         let context = DecoderContext { job_id: self.deployment.job_id, source: &pipeline.source };
         let decoder = self.definition.decoder(&pipeline.options, &context)?;
         let idleness = Idleness { timeout: pipeline.source.idle_timeout, advance: pipeline.source.close_when_idle };
-        let mut splits = SourceSplits::new(millis(pipeline.source.watermark_delay), idleness);
+        let mut splits = SourceSplits::new(millis(pipeline.source.watermark_delay), idleness)
+            .aligned(Alignment::new(pipeline.source.max_drift));
+        // Alone, there is nobody to keep in step with.
+        let is_alone = pipeline.parallelism.get() == 1 || pipeline.source.max_drift.is_zero();
+        if !is_alone {
+            splits.alignment().set_elsewhere(Watermark::NONE);
+        }
         let unread = splits.restore(self.deployment.splits(self.subtask));
         let reader = self.environment.connectors.open_source(&pipeline.source, &unread)?;
         let is_bounded = pipeline.source.is_bounded;
@@ -81,6 +89,7 @@ impl Blueprint {
             teller: self.teller.clone(),
             is_bounded,
             max_future: pipeline.source.max_future,
+            is_alone,
             linger: self.environment.linger,
             clock: Arc::clone(&self.environment.clock),
             counters: Arc::clone(&self.counters),

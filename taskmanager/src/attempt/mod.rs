@@ -132,7 +132,7 @@ impl Attempt {
             Change::Running => task.state = TaskState::Running,
             Change::Drained => task.is_drained = true,
             Change::Published(epoch) => task.last_published = Some(*epoch),
-            Change::Acknowledged(_) | Change::Declined { .. } => {}
+            Change::Acknowledged(_) | Change::Declined { .. } | Change::Pace(_) | Change::Answered { .. } => {}
             Change::Ended(outcome) => {
                 task.state = match outcome {
                     Outcome::Finished => TaskState::Finished,

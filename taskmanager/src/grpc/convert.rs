@@ -15,6 +15,7 @@ use crate::report::{Command, Report, RunningTask, TaskRef};
 use crate::slot::Holder;
 use crate::subtask::event::Acknowledgement;
 use stream_core::source_splits::SplitProgress;
+use stream_core::watermark::Watermark;
 
 /// The first message of a connection.
 pub(crate) fn registration(options: &Options, running: &[RunningTask]) -> v1::TaskManagerMessage {
@@ -56,6 +57,18 @@ pub(crate) fn report(report: Report) -> v1::TaskManagerMessage {
         }
         Report::Drained(task) => {
             task_manager_message::Message::SourceDrained(v1::SourceDrained { task: Some(task_ref(task)) })
+        }
+        Report::Pace { task, slowest } => {
+            let (task, slowest_ms) = (Some(task_ref(task)), slowest.0);
+            task_manager_message::Message::SourcePace(v1::SourcePace { task, slowest_ms })
+        }
+        Report::Answered { task, query, result } => {
+            let answer = match result {
+                Ok(answer) => v1::query_answer::Answer::Found(answer),
+                Err(error) => v1::query_answer::Answer::Refused(error.to_string()),
+            };
+            let (task, answer) = (Some(task_ref(task)), Some(answer));
+            task_manager_message::Message::QueryAnswer(v1::QueryAnswer { task, query_id: query, answer })
         }
         Report::Heartbeat { tasks, rss_bytes } => {
             let tasks = tasks.into_iter().map(|(task, counters)| v1::TaskReport {
@@ -103,6 +116,14 @@ pub(crate) fn command(message: v1::JobManagerMessage) -> Result<Option<Command>,
             Some(Command::Abort(holder(&abort.job_id, abort.attempt)?, CheckpointId(abort.checkpoint_id)))
         }
         Message::PauseSources(pause) => Some(Command::Pause(holder(&pause.job_id, pause.attempt)?, pause.is_paused)),
+        Message::AlignSources(align) => {
+            Some(Command::Pace(holder(&align.job_id, align.attempt)?, Watermark(align.slowest_ms)))
+        }
+        Message::QueryState(query) => Some(Command::Query {
+            holder: holder(&query.job_id, query.attempt)?,
+            number: query.query_id,
+            query: query.query,
+        }),
         Message::DrainSources(drain) => Some(Command::Drain(holder(&drain.job_id, drain.attempt)?)),
         Message::AssignSplits(assign) => {
             let task = read_task_ref(required(assign.task, "assign_splits.task")?)?;
@@ -201,6 +222,8 @@ fn counters_message(counters: Snapshot) -> v1::SubtaskCounters {
         fired_events: counters.operator.fired_events,
         unanswered: counters.operator.unanswered,
         unpublished_bytes: counters.unpublished_bytes,
+        trouble: counters.trouble,
+        is_paused: counters.is_paused,
         watermark_ms: counters.watermark.map(|watermark| watermark.0),
         busy_ms: ms(counters.busy),
         idle_ms: ms(counters.idle),
@@ -215,6 +238,8 @@ fn split_message(progress: SplitProgress) -> v1::SplitProgress {
         position: progress.position,
         end: progress.known_end,
         watermark_ms: progress.watermark.map(|watermark| watermark.0),
+        silent_ms: progress.silent.as_millis().try_into().unwrap_or(u64::MAX),
+        is_held: progress.is_held,
         is_idle: progress.is_idle,
         is_finished: progress.is_finished,
     }

@@ -53,6 +53,16 @@ impl Service {
                     attempt.write_to_sources(|| Letter::Pause(is_paused));
                 }
             }
+            Command::Pace(holder, slowest) => {
+                if let Some(attempt) = self.attempt(holder) {
+                    attempt.write_to_sources(|| Letter::Pace(slowest));
+                }
+            }
+            Command::Query { holder, number, query } => {
+                if let Some(attempt) = self.attempt(holder) {
+                    attempt.write_to_all(|| Letter::Query { number, query: query.clone() });
+                }
+            }
             Command::Drain(holder) => {
                 if let Some(attempt) = self.attempt(holder) {
                     attempt.write_to_sources(|| Letter::Drain);

@@ -74,9 +74,8 @@ impl Link {
         let is_kept = match &report {
             Report::StateChange { state, .. } => TaskState::is_terminal(*state),
             Report::Published { .. } => true,
-            Report::Acknowledged { .. } | Report::Declined { .. } | Report::Drained(_) | Report::Heartbeat { .. } => {
-                false
-            }
+            Report::Acknowledged { .. } | Report::Declined { .. } | Report::Drained(_) => false,
+            Report::Heartbeat { .. } | Report::Pace { .. } | Report::Answered { .. } => false,
         };
         if is_kept {
             self.untold.push(report);

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use stream_core::checkpoint::TaskSnapshot;
 use stream_core::ids::{CheckpointId, SubtaskId};
+use stream_core::operator::QueryError;
+use stream_core::watermark::Watermark;
 use tokio::sync::mpsc;
 
 use crate::slot::Holder;
@@ -36,8 +38,17 @@ pub(crate) enum Change {
     },
     /// An epoch is visible in the sink.
     Published(CheckpointId),
+    /// A source: how far its slowest split is; [`Watermark::END`] if nobody has to wait for any.
+    Pace(Watermark),
     /// A source: its input is at its end, and so is its event time.
     Drained,
+    /// An operator: what it says to a question about its state.
+    Answered {
+        /// The question's number.
+        query: u64,
+        /// The answer, in the job's own form.
+        result: Result<String, QueryError>,
+    },
     /// Its thread is about to return.
     Ended(Outcome),
 }

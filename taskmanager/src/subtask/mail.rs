@@ -11,6 +11,7 @@ use stream_core::checkpoint::{Accounts, Cut, FileRef};
 use stream_core::ids::CheckpointId;
 use stream_core::operator::Answer;
 use stream_core::pipeline::Split;
+use stream_core::watermark::Watermark;
 use stream_runtime::lookup::Answers;
 use stream_runtime::store::StoreError;
 
@@ -39,8 +40,17 @@ pub(crate) enum Letter {
     Aborted(CheckpointId),
     /// Sources: read no more for now, or go on.
     Pause(bool),
+    /// Sources: how far the slowest split of all source subtasks is.
+    Pace(Watermark),
     /// Sources: end event time and read no more.
     Drain,
+    /// Operators: answer a question about the state.
+    Query {
+        /// The number under which the answer is awaited.
+        number: u64,
+        /// The question, in the job's own form.
+        query: String,
+    },
     /// Whether there is a jobmanager. Without one nobody triggers the barriers that others wait for.
     Orphaned(bool),
     /// A file that the task handed out is stored, or is not.

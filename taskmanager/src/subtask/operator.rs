@@ -7,6 +7,7 @@
 //! where that state would be left behind, at the last barrier and where event time has ended, is the barrier held until all
 //! is answered.
 
+mod queries;
 mod questions;
 mod snapshots;
 
@@ -24,6 +25,7 @@ use crate::exchange::message::Message;
 use crate::subtask::aligning::{Aligned, Aligner};
 use crate::subtask::emit::Emitter;
 use crate::subtask::mail::{Letter, Mailbox};
+use crate::subtask::operator::queries::Queries;
 use crate::subtask::operator::questions::Questions;
 use crate::subtask::operator::snapshots::Snapshots;
 use crate::subtask::{Step, Subtask, TaskError};
@@ -39,6 +41,7 @@ pub(crate) struct OperatorSubtask {
     operator: Box<dyn Operator>,
     questions: Questions,
     snapshots: Snapshots,
+    queries: Queries,
     /// A barrier that goes on once no event waits for an answer any more.
     held: Option<Aligned>,
     emitter: Emitter,
@@ -80,6 +83,7 @@ impl OperatorSubtask {
             questions: Questions::new(lookup),
             held: None,
             mailbox: Arc::clone(&snapshots.mailbox),
+            queries: Queries::new(snapshots.teller.clone()),
             snapshots: Snapshots::new(snapshots),
             emitter,
             counters,
@@ -93,8 +97,13 @@ impl Subtask for OperatorSubtask {
         self.questions.ask(self.operator.as_mut(), &mut self.emitter.collector);
         // Copying needs no room downstream: a subtask that is held up uses the time.
         let is_copying = self.snapshots.continue_copying(self.operator.as_mut());
+        let is_answering = self.queries.continue_answering(self.operator.as_mut());
         let step = self.process()?;
-        Ok(if is_copying && matches!(step, Step::AwaitingInput | Step::Backpressured) { Step::WORKED } else { step })
+        Ok(if (is_copying || is_answering) && matches!(step, Step::AwaitingInput | Step::Backpressured) {
+            Step::WORKED
+        } else {
+            step
+        })
     }
 
     fn wait_for_input(&self, max_wait: Duration) {
@@ -165,13 +174,14 @@ impl OperatorSubtask {
         for letter in self.mailbox.take() {
             match letter {
                 Letter::Stored { ticket, result } => self.snapshots.on_stored(ticket, result),
+                Letter::Query { number, query } => self.queries.ask(number, query),
                 Letter::Answered { key, answer } => {
                     self.operator.on_answer(&key, answer, &mut self.emitter.collector);
                     self.emitter.send_full();
                 }
                 Letter::Aborted(checkpoint) => self.aligner.abort(checkpoint),
                 Letter::Orphaned(is_orphaned) => self.aligner.set_orphaned(is_orphaned),
-                Letter::Splits(_) | Letter::Trigger(_) | Letter::Pause(_) | Letter::Drain => {}
+                Letter::Splits(_) | Letter::Trigger(_) | Letter::Pause(_) | Letter::Pace(_) | Letter::Drain => {}
                 Letter::Completed { .. } | Letter::Published(_) | Letter::Finished(_) => {}
             }
         }

@@ -36,6 +36,8 @@ pub(crate) struct SourceSubtask {
     teller: Teller,
     is_bounded: bool,
     is_paused: bool,
+    /// Whether no other subtask has to be told how far the splits are.
+    is_alone: bool,
     /// The last barrier sent, and whether it is the source's last.
     last_barrier: Option<Barrier>,
     linger: Duration,
@@ -63,6 +65,8 @@ pub(crate) struct SourceParts {
     pub(crate) is_bounded: bool,
     /// How far an event may be ahead of the wall clock; zero for any distance.
     pub(crate) max_future: Duration,
+    /// Whether no other source subtask is to be kept in step with.
+    pub(crate) is_alone: bool,
     /// How long an event may wait for others to travel with.
     pub(crate) linger: Duration,
     /// For linger and idleness.
@@ -95,6 +99,7 @@ impl SourceSubtask {
             teller: parts.teller,
             is_bounded: parts.is_bounded,
             is_paused: false,
+            is_alone: parts.is_alone,
             last_barrier: None,
             linger: parts.linger,
             last_send,
@@ -114,6 +119,7 @@ impl Subtask for SourceSubtask {
         }
         self.read_mail()?;
         let step = if self.is_reading() { self.read()? } else { self.stand_by() };
+        self.tell_pace();
         Ok(Step::unless_flushed(self.ingest.emitter.flush()?).unwrap_or(step))
     }
 
@@ -136,14 +142,35 @@ impl SourceSubtask {
                 Letter::Completed { checkpoint, .. } if self.ends_behind() == Some(checkpoint) => {
                     self.ingest.emitter.send_end();
                 }
-                Letter::Pause(is_paused) => self.is_paused = is_paused,
+                Letter::Pause(is_paused) => {
+                    self.is_paused = is_paused;
+                    self.ingest.counters.set_paused(is_paused);
+                }
+                Letter::Pace(slowest) => self.ingest.splits.alignment().set_elsewhere(slowest),
+                // Nobody knows how far the others are: each goes on as it can. The next jobmanager is told anew.
+                Letter::Orphaned(true) if !self.is_alone => {
+                    self.ingest.splits.alignment().set_elsewhere(Watermark::END);
+                }
+                Letter::Orphaned(false) => self.ingest.splits.alignment().forget_told(),
                 Letter::Drain => self.drain(),
                 // An aborted last checkpoint is followed by another one, whose barrier says how to go on.
                 Letter::Completed { .. } | Letter::Aborted(_) | Letter::Orphaned(_) => {}
-                Letter::Stored { .. } | Letter::Answered { .. } | Letter::Published(_) | Letter::Finished(_) => {}
+                Letter::Stored { .. } | Letter::Published(_) | Letter::Finished(_) => {}
+                Letter::Answered { .. } | Letter::Query { .. } => {}
             }
         }
         Ok(())
+    }
+
+    /// Tells the other source subtasks how far the slowest split here is, if that is news. At the end of event time nobody has to
+    /// wait for it.
+    fn tell_pace(&mut self) {
+        if self.is_alone {
+            return;
+        }
+        if let Some(slowest) = self.ingest.splits.news() {
+            self.teller.tell(Change::Pace(slowest));
+        }
     }
 
     fn on_trigger(&mut self, barrier: Barrier) {
@@ -217,6 +244,14 @@ impl SourceSubtask {
         if let Some(refusal) = self.ingest.refusal.take() {
             return Err(refusal.into());
         }
+        let SourceSubtask { reader, ingest, .. } = self;
+        let mut held = Ok(());
+        ingest.splits.align(|split, is_held| {
+            if held.is_ok() {
+                held = reader.hold(split, is_held);
+            }
+        });
+        held?;
         let ended = self.ingest.clock.monotonic();
 
         let free_since = self.last_poll.replace(ended).unwrap_or(started);

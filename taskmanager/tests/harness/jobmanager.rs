@@ -348,6 +348,7 @@ fn note(seen: &mut Seen, message: v1::task_manager_message::Message) {
         }
         v1::task_manager_message::Message::CheckpointDecline(decline) => seen.declines.push(decline),
         v1::task_manager_message::Message::EpochPublished(published) => seen.published.push(published),
+        v1::task_manager_message::Message::SourcePace(_) | v1::task_manager_message::Message::QueryAnswer(_) => {}
         v1::task_manager_message::Message::SourceDrained(drained) => seen.drained.push(drained),
         other @ v1::task_manager_message::Message::Register(_) => panic!("{other:?}"),
     }

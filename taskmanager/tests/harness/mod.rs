@@ -109,6 +109,7 @@ pub(crate) fn pipeline(job: &str, parallelism: u32, is_bounded: bool) -> Pipelin
             idle_timeout: Duration::ZERO,
             close_when_idle: Duration::ZERO,
             max_future: Duration::ZERO,
+            max_drift: Duration::ZERO,
             properties: [].into(),
             secrets: [].into(),
         },

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-/// The calls that are looked at.
-const CALLS: u32 = 20;
+/// The calls that are looked at: several times as many as are in flight at once, all of which one hiccup can fail.
+const CALLS: u32 = 64;
 /// So many failed among them, and it is left alone: far above what a service has on a bad day.
-const FAILED: u32 = 16;
+const FAILED: u32 = 52;
 /// For how long the first time; it doubles each time that the way is still closed.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// And no longer.
@@ -17,7 +17,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub struct Breaker {
     state: State,
     /// The last calls, the newest lowest: 1 for one that failed.
-    failed: u32,
+    failed: u64,
     pause: Duration,
 }
 
@@ -87,7 +87,8 @@ impl Breaker {
     }
 
     fn record(&mut self, has_failed: bool) {
-        self.failed = (self.failed << 1 | u32::from(has_failed)) & ((1 << CALLS) - 1);
+        const { assert!(CALLS == u64::BITS, "what is older falls out at the top") };
+        self.failed = self.failed << 1 | u64::from(has_failed);
     }
 }
 

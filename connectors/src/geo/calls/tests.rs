@@ -127,17 +127,17 @@ fn service_that_limits_is_left_alone_as_long_as_it_says() {
 #[test]
 fn service_that_is_gone_is_not_called_and_nobody_waits_for_it() {
     let mut calls = Calls::new(Limits { tries: 1, ..limits() });
-    assert_eq!(ask_many(&mut calls, MS, 0..40), 16);
+    assert_eq!(ask_many(&mut calls, MS, 0..100), 16);
     let mut answers = Vec::new();
-    for ip in 0..16 {
+    for ip in 0..52 {
         answers.extend(calls.on(MS * 2, returned(&ip.to_string(), failed())));
     }
-    // Each failure had freed a connection for one more until the 16th, which cut all off that was not in flight.
+    // Each failure had freed a connection for one more until the 52nd, which cut all off that was not in flight.
     let failures = answers.iter().filter(|effect| matches!(effect, Effect::Answer(..))).count();
-    let in_flight = answers.len() - failures;
-    assert_eq!((failures, in_flight), (40 - 15, 15));
+    let called = answers.len() - failures;
+    assert_eq!((failures, called), (100 - 15, 51));
     assert_eq!(calls.on(MS * 3, asked("x")), [answer("x", Answer::Failed)]);
-    for ip in 16..31 {
+    for ip in 52..67 {
         assert_eq!(calls.on(MS * 3, returned(&ip.to_string(), failed())), [answer(&ip.to_string(), Answer::Failed)]);
     }
     assert_eq!(calls.wake_at(), None);
@@ -145,7 +145,7 @@ fn service_that_is_gone_is_not_called_and_nobody_waits_for_it() {
     assert_eq!(calls.on(later, asked("y")), [call("y")]);
     assert_eq!(calls.on(later, asked("z")), [], "one at a time feels the way");
     assert_eq!(calls.on(later, returned("y", Outcome::Nothing)), [answer("y", Answer::Nothing), call("z")]);
-    assert_eq!(ask_many(&mut calls, later, 100..140), 15);
+    assert_eq!(ask_many(&mut calls, later, 200..240), 15);
 }
 
 #[test]

@@ -85,6 +85,8 @@ const JOB: &str = "chaos";
 /// Three, with two slots each: parallelism 4 needs two of them, and one can be spared.
 const SHAPE: Shape = Shape { taskmanagers: 3, ..Shape::TWO_BY_TWO };
 const PARALLELISM: u32 = 2;
+/// No event is late before so many, by when every partition has a watermark, and a checkpoint knows it.
+const LATE_FROM: i64 = 30_000;
 const TURN: Duration = Duration::from_millis(50);
 /// A cluster that is left alone has caught up and published everything by then.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(180);
@@ -133,7 +135,7 @@ async fn torment(args: &Args, seed: u64, cluster: Cluster) -> Result<bool> {
     let time = Duration::from_secs(60 * args.minutes);
     let clock = Deadline::after(time);
     let audit = Audit::start(&direct, clock)?;
-    let feed = Feed::start(&bootstrap, JOB, Traffic::new(seed), args.rate)?;
+    let feed = Feed::start(&bootstrap, JOB, Traffic::new(seed).spoilt(LATE_FROM), args.rate)?;
     let mut injector = Injector::new(cluster, proxy, JOB, clock, fault::plan(seed, time))?;
     let mut progress = Progress::new();
     let interrupted = Interrupted::listen();

@@ -136,7 +136,7 @@ impl Report {
         row("all".into(), self.done.len() as u64, &all, &all_alone);
 
         let mut found = Table::new(&[("FOUND", Align::Left), ("", Align::Right)]);
-        let Verdict { rows, missing, duplicate, different, .. } = &self.verdict;
+        let Verdict { rows, missing, duplicate, different, kept, wrongly_kept, .. } = &self.verdict;
         let polls = self.findings.polls;
         let per_second = polls as f64 / self.took.as_secs_f64().max(1.0);
         for (name, value) in [
@@ -153,6 +153,8 @@ impl Report {
             ("missing rows", missing.to_string()),
             ("duplicate rows", duplicate.to_string()),
             ("different rows", different.to_string()),
+            ("late and bad records kept", kept.to_string()),
+            ("of them lost or kept wrongly", wrongly_kept.to_string()),
         ] {
             found.row([name.into(), value]);
         }

@@ -107,8 +107,14 @@ impl Committer {
     /// If the publisher cannot be opened.
     pub(crate) fn start(parts: CommitterParts) -> Result<Self, TaskError> {
         let CommitterParts { gate, inputs, files, mailbox, clock, .. } = parts;
-        let publishing =
-            PublishingThread::start(&parts.name, parts.open, files.clone(), parts.schemas, Arc::clone(&mailbox))?;
+        let publishing = PublishingThread::start(
+            &parts.name,
+            parts.open,
+            files.clone(),
+            parts.schemas,
+            Arc::clone(&mailbox),
+            Arc::clone(&parts.counters),
+        )?;
         Ok(Committer {
             aligner: Aligner::new(inputs, Arc::clone(&gate), Arc::clone(&clock)),
             gate,
@@ -190,8 +196,8 @@ impl Committer {
                 }
                 Letter::Aborted(checkpoint) => self.aligner.abort(checkpoint),
                 Letter::Orphaned(is_orphaned) => self.aligner.set_orphaned(is_orphaned),
-                Letter::Splits(_) | Letter::Trigger(_) | Letter::Pause(_) | Letter::Drain | Letter::Answered { .. } => {
-                }
+                Letter::Splits(_) | Letter::Trigger(_) | Letter::Pause(_) | Letter::Pace(_) | Letter::Drain => {}
+                Letter::Answered { .. } | Letter::Query { .. } => {}
             }
         }
         Ok(())

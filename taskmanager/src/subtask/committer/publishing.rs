@@ -15,6 +15,7 @@ use stream_runtime::connector::{PublishError, Publisher, RowChunks, cause_chain}
 use stream_runtime::retry::Backoff;
 use stream_runtime::store::{StoreError, StoreErrorKind};
 
+use crate::counters::Counters;
 use crate::snapshotting::JobFiles;
 use crate::subtask::TaskError;
 use crate::subtask::mail::{Letter, Mailbox};
@@ -56,6 +57,7 @@ impl PublishingThread {
         files: Option<JobFiles>,
         schemas: Schemas,
         mailbox: Arc<Mailbox>,
+        counters: Arc<Counters>,
     ) -> Result<Self, TaskError> {
         // One epoch at a time, so that what follows waits where it can be counted.
         let (jobs, queued) = sync_channel(1);
@@ -68,7 +70,7 @@ impl PublishingThread {
                 Err(error) => return drop(opened_sender.send(Err(error))),
             };
             if opened_sender.send(Ok(())).is_ok() {
-                Publishing { publisher, files, schemas, stop: stop_of_thread }.run(&queued, &mailbox);
+                Publishing { publisher, files, schemas, counters, stop: stop_of_thread }.run(&queued, &mailbox);
             }
         };
         let thread = std::thread::Builder::new().name(format!("{name}-pub")).spawn(body).map_err(TaskError::Thread)?;
@@ -115,6 +117,7 @@ struct Publishing {
     publisher: Box<dyn Publisher>,
     files: Option<JobFiles>,
     schemas: Schemas,
+    counters: Arc<Counters>,
     stop: Arc<Stop>,
 }
 
@@ -144,6 +147,7 @@ impl Publishing {
             let error = match self.publisher.publish(epoch, &mut rows) {
                 Ok(_) => {
                     if was_told {
+                        self.counters.set_trouble(String::new());
                         tracing::info!(epoch = %epoch.epoch, rows = epoch.rows.total(), "published after all");
                     }
                     return Some(Ok(()));
@@ -151,8 +155,9 @@ impl Publishing {
                 Err(error) if is_passing(&error) => error,
                 Err(error) => return Some(Err(error)),
             };
+            let reason = cause_chain(&error).join(": ");
+            self.counters.set_trouble(reason.clone());
             if !std::mem::replace(&mut was_told, true) {
-                let reason = cause_chain(&error).join(": ");
                 tracing::warn!(epoch = %epoch.epoch, reason, "cannot publish now: trying on, while the job goes on");
             }
             if self.stop.wait(backoff.next_wait()) {

@@ -83,6 +83,7 @@ fn fixture_of(
         is_bounded,
 
         max_future: Duration::ZERO,
+        is_alone: true,
         linger: LINGER,
         clock: Arc::new(clock.clone()),
         counters: Arc::clone(&counters),
