@@ -1,5 +1,5 @@
 //! A day of traffic whose three partitions hold eight hours each, one after the other, is read in step in event time: it needs a few times
-//! the open sessions of the traffic when it was live, and not all those of the day, and the table is exact.
+//! the open sessions of the traffic when it was live, and not all those of the day, at any parallelism, and the table is exact.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;
@@ -42,36 +42,36 @@ async fn partitions_a_third_of_a_day_apart_open_no_more_than_a_few_times_the_ses
         block_in_place(|| feed::produce_records(&bootstrap, "backfill", &events))?;
     }
     let live = most_open_live();
-    // With more, each subtask waits for the jobmanager's word about itself, which is right and far too slow.
-    let parallelism = 1;
-    let name = format!("backfill_{parallelism}");
-    let url = cluster.create_database(&name).await?;
-    let parallelism_text = parallelism.to_string();
-    let args = [
-        "submit",
-        "sessionize",
-        "--name",
-        &name,
-        "--gap",
-        "5m",
-        "--until",
-        "latest",
-        "--parallelism",
-        &parallelism_text,
-        "--max-drift",
-        "5m",
-    ];
-    cluster.jobctl_with(&args, &[("KAFKA_TOPIC", "backfill"), ("POSTGRES_URL", &url)])?.ok()?;
-    let most = block_in_place(|| watch(&cluster, &name))?;
-    eprintln!("parallelism {parallelism}: at most {most} sessions were open at a look; live it were {live}");
-    ensure!(most <= TIMES * live, "{most} sessions were open at once, and live traffic has {live}");
-    ensure!(most > live / 4, "{most} sessions at most: nobody looked");
+    for parallelism in [1, 3] {
+        let name = format!("backfill_{parallelism}");
+        let url = cluster.create_database(&name).await?;
+        let parallelism_text = parallelism.to_string();
+        let args = [
+            "submit",
+            "sessionize",
+            "--name",
+            &name,
+            "--gap",
+            "5m",
+            "--until",
+            "latest",
+            "--parallelism",
+            &parallelism_text,
+            "--max-drift",
+            "5m",
+        ];
+        cluster.jobctl_with(&args, &[("KAFKA_TOPIC", "backfill"), ("POSTGRES_URL", &url)])?.ok()?;
+        let most = block_in_place(|| watch(&cluster, &name))?;
+        eprintln!("parallelism {parallelism}: at most {most} sessions were open at a look; live it were {live}");
+        ensure!(most <= TIMES * live, "{most} sessions were open at once, and live traffic has {live}");
+        ensure!(most > live / 4, "{most} sessions at most: nobody looked");
 
-    let mut sql = connectors::postgres::Client::connect(&url.parse()?).await?;
-    let verdict = oracle::compare(&mut sql, cluster.dir(), &bootstrap, "backfill", GAP_MS).await?;
-    ensure!(verdict.is_exact() && verdict.records == EVENTS.unsigned_abs(), "{verdict:?}");
-    let late = sql.query_text("SELECT count(*) FROM late_events").await?;
-    ensure!(late.rows[0][0].as_deref() == Some("0"), "{late:?} late events");
+        let mut sql = connectors::postgres::Client::connect(&url.parse()?).await?;
+        let verdict = oracle::compare(&mut sql, cluster.dir(), &bootstrap, "backfill", GAP_MS).await?;
+        ensure!(verdict.is_exact() && verdict.records == EVENTS.unsigned_abs(), "{verdict:?}");
+        let late = sql.query_text("SELECT count(*) FROM late_events").await?;
+        ensure!(late.rows[0][0].as_deref() == Some("0"), "{late:?} late events");
+    }
     Ok(())
 }
 

@@ -158,8 +158,8 @@ pub(crate) enum Command {
     PauseSources { job: JobId, attempt: AttemptNumber, is_paused: bool },
     /// Sources: raise the watermark to the end and read no more.
     DrainSources { job: JobId, attempt: AttemptNumber },
-    /// Sources: this far is the slowest split of all.
-    AlignSources { job: JobId, attempt: AttemptNumber, slowest: Watermark },
+    /// A source: this far is the slowest split of the others.
+    AlignSource { task: TaskRef, slowest: Watermark },
     /// Operators: answer a question about the state, in the job's own form.
     QueryState { job: JobId, attempt: AttemptNumber, number: u64, query: String },
 }

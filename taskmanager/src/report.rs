@@ -59,8 +59,8 @@ pub(crate) enum Command {
     Abort(Holder, CheckpointId),
     /// Stop reading, or go on.
     Pause(Holder, bool),
-    /// How far the slowest split of all sources is.
-    Pace(Holder, Watermark),
+    /// How far the slowest split of the other sources is.
+    Pace(TaskRef, Watermark),
     /// End event time and read no more.
     Drain(Holder),
     /// Ask every operator subtask of an attempt about its state.

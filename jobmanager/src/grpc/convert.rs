@@ -153,11 +153,9 @@ impl From<Command> for v1::JobManagerMessage {
             Command::PauseSources { job, attempt, is_paused } => {
                 Message::PauseSources(v1::PauseSources { job_id: job.to_string(), attempt: attempt.0, is_paused })
             }
-            Command::AlignSources { job, attempt, slowest } => Message::AlignSources(v1::AlignSources {
-                job_id: job.to_string(),
-                attempt: attempt.0,
-                slowest_ms: slowest.0,
-            }),
+            Command::AlignSource { task, slowest } => {
+                Message::AlignSource(v1::AlignSource { task: Some(task.into()), slowest_ms: slowest.0 })
+            }
             Command::QueryState { job, attempt, number, query } => Message::QueryState(v1::QueryState {
                 job_id: job.to_string(),
                 attempt: attempt.0,

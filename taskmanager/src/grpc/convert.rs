@@ -116,8 +116,9 @@ pub(crate) fn command(message: v1::JobManagerMessage) -> Result<Option<Command>,
             Some(Command::Abort(holder(&abort.job_id, abort.attempt)?, CheckpointId(abort.checkpoint_id)))
         }
         Message::PauseSources(pause) => Some(Command::Pause(holder(&pause.job_id, pause.attempt)?, pause.is_paused)),
-        Message::AlignSources(align) => {
-            Some(Command::Pace(holder(&align.job_id, align.attempt)?, Watermark(align.slowest_ms)))
+        Message::AlignSource(align) => {
+            let task = read_task_ref(required(align.task, "align_source.task")?)?;
+            Some(Command::Pace(task, Watermark(align.slowest_ms)))
         }
         Message::QueryState(query) => Some(Command::Query {
             holder: holder(&query.job_id, query.attempt)?,

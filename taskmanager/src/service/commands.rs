@@ -53,9 +53,10 @@ impl Service {
                     attempt.write_to_sources(|| Letter::Pause(is_paused));
                 }
             }
-            Command::Pace(holder, slowest) => {
+            Command::Pace(task, slowest) => {
+                let holder = Holder { job_id: task.job_id, attempt: task.attempt };
                 if let Some(attempt) = self.attempt(holder) {
-                    attempt.write_to_sources(|| Letter::Pace(slowest));
+                    attempt.write_to(task.subtask, Letter::Pace(slowest));
                 }
             }
             Command::Query { holder, number, query } => {

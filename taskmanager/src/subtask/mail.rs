@@ -40,7 +40,7 @@ pub(crate) enum Letter {
     Aborted(CheckpointId),
     /// Sources: read no more for now, or go on.
     Pause(bool),
-    /// Sources: how far the slowest split of all source subtasks is.
+    /// Sources: how far the slowest split of the other source subtasks is.
     Pace(Watermark),
     /// Sources: end event time and read no more.
     Drain,
