@@ -221,7 +221,7 @@ async fn service_that_fails_and_stalls_costs_a_few_locations_and_no_event() -> R
     let mut cluster = Cluster::start_with(Shape::TWO_BY_TWO)?;
     let api = LocationApi::start(8)?;
     let url = api.url();
-    let limits = ["--geo-url", &url, "--geo-rate", "2000", "--geo-timeout", "500ms", "--geo-deadline", "5s"];
+    let limits = ["--geo-url", &url, "--geo-rate", "2000", "--geo-timeout", "500ms"];
     let mut stage = Stage::submit(&cluster, "asked", &limits, &[("IP_CODING_KEY", KEY)]).await?;
     let ip = |random: &mut Random| format!("8.{}.{}.1", random.below(10), random.below(60));
 
@@ -244,9 +244,7 @@ async fn service_that_fails_and_stalls_costs_a_few_locations_and_no_event() -> R
     let without = stage.count("SELECT count(*) FROM processed_events WHERE geodata = '{}' AND ip IS NOT NULL").await?;
     let (calls, ips) = (api.calls(), api.ips());
     eprintln!("{without} of {EVENTS} events without a location, by {calls} calls for {ips} ips in three attempts");
-    // Of the ips one in twenty fails three times, in each attempt anew, and is then left alone for a while with all its events; a busy
-    // machine adds to it.
-    ensure!(without < EVENTS / 3, "{without} events without a location");
+    ensure!(without < EVENTS / 10, "{without} events without a location");
     ensure!(calls < EVENTS / 4, "{calls} calls for {EVENTS} events");
 
     // What is known needs no service: it may stand still altogether.
