@@ -294,10 +294,11 @@ struct Told {
 }
 
 impl SourceVisitor for Told {
-    fn on_records(&mut self, _split: usize, records: &[Record<'_>], next_offset: u64) {
+    fn on_records(&mut self, _split: usize, records: &[Record<'_>], next_offset: u64) -> usize {
         assert!(records.iter().all(|record| record.offset < next_offset));
         let line = |record: &Record<'_>| String::from_utf8(record.payload.unwrap().to_vec()).unwrap();
         self.lines.extend(records.iter().map(|record| (record.offset, line(record))));
+        records.len()
     }
 
     fn on_end_of_split_for_now(&mut self, _split: usize) {}

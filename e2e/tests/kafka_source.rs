@@ -183,7 +183,7 @@ struct Told {
 }
 
 impl SourceVisitor for Told {
-    fn on_records(&mut self, split: usize, records: &[Record<'_>], next_offset: u64) {
+    fn on_records(&mut self, split: usize, records: &[Record<'_>], next_offset: u64) -> usize {
         for record in records {
             assert!(record.offset >= self.next.get(&split).copied().unwrap_or_default(), "offsets never go back");
             match record.payload {
@@ -197,6 +197,7 @@ impl SourceVisitor for Told {
         }
         assert!(self.next[&split] <= next_offset);
         self.next.insert(split, next_offset);
+        records.len()
     }
 
     fn on_end_of_split_for_now(&mut self, split: usize) {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use stream_core::collector::Collector;
 use stream_core::ids::{JobId, SplitId, StageIndex, SubtaskId, SubtaskIndex, TableIndex};
 use stream_core::key_group::{KeyGroupRange, MaxParallelism};
-use stream_core::operator::{Operator, Record, SplitRecords};
+use stream_core::operator::{Hold, Operator, Record, SplitRecords};
 use stream_core::pipeline::{DecoderContext, JobDefinition as _, OperatorContext, SourceSpec, StartPosition};
 use stream_core::row::{Column, Field, RowBatch};
 use stream_core::time::EventTime;
@@ -79,7 +79,7 @@ fn stream(lines: &[&str], parallelism: u32) -> (Rows, Rows) {
     for lines in lines.chunks(RECORDS) {
         let records: Vec<Record<'_>> =
             lines.iter().map(|line| Record { payload: Some(line.as_bytes()), offset: 0 }).collect();
-        let records = SplitRecords { split: &split, records: &records, not_after: EventTime(i64::MAX) };
+        let records = SplitRecords { split: &split, records: &records, not_after: EventTime(i64::MAX), hold: Hold::NEVER };
         let decoded = decoder.decode(records, &mut events).unwrap();
         assert_eq!((decoded.events, decoded.bad), (lines.len() as u64, 0));
         latest = latest.max(decoded.latest.unwrap());

@@ -51,7 +51,7 @@ impl Default for EventDecoder {
 mod tests {
     use stream_core::ids::SplitId;
     use stream_core::key_group::MaxParallelism;
-    use stream_core::operator::Record;
+    use stream_core::operator::{Hold, Record};
     use stream_core::time::EventTime;
     use web_intake::intake::MAX_RECORD_BYTES;
 
@@ -64,7 +64,7 @@ mod tests {
         let records: Vec<Record<'_>> =
             (0..).zip(payloads).map(|(offset, &payload)| Record { payload, offset }).collect();
         let split = SplitId("topic/3".to_owned());
-        let records = SplitRecords { split: &split, records: &records, not_after: EventTime(i64::MAX) };
+        let records = SplitRecords { split: &split, records: &records, not_after: EventTime(i64::MAX), hold: Hold::NEVER };
         let decoded = EventDecoder::new().decode(records, &mut out).expect("bad records are skipped");
         let mut rows = Vec::new();
         for (_, batch) in out.take_all() {
@@ -86,7 +86,7 @@ mod tests {
             Some(br#"{"ip":"1","host":"a","event_time":"1970-01-01T00:00:09.000Z","url":"/"}"#),
             Some(br#"{"ip":"2","host":"b","event_time":"1970-01-01T00:00:05.000Z"}"#),
         ]);
-        assert_eq!(decoded, Decoded { latest: Some(EventTime(9000)), events: 2, bad: 0 });
+        assert_eq!(decoded, Decoded { latest: Some(EventTime(9000)), events: 2, bad: 0, left: None });
         assert_eq!(rows, [row("1", "a", 9000), row("2", "b", 5000)]);
     }
 
@@ -115,7 +115,7 @@ mod tests {
         let good: &[u8] = br#"{"ip":"1","host":"a","event_time":"1970-01-01T00:00:01.000Z"}"#;
         for payload in bad {
             let (decoded, rows) = decode(&[Some(payload), Some(good)]);
-            assert_eq!(decoded, Decoded { latest: Some(EventTime(1000)), events: 1, bad: 1 });
+            assert_eq!(decoded, Decoded { latest: Some(EventTime(1000)), events: 1, bad: 1, left: None });
             assert_eq!(rows, [row("1", "a", 1000)]);
         }
     }
@@ -133,7 +133,7 @@ mod tests {
     fn record_above_the_limit_is_bad() {
         let pad = "x".repeat(MAX_RECORD_BYTES);
         let record = format!(r#"{{"event_time":"1970-01-01T00:00:01.000Z","pad":"{pad}"}}"#);
-        assert_eq!(decode(&[Some(record.as_bytes())]).0, Decoded { latest: None, events: 0, bad: 1 });
+        assert_eq!(decode(&[Some(record.as_bytes())]).0, Decoded { latest: None, events: 0, bad: 1, left: None });
         let under = &record[record.len() - MAX_RECORD_BYTES..];
         assert_eq!(decode(&[Some(under.as_bytes())]).0.bad, 1, "at the limit it is read, and is not JSON");
     }

@@ -28,7 +28,7 @@ mod tests {
     use stream_core::event_batch::{EventBatch, KeyedEvent};
     use stream_core::ids::{SplitId, StageIndex, SubtaskId, SubtaskIndex};
     use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
-    use stream_core::operator::{Decoded, Record, Refusal, SplitRecords};
+    use stream_core::operator::{Decoded, Hold, Record, Refusal, SplitRecords};
     use stream_core::origin::Origin;
     use stream_core::pipeline::{DecoderContext, JobDefinition as _, OperatorContext};
     use stream_core::time::EventTime;
@@ -49,7 +49,8 @@ mod tests {
         let records: Vec<_> =
             (40..).zip(payloads).map(|(offset, &payload)| Record { payload: Some(payload), offset }).collect();
         let split = SplitId("web/3".to_owned());
-        decoder.decode(SplitRecords { split: &split, records: &records, not_after: EventTime(10_000) }, out)
+        let not_after = EventTime(10_000);
+        decoder.decode(SplitRecords { split: &split, records: &records, not_after, hold: Hold::NEVER }, out)
     }
 
     /// Two events of one key and a watermark between them, behind which the second is.
@@ -87,7 +88,7 @@ mod tests {
             &long,
         ];
         let decoded = decode(KEPT, &payloads, &mut out).expect("kept");
-        assert_eq!(decoded, Decoded { latest: Some(EventTime(9000)), events: 2, bad: 4 });
+        assert_eq!(decoded, Decoded { latest: Some(EventTime(9000)), events: 2, bad: 4, left: None });
         let rows = out.take_rows(TableIndex(2)).expect("rows");
         let job = "00000000000000000000000000000007";
         let mut rows = shown(&rows, &side_tables(KEPT, "t")[1].columns);

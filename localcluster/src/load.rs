@@ -85,16 +85,17 @@ struct Sending<'a> {
 }
 
 impl SourceVisitor for Sending<'_> {
-    fn on_records(&mut self, _split: usize, records: &[Record<'_>], next_offset: u64) {
+    fn on_records(&mut self, _split: usize, records: &[Record<'_>], next_offset: u64) -> usize {
         for line in records.iter().filter_map(|record| record.payload) {
             if self.failure.is_some() {
-                return;
+                break;
             }
             let turn = usize::try_from(self.progress.lines).unwrap_or(usize::MAX) % self.partitions.len().max(1);
             self.failure = self.producer.send(self.partitions.get(turn).copied(), line).err();
             self.progress.lines += 1;
         }
         self.progress.bytes = next_offset;
+        records.len()
     }
 
     fn on_end_of_split_for_now(&mut self, _split: usize) {}

@@ -28,6 +28,30 @@ pub struct SplitRecords<'a> {
     pub records: &'a [Record<'a>],
     /// The latest event time that is believed: what is beyond is in the future.
     pub not_after: EventTime,
+    /// From which event time on they are to be left for later.
+    pub hold: Hold,
+}
+
+/// Where a split has to wait for others: events beyond a time are left for later, together with all that follows in the split.
+///
+/// The first one beyond it is taken all the same: it raises the split's watermark, without which the others could not come near. So what
+/// is left is left because it *and* the split are ahead, and one event with a wrong clock holds up nothing that follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The time.
+    pub beyond: EventTime,
+    /// Whether one beyond it was taken.
+    pub is_ahead: bool,
+}
+
+impl Hold {
+    /// Nothing is left.
+    pub const NEVER: Hold = Hold { beyond: EventTime(i64::MAX), is_ahead: false };
+
+    /// Whether the next event is to be left.
+    pub fn leaves(&mut self, time: EventTime) -> bool {
+        time > self.beyond && std::mem::replace(&mut self.is_ahead, true)
+    }
 }
 
 /// What a job was told not to go on behind: a late event, a bad record.
@@ -49,11 +73,22 @@ pub struct Decoded {
     pub events: u64,
     /// Records that could not be read: not the format, or without a valid time. They are counted, whether or not they are kept.
     pub bad: u64,
+    /// What was left for later, see [`Hold`]; `None`: nothing.
+    pub left: Option<Left>,
+}
+
+/// The last records of a batch, of which nothing was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// How many.
+    pub records: usize,
+    /// The event time of the first.
+    pub time: EventTime,
 }
 
 /// Turns a source's records into events or rows. One for each source subtask, used by one thread.
 pub trait Decoder: Send {
-    /// Decodes records of one split, in their order.
+    /// Decodes records of one split, in their order. What is to be left it is given again.
     ///
     /// # Errors
     /// If one is bad, and the job is to fail then.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::checkpoint::SplitSnapshot;
 use crate::ids::SplitId;
-use crate::operator::Decoded;
+use crate::operator::{Decoded, Hold};
 use crate::pipeline::Split;
-use crate::time::millis;
+use crate::time::{EventTime, millis};
 use crate::watermark::{Progress, SplitWatermarks, Watermark};
 use crate::watermark_alignment::{Alignment, Pace};
 
@@ -70,6 +70,8 @@ struct SplitState {
     is_at_end: bool,
     /// For how long it has been at its end and delivered nothing.
     silent: Duration,
+    /// The time of the record that was left for later, if one was.
+    left: Option<EventTime>,
 }
 
 impl SourceSplits {
@@ -96,10 +98,27 @@ impl SourceSplits {
         &mut self.alignment
     }
 
-    /// Looks which splits are ahead of the others; `change` is told of which it changed whether they are to be read.
-    pub fn align(&mut self, change: impl FnMut(usize, bool)) {
+    /// Looks how far each split may be read, for the sake of the others.
+    pub fn align(&mut self) {
         let SourceSplits { watermarks, splits, alignment, .. } = self;
-        alignment.align(paces(watermarks, splits), change);
+        alignment.align(paces(watermarks, splits));
+    }
+
+    /// From which event time on records of a split are to be left for later.
+    pub fn hold(&self, split: usize) -> Hold {
+        let limit = self.alignment.limit();
+        Hold { beyond: self.watermarks.latest_at(limit), is_ahead: self.watermarks.split_watermark(split) > limit }
+    }
+
+    /// Whether a split has a record that is to be left for later.
+    pub fn is_held(&self, split: usize) -> bool {
+        self.splits[split].left.is_some_and(|time| self.hold(split).leaves(time))
+    }
+
+    /// Whether there are splits to be read, and all of them are held.
+    pub fn are_held(&self) -> bool {
+        let mut unfinished = self.splits.iter().enumerate().filter(|(_, state)| !state.is_finished).peekable();
+        unfinished.peek().is_some() && unfinished.all(|(index, _)| self.is_held(index))
     }
 
     /// How far the slowest split is, if others are to be told.
@@ -160,16 +179,19 @@ impl SourceSplits {
         self.splits.is_empty()
     }
 
-    /// Records of a split were decoded.
+    /// Records of a split were decoded, and those before `next_offset` were taken.
     pub fn on_decoded(&mut self, split: usize, decoded: Decoded, next_offset: u64) {
-        match decoded.latest {
-            Some(latest) => self.watermarks.observe(split, latest),
-            None => self.watermarks.mark_active(split),
-        }
         let state = &mut self.splits[split];
+        let has_taken = next_offset > state.position;
+        state.left = decoded.left.map(|left| left.time);
         state.position = next_offset;
         state.is_at_end = false;
         state.silent = Duration::ZERO;
+        match decoded.latest {
+            Some(latest) => self.watermarks.observe(split, latest),
+            None if has_taken => self.watermarks.mark_active(split),
+            None => {}
+        }
     }
 
     /// A split's position is its end for now.
@@ -194,7 +216,7 @@ impl SourceSplits {
         // Time counts from when all of them were idle, not from before.
         self.all_idle = if self.watermarks.are_idle() { self.all_idle.saturating_add(passed) } else { Duration::ZERO };
         for (index, state) in self.splits.iter_mut().enumerate() {
-            if !state.is_at_end || self.alignment.is_held(index) {
+            if !state.is_at_end {
                 continue;
             }
             state.silent = state.silent.saturating_add(passed);
@@ -252,6 +274,7 @@ impl SourceSplits {
             is_finished: false,
             is_at_end: false,
             silent: Duration::ZERO,
+            left: None,
         });
     }
 
@@ -268,7 +291,7 @@ impl SourceSplits {
             known_end: state.known_end,
             watermark: self.watermark(index),
             silent: if state.is_at_end { state.silent } else { Duration::ZERO },
-            is_held: self.alignment.is_held(index),
+            is_held: self.is_held(index),
             is_idle: self.watermarks.is_idle(index),
             is_finished: state.is_finished,
         }
@@ -298,7 +321,7 @@ fn finished_progress(finished: &SplitSnapshot) -> SplitProgress {
 
 #[cfg(test)]
 mod tests {
-    use crate::time::EventTime;
+    use crate::operator::Left;
 
     use super::*;
 
@@ -311,7 +334,7 @@ mod tests {
     }
 
     fn decoded(latest: Option<i64>) -> Decoded {
-        Decoded { latest: latest.map(EventTime), events: 1, bad: 0 }
+        Decoded { latest: latest.map(EventTime), events: 1, bad: 0, left: None }
     }
 
     const fn active(ms: i64) -> Progress {
@@ -371,18 +394,51 @@ mod tests {
         assert_eq!(splits.progress(), active(i64::MIN));
     }
 
+    fn left(latest: Option<i64>, time: i64) -> Decoded {
+        Decoded { left: Some(Left { records: 1, time: EventTime(time) }), ..decoded(latest) }
+    }
+
     #[test]
-    fn split_that_is_held_because_it_is_ahead_is_not_idle() {
+    fn split_that_is_ahead_leaves_what_is_ahead_and_is_not_idle() {
         let mut splits = two_splits(TIMEOUT).aligned(Alignment::new(Duration::from_secs(1)));
-        splits.on_decoded(0, decoded(Some(100)), 1);
+        splits.align();
+        assert!(!splits.hold(0).is_ahead, "one event has to say how far it is");
         splits.on_end_for_now(0);
-        let mut changes = Vec::new();
-        splits.align(|split, is_held| changes.push((split, is_held)));
+        splits.on_decoded(0, left(Some(100), 200), 1);
+        splits.align();
+        assert_eq!((splits.hold(0).leaves(EventTime(200)), splits.is_held(0), splits.is_held(1)), (true, true, false));
         splits.on_time_passed(TIMEOUT * 2);
         assert_eq!(splits.progress(), active(i64::MIN), "the other has not been read yet");
-        splits.on_decoded(1, decoded(Some(50)), 1);
-        splits.align(|split, is_held| changes.push((split, is_held)));
-        assert_eq!((changes.as_slice(), splits.progress()), (&[(0, true), (0, false)][..], active(50)));
+        splits.on_decoded(1, decoded(Some(-850)), 1);
+        splits.align();
+        assert!(splits.is_held(0), "200 is still ahead");
+        assert!(!splits.hold(0).leaves(EventTime(150)), "what is not, need not wait");
+        splits.on_decoded(1, decoded(Some(-800)), 2);
+        splits.align();
+        assert_eq!((splits.is_held(0), splits.progress()), (false, active(-800)));
+    }
+
+    #[test]
+    fn event_with_a_wrong_clock_holds_up_nothing_behind_it() {
+        let mut splits = two_splits(TIMEOUT).aligned(Alignment::new(Duration::from_secs(1)));
+        splits.on_decoded(0, decoded(Some(100)), 1);
+        splits.on_decoded(1, decoded(Some(1_000_000)), 1);
+        splits.align();
+        let mut hold = splits.hold(1);
+        assert!(!hold.leaves(EventTime(150)) && hold.leaves(EventTime(1_000_000)));
+    }
+
+    #[test]
+    fn splits_are_all_held_only_by_those_of_others() {
+        let mut splits = two_splits(TIMEOUT).aligned(Alignment::new(Duration::from_secs(1)));
+        assert!(!splits.are_held());
+        splits.on_finished(1);
+        splits.on_decoded(0, left(Some(100), 101), 1);
+        splits.alignment().set_elsewhere(Watermark(-1000));
+        splits.align();
+        assert!(splits.are_held());
+        splits.on_finished(0);
+        assert!(!splits.are_held(), "there is none to be read");
     }
 
     #[test]

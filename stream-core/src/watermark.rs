@@ -113,6 +113,11 @@ impl SplitWatermarks {
         self.splits[split].watermark
     }
 
+    /// The latest event time that makes a watermark no higher than this.
+    pub fn latest_at(&self, watermark: Watermark) -> EventTime {
+        EventTime(watermark.0.saturating_add(self.delay_ms))
+    }
+
     /// Whether a split is left out of the minimum.
     pub fn is_idle(&self, split: usize) -> bool {
         self.splits[split].activity == Activity::Idle

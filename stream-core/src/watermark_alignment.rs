@@ -1,4 +1,4 @@
-//! Splits are read in step in event time: one whose watermark is too far ahead of the slowest is not read for a while.
+//! Splits are read in step in event time: one whose watermark is too far ahead of the slowest leaves what is ahead as well for later.
 //!
 //! Without it a backfill of a topic whose partitions are hours apart opens the sessions of all those hours at once, since none
 //! can end before the slowest partition comes to it. Flink calls it watermark alignment (`withWatermarkAlignment`); here it is
@@ -21,30 +21,29 @@ pub struct Pace {
     pub is_at_end: bool,
 }
 
-/// Which splits of a source subtask are held.
+/// How far the splits of a source subtask may be read.
 #[derive(Debug)]
 pub struct Alignment {
-    /// Zero: none is ever held.
     max_drift: Duration,
-    held: Vec<bool>,
     /// How far the slowest split of the other source subtasks is.
     elsewhere: Watermark,
+    /// How far a split may be.
+    limit: Watermark,
     /// How far the slowest split here was when it was last told, if it was.
     told: Option<Watermark>,
 }
 
 impl Default for Alignment {
-    /// No split is ever held.
+    /// Any split may be as far as it likes.
     fn default() -> Self {
         Alignment::new(Duration::ZERO)
     }
 }
 
 impl Alignment {
-    /// Nothing is held yet. A split is held once it is more than `max_drift` of event time ahead of the slowest, and let go once it
-    /// is no more than half of that: stopping and going on costs a fetch.
+    /// A split waits while it is more than `max_drift` of event time ahead of the slowest; zero: it never does.
     pub fn new(max_drift: Duration) -> Self {
-        Alignment { max_drift, held: Vec::new(), elsewhere: Watermark::END, told: None }
+        Alignment { max_drift, elsewhere: Watermark::END, limit: Watermark::END, told: None }
     }
 
     /// The slowest split of the other source subtasks is here; [`Watermark::END`] if nobody is to be waited for, or nobody knows.
@@ -66,32 +65,20 @@ impl Alignment {
         self.told = None;
     }
 
-    /// Whether a split is held.
-    pub fn is_held(&self, split: usize) -> bool {
-        self.held.get(split).copied().unwrap_or(false)
+    /// The furthest watermark with which a split need not wait, as of the last [`Alignment::align`].
+    pub fn limit(&self) -> Watermark {
+        self.limit
     }
 
-    /// Looks at all splits, in their order; says of which it changed whether they are held.
+    /// Looks at all splits.
     ///
     /// A split that is waited for and has had no event is the slowest of all, unless it is at its end: that one is empty, and
     /// nobody knows when that will change. A split at its end with an event is waited for until it is idle, as its watermark holds
     /// that of all.
-    pub fn align(&mut self, paces: impl Iterator<Item = Pace> + Clone, mut change: impl FnMut(usize, bool)) {
-        if self.max_drift.is_zero() {
-            return;
-        }
-        let slowest = slowest(paces.clone()).map_or(self.elsewhere, |here| here.min(self.elsewhere));
-        for (split, pace) in paces.enumerate() {
-            if split == self.held.len() {
-                self.held.push(false);
-            }
-            let held = &mut self.held[split];
-            let allowed = if *held { self.max_drift / 2 } else { self.max_drift };
-            let is_ahead = pace.watermark.0 > slowest.0.saturating_add(millis(allowed));
-            if is_ahead != *held {
-                *held = is_ahead;
-                change(split, is_ahead);
-            }
+    pub fn align(&mut self, paces: impl Iterator<Item = Pace>) {
+        if !self.max_drift.is_zero() {
+            let slowest = slowest(paces).map_or(self.elsewhere, |here| here.min(self.elsewhere));
+            self.limit = Watermark(slowest.0.saturating_add(millis(self.max_drift)));
         }
     }
 }
@@ -116,39 +103,37 @@ mod tests {
 
     const UNREAD: Pace = Pace { watermark: Watermark::NONE, is_waited_for: true, is_at_end: false };
 
-    fn changes(alignment: &mut Alignment, paces: &[Pace]) -> Vec<(usize, bool)> {
-        let mut changes = Vec::new();
-        alignment.align(paces.iter().copied(), |split, is_held| changes.push((split, is_held)));
-        changes
+    fn held(alignment: &mut Alignment, paces: &[Pace]) -> Vec<usize> {
+        alignment.align(paces.iter().copied());
+        (0..paces.len()).filter(|&split| paces[split].watermark > alignment.limit()).collect()
     }
 
     #[test]
-    fn split_too_far_ahead_is_held_until_the_slowest_has_made_up_half_of_it() {
+    fn split_too_far_ahead_is_held_until_the_slowest_has_come_near_enough() {
         let mut alignment = Alignment::new(DRIFT);
-        assert_eq!(changes(&mut alignment, &[at(0), at(100)]), []);
-        assert_eq!(changes(&mut alignment, &[at(0), at(101)]), [(1, true)]);
-        assert_eq!(changes(&mut alignment, &[at(50), at(101)]), []);
-        assert_eq!(changes(&mut alignment, &[at(51), at(101)]), [(1, false)]);
+        assert_eq!(held(&mut alignment, &[at(0), at(100)]), [0; 0]);
+        assert_eq!(held(&mut alignment, &[at(0), at(101)]), [1]);
+        assert_eq!(held(&mut alignment, &[at(1), at(101)]), [0; 0]);
     }
 
     #[test]
     fn nobody_waits_for_what_is_idle_finished_or_empty() {
         let gone = Pace { is_waited_for: false, ..at(0) };
         let empty = Pace { is_at_end: true, ..UNREAD };
-        assert_eq!(changes(&mut Alignment::new(DRIFT), &[gone, empty, at(5000)]), []);
+        assert_eq!(held(&mut Alignment::new(DRIFT), &[gone, empty, at(5000)]), [0; 0]);
         let at_end = Pace { is_at_end: true, ..at(0) };
-        assert_eq!(changes(&mut Alignment::new(DRIFT), &[at_end, UNREAD, at(5000)]), [(0, true), (2, true)]);
-        assert_eq!(changes(&mut Alignment::new(DRIFT), &[at_end, at(5000)]), [(1, true)]);
+        assert_eq!(held(&mut Alignment::new(DRIFT), &[at_end, UNREAD, at(5000)]), [0, 2]);
+        assert_eq!(held(&mut Alignment::new(DRIFT), &[at_end, at(5000)]), [1]);
     }
 
     #[test]
     fn slowest_of_other_subtasks_counts_as_one_here_does() {
         let mut alignment = Alignment::new(DRIFT);
         alignment.set_elsewhere(Watermark::NONE);
-        assert_eq!(changes(&mut alignment, &[UNREAD]), [], "it may read its first event");
-        assert_eq!(changes(&mut alignment, &[at(0)]), [(0, true)]);
-        alignment.set_elsewhere(Watermark(-50));
-        assert_eq!(changes(&mut alignment, &[at(0)]), [(0, false)]);
+        assert_eq!(held(&mut alignment, &[UNREAD]), [0; 0], "it may read its first event");
+        assert_eq!(held(&mut alignment, &[at(0)]), [0]);
+        alignment.set_elsewhere(Watermark(-100));
+        assert_eq!(held(&mut alignment, &[at(0)]), [0; 0]);
     }
 
     #[test]
@@ -169,7 +154,7 @@ mod tests {
 
     #[test]
     fn zero_means_no_limit() {
-        assert_eq!(changes(&mut Alignment::new(Duration::ZERO), &[at(0), at(i64::MAX)]), []);
+        assert_eq!(held(&mut Alignment::new(Duration::ZERO), &[at(0), at(i64::MAX)]), [0; 0]);
     }
 
     proptest! {
@@ -185,9 +170,8 @@ mod tests {
                     is_waited_for,
                     is_at_end,
                 }).collect();
-                changes(&mut alignment, &paces);
-                let is_read = (0..paces.len()).any(|split| !alignment.is_held(split));
-                prop_assert!(is_read, "{paces:?}");
+                let held = held(&mut alignment, &paces);
+                prop_assert!(held.len() < paces.len(), "{paces:?}");
             }
         }
     }

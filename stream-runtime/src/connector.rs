@@ -196,12 +196,6 @@ pub trait SourceReader: Send {
     /// If a split cannot be read at all.
     fn add_splits(&mut self, splits: &[Split]) -> Result<(), ConnectorError>;
 
-    /// Reads a split no more, or again, from where it stopped. What was received of it before may still be told.
-    ///
-    /// # Errors
-    /// As [`SourceReader::poll`].
-    fn hold(&mut self, split: usize, is_held: bool) -> Result<(), ConnectorError>;
-
     /// Waits up to `max_wait` for anything to tell, tells it to `visitor`, and returns. A reader whose splits have all
     /// finished returns at once.
     ///
@@ -212,8 +206,14 @@ pub trait SourceReader: Send {
 
 /// Is told what a [`SourceReader`] read. Splits are numbered in the order in which they were given to the reader.
 pub trait SourceVisitor {
-    /// Records of one split, in order, with the offset that follows the last of them.
-    fn on_records(&mut self, split: usize, records: &[Record<'_>], next_offset: u64);
+    /// Records of one split, in order, with the offset that follows the last of them. Returns how many were taken; the reader keeps the
+    /// others, reads no more of that split than fits beside them, and tells them again once the split is no longer held.
+    fn on_records(&mut self, split: usize, records: &[Record<'_>], next_offset: u64) -> usize;
+
+    /// Whether the split has to wait for others: nothing that was not taken would be taken now.
+    fn is_held(&self, _split: usize) -> bool {
+        false
+    }
 
     /// The split's position is its end as known now (not merely: nothing was read). Told again at each poll that finds it so.
     fn on_end_of_split_for_now(&mut self, split: usize);

@@ -1,7 +1,7 @@
 //! A record to its fields and its event time, or to a dead letter.
 
 use stream_core::collector::Collector;
-use stream_core::operator::{Decoded, Refusal, SplitRecords};
+use stream_core::operator::{Decoded, Hold, Left, Refusal, SplitRecords};
 use stream_core::origin::Origin;
 use stream_core::time::EventTime;
 use web_event::event_time::to_timestamp;
@@ -67,30 +67,38 @@ impl<const FIELDS: usize> Intake<FIELDS> {
         mut on_event: impl FnMut(WebEvent<'_, FIELDS>, &mut Collector),
     ) -> Result<Decoded, Refusal> {
         let mut decoded = Decoded::default();
-        let SplitRecords { split, records, not_after } = records;
+        let SplitRecords { split, records, not_after, mut hold } = records;
         let split = split.number();
-        for record in records {
+        for (index, record) in records.iter().enumerate() {
             let Some(payload) = record.payload else { continue };
             let origin = Origin { split, offset: record.offset };
-            self.decode_payload(payload, origin, not_after, out, &mut decoded, &mut on_event)?;
+            let limits = Limits { not_after, hold: &mut hold };
+            let left = self.decode_payload(payload, origin, limits, out, &mut decoded, &mut on_event)?;
+            if let Some(time) = left {
+                decoded.left = Some(Left { records: records.len() - index, time });
+                break;
+            }
         }
         Ok(decoded)
     }
 
+    /// The time of its first event if the record is to be left.
     fn decode_payload(
         &mut self,
         payload: &[u8],
         origin: Origin,
-        not_after: EventTime,
+        Limits { not_after, hold }: Limits<'_>,
         out: &mut Collector,
         decoded: &mut Decoded,
         on_event: &mut impl FnMut(WebEvent<'_, FIELDS>, &mut Collector),
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<EventTime>, Refusal> {
         let Intake { fields, dead_letters } = self;
         if payload.len() > MAX_RECORD_BYTES {
             decoded.bad += 1;
-            return dead_letters.on_bad(origin, payload, &Bad::TooLong, out);
+            return dead_letters.on_bad(origin, payload, &Bad::TooLong, out).map(|()| None);
         }
+        let taken_before = decoded.events + decoded.bad;
+        let mut left = None;
         let mut refused = Ok(());
         let mut on_bad = |bad: Bad, out: &mut Collector, decoded: &mut Decoded| {
             decoded.bad += 1;
@@ -99,6 +107,9 @@ impl<const FIELDS: usize> Intake<FIELDS> {
             }
         };
         let read = fields.decode(payload, |fields| {
+            if left.is_some() {
+                return;
+            }
             let event_time = fields.last().copied().flatten();
             let Some(time) = event_time.and_then(to_timestamp).map(EventTime) else {
                 return on_bad(Bad::NoTime, out, decoded);
@@ -106,13 +117,26 @@ impl<const FIELDS: usize> Intake<FIELDS> {
             if time > not_after {
                 return on_bad(Bad::InFuture(time), out, decoded);
             }
+            // A record is left as a whole or not at all.
+            if hold.leaves(time) && decoded.events + decoded.bad == taken_before {
+                left = Some(time);
+                return;
+            }
             on_event(WebEvent { fields, time, origin }, out);
             decoded.events += 1;
             decoded.latest = decoded.latest.max(Some(time));
         });
-        if let Err(error) = read {
+        if let Err(error) = read
+            && left.is_none()
+        {
             on_bad(error.into(), out, decoded);
         }
-        refused
+        refused.map(|()| left)
     }
+}
+
+/// What times are taken, and when.
+struct Limits<'a> {
+    not_after: EventTime,
+    hold: &'a mut Hold,
 }

@@ -77,12 +77,14 @@ impl Lines {
         }
     }
 
-    /// Hands on every line that is whole, in groups, each with the offset that follows it; with `is_end` also what
-    /// remains. Empty lines are left out; `\n` and `\r\n` end a line and are no part of it.
-    pub(super) fn drain(&mut self, is_end: bool, mut on_records: impl FnMut(&[Record<'_>], u64)) {
+    /// Hands on every line that is whole, in groups, each with the offset that follows it, to `on_records`, which returns how many it
+    /// took; with `is_end` also what remains. Stops where one is not taken; whether all were. Empty lines are left out; `\n` and `\r\n`
+    /// end a line and are no part of it.
+    pub(super) fn drain(&mut self, is_end: bool, mut on_records: impl FnMut(&[Record<'_>], u64) -> usize) -> bool {
         let pending = &self.bytes[self.start..self.end];
         let mut records = [Record { payload: None, offset: 0 }; RECORDS_AT_ONCE];
-        let (mut count, mut line_start) = (0, 0);
+        let (mut count, mut line_start, mut lines) = (0, 0, 0);
+        let mut left = None;
         let rest = is_end.then_some(pending.len());
         for line_end in memchr_iter(b'\n', &pending[self.scanned..]).map(|at| at + self.scanned).chain(rest) {
             let line = &pending[line_start..line_end];
@@ -91,19 +93,32 @@ impl Lines {
                 records[count] = Record { payload: Some(line), offset: self.offset + line_start as u64 };
                 count += 1;
             }
-            self.lines += 1;
+            lines += 1;
             line_start = (line_end + 1).min(pending.len());
             if count == records.len() {
-                on_records(&records, self.offset + line_start as u64);
+                let taken = on_records(&records, self.offset + line_start as u64);
+                left = records.get(taken).copied();
                 count = 0;
+            }
+            if left.is_some() {
+                break;
             }
         }
         if count > 0 {
-            on_records(&records[..count], self.offset + line_start as u64);
+            let taken = on_records(&records[..count], self.offset + line_start as u64);
+            left = records[..count].get(taken).copied();
         }
-        self.scanned = pending.len() - line_start;
+        let all_taken = left.is_none();
+        if let Some(left) = left {
+            line_start = usize::try_from(left.offset - self.offset).expect("it is in the buffer");
+            lines = memchr_iter(b'\n', &pending[..line_start]).count() as u64;
+        }
+        // Behind one that is left the line ends are looked for again.
+        self.scanned = if all_taken { pending.len() - line_start } else { 0 };
+        self.lines += lines;
         self.start += line_start;
         self.offset += line_start as u64;
+        all_taken
     }
 
     /// The place in the stream of the first byte not yet handed on.
@@ -160,6 +175,7 @@ mod tests {
                     let text = String::from_utf8(record.payload.unwrap().to_vec()).unwrap();
                     seen.push((text, record.offset));
                 }
+                records.len()
             });
             if filled == Filled::End {
                 assert_eq!(lines.offset(), text.len() as u64);
@@ -188,9 +204,35 @@ mod tests {
         let mut lines = Lines::with_sizes(5, 4096, 100);
         assert_eq!(lines.fill(&mut text.as_bytes()).unwrap(), Filled::Bytes);
         let mut groups = Vec::new();
-        lines.drain(false, |records, next| groups.push((records.len(), next)));
+        lines.drain(false, |records, next| {
+            groups.push((records.len(), next));
+            records.len()
+        });
         assert_eq!(groups, [(256, 517), (256, 1029), (256, 1541), (232, 2005)]);
         assert_eq!((lines.offset(), lines.lines()), (2005, 1000));
+    }
+
+    #[test]
+    fn lines_that_are_not_taken_are_handed_on_again() {
+        let text: String = (0..700).map(|line| format!("{line}\n")).collect();
+        let mut lines = Lines::new(0);
+        assert_eq!(lines.fill(&mut text.as_bytes()).unwrap(), Filled::Bytes);
+        let mut seen = String::new();
+        for (most, is_all) in [(0, false), (300, false), (0, false), (256, false), (1000, true)] {
+            let mut left = most;
+            let all_taken = lines.drain(false, |records, _| {
+                let taken = left.min(records.len());
+                left -= taken;
+                for record in &records[..taken] {
+                    seen.push_str(std::str::from_utf8(record.payload.unwrap()).unwrap());
+                    seen.push('\n');
+                }
+                taken
+            });
+            assert_eq!((all_taken, lines.lines()), (is_all, seen.lines().count() as u64));
+            assert_eq!(lines.offset(), seen.len() as u64);
+        }
+        assert_eq!(seen, text);
     }
 
     #[test]

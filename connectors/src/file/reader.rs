@@ -27,12 +27,12 @@ pub struct Reader {
 struct FileSplit {
     split: Split,
     state: State,
-    is_held: bool,
 }
 
 enum State {
     Unopened,
-    Open { input: Box<Input>, lines: Lines },
+    /// `left` is what the last read brought, if some of it was not taken.
+    Open { input: Box<Input>, lines: Lines, left: Option<Filled> },
     Finished,
 }
 
@@ -45,7 +45,7 @@ impl Reader {
     }
 
     fn add(&mut self, splits: &[Split]) {
-        let unopened = |split: &Split| FileSplit { split: split.clone(), state: State::Unopened, is_held: false };
+        let unopened = |split: &Split| FileSplit { split: split.clone(), state: State::Unopened };
         self.files.extend(splits.iter().map(unopened));
         self.unfinished += splits.len();
     }
@@ -57,19 +57,15 @@ impl SourceReader for Reader {
         Ok(())
     }
 
-    fn hold(&mut self, split: usize, is_held: bool) -> Result<(), ConnectorError> {
-        self.files[split].is_held = is_held;
-        Ok(())
-    }
-
     fn poll(&mut self, max_wait: Duration, visitor: &mut dyn SourceVisitor) -> Result<(), ConnectorError> {
         if self.unfinished == 0 {
             return Ok(());
         }
         let count = self.files.len();
         let mut turns = (0..count).map(|ahead| (self.turn + ahead) % count);
-        let Some(turn) = turns.find(|&turn| self.files[turn].is_readable()) else {
-            // All that is left is held for splits that others read.
+        let is_readable = |turn: &usize| self.files[*turn].is_unfinished() && !visitor.is_held(*turn);
+        let Some(turn) = turns.find(is_readable) else {
+            // All that is left waits for splits that others read.
             std::thread::park_timeout(max_wait);
             return Ok(());
         };
@@ -89,17 +85,17 @@ enum Progress {
 }
 
 impl FileSplit {
-    fn is_readable(&self) -> bool {
-        !self.is_held && !matches!(self.state, State::Finished)
+    fn is_unfinished(&self) -> bool {
+        !matches!(self.state, State::Finished)
     }
 
     fn read(&mut self, index: usize, max_wait: Duration, visitor: &mut dyn SourceVisitor) -> Result<Progress, Error> {
         if matches!(self.state, State::Unopened) {
             self.state = self.open()?;
         }
-        let State::Open { input, lines } = &mut self.state else { return Ok(Progress::Finished) };
+        let State::Open { input, lines, left } = &mut self.state else { return Ok(Progress::Finished) };
         input.set_max_wait(max_wait);
-        let filled = match lines.fill(input) {
+        let filled = match left.take().map_or_else(|| lines.fill(input), Ok) {
             Ok(filled) => filled,
             Err(error) => {
                 let (is_compressed, line) = (input.is_compressed(), lines.lines());
@@ -109,7 +105,10 @@ impl FileSplit {
         if filled == Filled::Nothing {
             return Ok(Progress::Open);
         }
-        lines.drain(filled == Filled::End, |records, next| visitor.on_records(index, records, next));
+        if !lines.drain(filled == Filled::End, |records, next| visitor.on_records(index, records, next)) {
+            *left = Some(filled);
+            return Ok(Progress::Open);
+        }
         if filled == Filled::End {
             visitor.on_known_end(index, lines.offset());
             self.state = State::Finished;
@@ -125,7 +124,7 @@ impl FileSplit {
         let failed = |error| Error::io(Action::Read, &self.path(), error);
         let mut input = Box::new(Input::open(&self.split.id.0).map_err(failed)?);
         input.skip(self.split.start).map_err(failed)?;
-        Ok(State::Open { input, lines: Lines::new(self.split.start) })
+        Ok(State::Open { input, lines: Lines::new(self.split.start), left: None })
     }
 
     fn error(&self, error: FillError, is_compressed: bool, line: u64) -> Error {

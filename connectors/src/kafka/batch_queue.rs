@@ -1,8 +1,8 @@
 //! Many messages from librdkafka by one call.
 //!
 //! `rd_kafka_consume_batch_queue` costs 200 ns of CPU a message where `BaseConsumer::poll` costs 450 to 550, but rdkafka
-//! does not wrap it. This is the only module with `unsafe`, and it does nothing else: it hands out messages as borrowed
-//! slices, destroys each one on every path, and closes the consumer within a limit.
+//! does not wrap it. This is the only module with `unsafe`, and it does nothing else: it hands out messages, each of which is
+//! destroyed when it is dropped, parts a partition's queue from the common one, and closes the consumer within a limit.
 //!
 //! librdkafka's log, which alone tells of connections, would come as an event too, and the batch call prints such events;
 //! so it gets a queue of its own, from which [`Connection`] is told at each call. Nothing must be committed asynchronously
@@ -12,8 +12,8 @@
 //! Tested with the reader, against a broker.
 #![allow(unsafe_code, reason = "rdkafka has no safe form of rd_kafka_consume_batch_queue")]
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_int};
-use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::mpsc::sync_channel;
@@ -23,8 +23,9 @@ use std::time::Duration;
 use rdkafka::ClientContext;
 use rdkafka::bindings::{
     rd_kafka_consume_batch_queue, rd_kafka_event_destroy, rd_kafka_event_log, rd_kafka_get_watermark_offsets,
-    rd_kafka_message_destroy, rd_kafka_message_t, rd_kafka_queue_destroy, rd_kafka_queue_get_consumer,
-    rd_kafka_queue_new, rd_kafka_queue_poll, rd_kafka_queue_t, rd_kafka_resp_err_t, rd_kafka_set_log_queue,
+    rd_kafka_message_destroy, rd_kafka_message_t, rd_kafka_queue_destroy, rd_kafka_queue_forward,
+    rd_kafka_queue_get_consumer, rd_kafka_queue_get_partition, rd_kafka_queue_new, rd_kafka_queue_poll,
+    rd_kafka_queue_t, rd_kafka_resp_err_t, rd_kafka_set_log_queue,
 };
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -32,7 +33,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use super::connection::Connection;
 
 /// Messages taken at once: enough that the calls cost nothing, and a bound on what one poll decodes.
-const BATCH: usize = 1024;
+pub(super) const BATCH: usize = 1024;
 
 /// How long dropping may take. Closing can hang (rust-rdkafka #453, librdkafka #4674); then the client is left behind.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
@@ -44,19 +45,23 @@ pub(super) struct BatchQueue {
     queue: NonNull<rd_kafka_queue_t>,
     log: NonNull<rd_kafka_queue_t>,
     topic: CString,
-    messages: Vec<*mut rd_kafka_message_t>,
+    /// Room for a batch.
+    messages: Vec<Option<Received>>,
+    /// The partitions whose queues are parted from the common one.
+    apart: BTreeSet<i32>,
 }
 
-// SAFETY: librdkafka's handles may be used from any thread. `messages` is empty but for the lifetime of a `Batch`, which
-// borrows the queue and is not `Send` itself.
+// SAFETY: librdkafka's handles may be used from any thread.
 unsafe impl Send for BatchQueue {}
 
-/// What was received; dropping it gives the memory back.
-pub(super) struct Batch<'a> {
-    messages: &'a mut Vec<*mut rd_kafka_message_t>,
-}
+/// A message that was received; dropping it gives its memory back.
+#[repr(transparent)]
+pub(super) struct Received(NonNull<rd_kafka_message_t>);
 
-/// A message of a batch.
+// SAFETY: a message belongs to whoever received it, and may be read and destroyed on any thread.
+unsafe impl Send for Received {}
+
+/// What a message says.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Message<'a> {
     /// A record.
@@ -99,7 +104,7 @@ impl BatchQueue {
         // SAFETY: client and queue are alive; the client takes a reference of its own.
         unsafe { rd_kafka_set_log_queue(client, log.as_ptr()) };
         let queue = NonNull::new(queue)?;
-        Some(BatchQueue { consumer: Some(consumer), queue, log, topic, messages: Vec::with_capacity(BATCH) })
+        Some(BatchQueue { consumer: Some(consumer), queue, log, topic, messages: Vec::with_capacity(BATCH), apart: BTreeSet::new() })
     }
 
     /// The consumer, for everything but reading.
@@ -107,8 +112,9 @@ impl BatchQueue {
         self.consumer.as_ref().expect("it is there until the queue is dropped")
     }
 
-    /// Waits up to `max_wait` for a first message and takes what is there with it.
-    pub(super) fn receive(&mut self, max_wait: Duration) -> Batch<'_> {
+    /// Waits up to `max_wait` for a first message and takes what is there with it, in order: that of their offsets within each
+    /// partition.
+    pub(super) fn receive(&mut self, max_wait: Duration) -> impl Iterator<Item = Received> + '_ {
         self.forward_log();
         // With a time limit the call would wait for a full batch, so it is only given one to wait for a single message.
         self.take(BATCH, Duration::ZERO);
@@ -118,7 +124,31 @@ impl BatchQueue {
                 self.take(BATCH - 1, Duration::ZERO);
             }
         }
-        Batch { messages: &mut self.messages }
+        self.messages.drain(..).flatten()
+    }
+
+    /// Parts a partition's queue from the common one, so that nothing more is received of it; or joins it again, with what has come
+    /// meanwhile. The client fetches for a queue until it holds `queued.max.messages.kbytes`, so a partition that is apart keeps so
+    /// much and stops by itself, and no other waits for it. What was in the common queue stays there.
+    pub(super) fn set_apart(&mut self, partition: i32, is_apart: bool) {
+        if is_apart && self.apart.insert(partition) {
+            self.forward(partition, ptr::null_mut());
+        } else if !is_apart && self.apart.remove(&partition) {
+            self.forward(partition, self.queue.as_ptr());
+        }
+    }
+
+    /// Has a partition's queue forwarded to another, with what is in it; null for none.
+    fn forward(&self, partition: i32, to: *mut rd_kafka_queue_t) {
+        let client = self.consumer().client().native_ptr();
+        // SAFETY: the client is alive, the topic is a C string; the reference to the queue is given back below.
+        let own = NonNull::new(unsafe { rd_kafka_queue_get_partition(client, self.topic.as_ptr(), partition) });
+        let Some(own) = own else { return };
+        // SAFETY: both queues are alive; librdkafka takes a reference of its own to `to`.
+        unsafe {
+            rd_kafka_queue_forward(own.as_ptr(), to);
+            rd_kafka_queue_destroy(own.as_ptr());
+        }
     }
 
     /// The offset that follows a partition's last record, as the last fetch told; asks nobody.
@@ -163,38 +193,30 @@ impl BatchQueue {
     /// Appends up to `max` messages.
     fn take(&mut self, max: usize, max_wait: Duration) {
         let wait_ms = c_int::try_from(max_wait.as_millis()).unwrap_or(c_int::MAX);
-        let held = self.messages.len();
-        self.messages.resize(held + max, ptr::null_mut());
-        // SAFETY: the queue is alive, and there is room for `max` pointers behind the `held` ones.
+        let taken = self.messages.len();
+        self.messages.resize_with(taken + max, || None);
+        // SAFETY: the queue is alive, and there is room for `max` pointers behind the `taken` ones. An `Option` of a transparent
+        // wrapper of `NonNull` is a pointer that may be null.
         let count = unsafe {
-            rd_kafka_consume_batch_queue(self.queue.as_ptr(), wait_ms, self.messages.as_mut_ptr().add(held), max)
+            let room = self.messages.as_mut_ptr().add(taken).cast::<*mut rd_kafka_message_t>();
+            rd_kafka_consume_batch_queue(self.queue.as_ptr(), wait_ms, room, max)
         };
         // A negative count is an error that this call, on a queue, does not have; nothing was taken then.
-        self.messages.truncate(held + usize::try_from(count).unwrap_or(0));
+        self.messages.truncate(taken + usize::try_from(count).unwrap_or(0));
     }
 }
 
-impl Batch<'_> {
-    /// The messages in their order, which is that of their offsets within each partition.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Message<'_>> {
-        // SAFETY: every pointer is a message that we own until the batch is dropped, which the borrow outlasts.
-        self.messages.iter().map(|&message| unsafe { Message::read(message, PhantomData) })
-    }
-}
-
-impl Drop for Batch<'_> {
+impl Drop for Received {
     fn drop(&mut self) {
-        for message in self.messages.drain(..) {
-            // SAFETY: each message was received once, is ours, and is destroyed only here.
-            unsafe { rd_kafka_message_destroy(message) };
-        }
+        // SAFETY: it was received once, is ours, and is destroyed only here.
+        unsafe { rd_kafka_message_destroy(self.0.as_ptr()) };
     }
 }
 
-impl<'a> Message<'a> {
-    /// # Safety
-    /// `message` must be a message from librdkafka that lives for `'a`.
-    unsafe fn read(message: *const rd_kafka_message_t, _lifetime: PhantomData<&'a ()>) -> Self {
+impl Received {
+    /// What it says.
+    pub(super) fn read(&self) -> Message<'_> {
+        let message = self.0.as_ptr();
         const END: i32 = rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF as i32;
         // SAFETY: the message is alive. Its code is read as the number it is in C: the enum of the bindings would be
         // invalid with a code that it does not list.
@@ -220,6 +242,10 @@ impl<'a> Message<'a> {
 
 impl Drop for BatchQueue {
     fn drop(&mut self) {
+        // What lies in a queue of its own keeps the partition alive, and with it the client.
+        for &partition in &self.apart {
+            self.forward(partition, self.queue.as_ptr());
+        }
         // SAFETY: this gives back the references that `new` took; the consumer is still alive.
         unsafe {
             rd_kafka_queue_destroy(self.queue.as_ptr());

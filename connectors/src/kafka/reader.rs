@@ -5,21 +5,24 @@
 
 use std::time::Duration;
 
-use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
-use stream_core::operator::Record;
 use stream_core::pipeline::{SourceSpec, Split};
 use stream_runtime::connector::{ConnectorError, SourceReader, SourceVisitor};
 
-use super::batch_queue::{BatchQueue, Message};
+use super::batch_queue::{BATCH, BatchQueue, Message};
 use super::connection::{Connection, Failure};
-use super::discover::{partition_of, split_name};
 use super::error::{ClientWords, Error};
+use super::failure::PartitionFailure;
+use super::partition::{Partition, State};
 use super::settings::TopicSettings;
 
-/// Records handed on at once: enough that the call costs nothing, few enough to stay in the first-level cache.
-const RECORDS_AT_ONCE: usize = 256;
+/// What the client may hold for us, in KiB; by default it were 64 MiB. Where partitions are kept in step each may have a queue of its
+/// own, and they share this.
+const QUEUED_KIB: usize = 32 << 10;
+
+/// What each queue may hold at least: less than a fetch brings would be idle time.
+const QUEUED_KIB_AT_LEAST: usize = 1 << 10;
 
 /// How long the question may take whether a broker is back.
 const PROBE_WITHIN: Duration = Duration::from_millis(200);
@@ -33,26 +36,8 @@ pub struct Reader {
     unfinished: usize,
     /// An outage that was told and is not known to be over.
     is_out: bool,
-}
-
-struct Partition {
-    id: i32,
-    position: u64,
-    end: Option<u64>,
-    state: State,
-    told_end: Option<u64>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// There may be more to read at once.
-    Reading,
-    /// Read to what is its end for now.
-    AtEnd,
-    /// Read to its bound; this was not told yet.
-    Finished,
-    /// Read to its bound.
-    Told,
+    /// Whether partitions are kept in step, so that one may have to wait for others.
+    is_aligned: bool,
 }
 
 impl Reader {
@@ -62,7 +47,9 @@ impl Reader {
     /// If the settings cannot be used, or a split is no partition of the topic.
     pub fn open(spec: &SourceSpec, splits: &[Split]) -> Result<Self, ConnectorError> {
         let settings = TopicSettings::from_spec(spec).map_err(Error::from)?;
-        let mut reader = Reader { settings, queue: None, partitions: Vec::new(), unfinished: 0, is_out: false };
+        let is_aligned = !spec.max_drift.is_zero();
+        let mut reader =
+            Reader { settings, queue: None, partitions: Vec::new(), unfinished: 0, is_out: false, is_aligned };
         reader.add(splits)?;
         Ok(reader)
     }
@@ -84,15 +71,17 @@ impl Reader {
             return Ok(());
         }
         if self.queue.is_none() {
-            self.queue = Some(open_queue(&self.settings)?);
+            let queues = if self.is_aligned { self.partitions.len() } else { 1 };
+            self.queue = Some(open_queue(&self.settings, queues)?);
         }
         let consumer = self.queue.as_ref().expect("opened above").consumer();
         consumer.incremental_assign(&assigned).map_err(failed())
     }
 }
 
-/// A consumer that is at nobody's will but ours: no commits, no rebalancing, no jump to another offset.
-fn open_queue(settings: &TopicSettings) -> Result<BatchQueue, Error> {
+/// A consumer that is at nobody's will but ours: no commits, no rebalancing, no jump to another offset. Its partitions have up to so
+/// many `queues`.
+fn open_queue(settings: &TopicSettings, queues: usize) -> Result<BatchQueue, Error> {
     let brokers = settings.client.brokers();
     let mut config = settings.client.client_config()?;
     config
@@ -102,11 +91,11 @@ fn open_queue(settings: &TopicSettings) -> Result<BatchQueue, Error> {
         // An offset that is gone is an error, never a silent jump over records.
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "true");
+    let queued_kib = (QUEUED_KIB / queues.max(1)).max(QUEUED_KIB_AT_LEAST).to_string();
     let defaults = [
         // By default a fetch that found the queue full is tried again only after a second.
         ("fetch.queue.backoff.ms", "10"),
-        // What the client may hold for us; by default 64 MB.
-        ("queued.max.messages.kbytes", "32768"),
+        ("queued.max.messages.kbytes", queued_kib.as_str()),
     ];
     for (name, value) in defaults {
         if config.get(name).is_none() {
@@ -121,45 +110,9 @@ fn open_queue(settings: &TopicSettings) -> Result<BatchQueue, Error> {
     })
 }
 
-impl Partition {
-    fn new(split: &Split, topic: &str) -> Result<Self, Error> {
-        let is_empty = split.end.is_some_and(|end| split.start >= end);
-        Ok(Partition {
-            id: partition_of(&split.id, topic)?,
-            position: split.start,
-            end: split.end,
-            state: if is_empty { State::Finished } else { State::Reading },
-            told_end: None,
-        })
-    }
-
-    fn is_finished(&self) -> bool {
-        matches!(self.state, State::Finished | State::Told)
-    }
-
-    /// Moves on to `position`; records or marks before it were read or are not there.
-    fn advance(&mut self, position: u64, state: State) {
-        self.position = self.position.max(position);
-        let is_finished = self.end.is_some_and(|end| self.position >= end);
-        self.state = if is_finished { State::Finished } else { state };
-    }
-}
-
 impl SourceReader for Reader {
     fn add_splits(&mut self, splits: &[Split]) -> Result<(), ConnectorError> {
         Ok(self.add(splits)?)
-    }
-
-    fn hold(&mut self, split: usize, is_held: bool) -> Result<(), ConnectorError> {
-        let (Some(queue), partition) = (&self.queue, &self.partitions[split]) else { return Ok(()) };
-        if partition.is_finished() {
-            return Ok(());
-        }
-        let mut one = TopicPartitionList::new();
-        one.add_partition(&self.settings.topic, partition.id);
-        // What the client had fetched of it is dropped, and fetched again from behind the last record that was taken.
-        let done = if is_held { queue.consumer().pause(&one) } else { queue.consumer().resume(&one) };
-        Ok(done.map_err(Error::client("hold a partition", self.settings.client.brokers()))?)
     }
 
     fn poll(&mut self, max_wait: Duration, visitor: &mut dyn SourceVisitor) -> Result<(), ConnectorError> {
@@ -168,6 +121,8 @@ impl SourceReader for Reader {
             return Ok(());
         }
         let received = self.receive(max_wait, visitor)?;
+        self.hand_on(visitor);
+        self.part(visitor);
         self.watch_connection(received)?;
         if !self.is_out {
             self.tell_ends(visitor);
@@ -178,58 +133,60 @@ impl SourceReader for Reader {
 }
 
 impl Reader {
-    /// Reads a batch and hands its records on; whether there was any message.
-    fn receive(&mut self, max_wait: Duration, visitor: &mut dyn SourceVisitor) -> Result<bool, Error> {
+    /// Receives a batch, unless there is still something to hand on; whether there was or is anything.
+    fn receive(&mut self, max_wait: Duration, visitor: &dyn SourceVisitor) -> Result<bool, Error> {
         let Reader { settings, queue, partitions, .. } = self;
         let Some(queue) = queue else { return Ok(false) };
-        let batch = queue.receive(max_wait);
-        let mut records = [Record { payload: None, offset: 0 }; RECORDS_AT_ONCE];
-        let (mut count, mut current, mut received) = (0, 0, false);
-        for message in batch.iter() {
-            let (id, is_record) = match message {
-                Message::Record { partition, .. } => (partition, true),
-                Message::End { partition, .. } => (partition, false),
+        if partitions.iter().enumerate().any(|(index, partition)| partition.has_pending() && !visitor.is_held(index)) {
+            return Ok(true);
+        }
+        let (mut index, mut received) = (0, false);
+        for message in queue.receive(max_wait) {
+            let id = match message.read() {
+                Message::Record { partition, .. } | Message::End { partition, .. } => partition,
                 Message::Failure { partition, offset, code, words } => {
-                    let failure = PartitionFailure { partition, offset, code, words };
-                    failure.check(settings)?;
+                    PartitionFailure { partition, offset, code, words }.check(settings)?;
                     continue;
                 }
             };
             received = true;
-            let Some(index) = partitions.iter().position(|partition| partition.id == id) else { continue };
-            if count > 0 && (index != current || count == records.len() || !is_record) {
-                visitor.on_records(current, &records[..count], partitions[current].position);
-                count = 0;
+            // Those of one partition mostly come together.
+            if partitions.get(index).is_none_or(|partition| partition.id != id) {
+                let Some(found) = partitions.iter().position(|partition| partition.id == id) else { continue };
+                index = found;
             }
-            current = index;
-            let partition = &mut partitions[index];
-            if partition.is_finished() {
-                continue;
-            }
-            match message {
-                // What lies beyond the bound belongs to another run.
-                Message::Record { offset, .. } | Message::End { offset, .. }
-                    if partition.end.is_some_and(|end| offset >= end) =>
-                {
-                    if count > 0 {
-                        visitor.on_records(index, &records[..count], partition.position);
-                        count = 0;
-                    }
-                    partition.advance(offset, State::AtEnd);
-                }
-                Message::Record { offset, payload, .. } => {
-                    records[count] = Record { payload, offset };
-                    count += 1;
-                    partition.advance(offset + 1, State::Reading);
-                }
-                Message::End { offset, .. } => partition.advance(offset, State::AtEnd),
-                Message::Failure { .. } => {}
-            }
-        }
-        if count > 0 {
-            visitor.on_records(current, &records[..count], partitions[current].position);
+            partitions[index].receive(message);
         }
         Ok(received)
+    }
+
+    /// Hands on what was received, some of each partition in turn, as far as it is taken. No more than a batch at once: who takes it
+    /// may have to wait for room.
+    fn hand_on(&mut self, visitor: &mut dyn SourceVisitor) {
+        let mut left = BATCH;
+        let mut is_more = true;
+        while is_more && left > 0 {
+            is_more = false;
+            for (index, partition) in self.partitions.iter_mut().enumerate() {
+                let handed_on = partition.hand_on(index, left, visitor);
+                left -= handed_on;
+                is_more |= handed_on > 0;
+            }
+        }
+    }
+
+    /// Parts the queues of those that wait for others, so that these go on being read, and joins them again once what was received of
+    /// them before is handed on: so that stays bounded.
+    fn part(&mut self, visitor: &dyn SourceVisitor) {
+        let Reader { queue: Some(queue), partitions, .. } = self else { return };
+        for (index, partition) in partitions.iter_mut().enumerate() {
+            let is_held = partition.has_pending() && visitor.is_held(index);
+            let is_apart = is_held || (partition.is_apart && partition.has_pending());
+            if is_apart != partition.is_apart {
+                partition.is_apart = is_apart;
+                queue.set_apart(partition.id, is_apart);
+            }
+        }
     }
 
     /// Tells an outage once, and its end; fails if waiting is pointless.
@@ -270,7 +227,7 @@ impl Reader {
                 visitor.on_known_end(index, end);
                 partition.told_end = Some(end);
             }
-            if partition.state == State::AtEnd {
+            if partition.state == State::AtEnd && !partition.has_pending() {
                 visitor.on_end_of_split_for_now(index);
             }
         }
@@ -295,62 +252,6 @@ impl Reader {
             && let Err(error) = queue.consumer().incremental_unassign(&finished)
         {
             tracing::debug!(%error, "cannot stop fetching a finished partition");
-        }
-    }
-}
-
-/// What librdkafka said about a partition, before it is known whether that matters.
-struct PartitionFailure<'a> {
-    partition: Option<i32>,
-    offset: Option<u64>,
-    code: i32,
-    words: &'a [u8],
-}
-
-impl PartitionFailure<'_> {
-    /// Fails if waiting does not mend it.
-    fn check(&self, settings: &TopicSettings) -> Result<(), Error> {
-        const OUT_OF_RANGE: [i32; 2] =
-            [Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE as i32, Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as i32];
-        const GONE: [i32; 3] = [
-            Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART as i32,
-            Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC as i32,
-            Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION as i32,
-        ];
-        const NOT_AUTHORIZED: [i32; 2] = [
-            Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED as i32,
-            Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED as i32,
-        ];
-        const REFUSED: [i32; 2] =
-            [Code::RD_KAFKA_RESP_ERR__AUTHENTICATION as i32, Code::RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED as i32];
-        // These and others like them pass; librdkafka tries again by itself.
-        const PASSING: [i32; 9] = [
-            Code::RD_KAFKA_RESP_ERR__TRANSPORT as i32,
-            Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as i32,
-            Code::RD_KAFKA_RESP_ERR__RESOLVE as i32,
-            Code::RD_KAFKA_RESP_ERR__TIMED_OUT as i32,
-            Code::RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE as i32,
-            Code::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE as i32,
-            Code::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION as i32,
-            Code::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT as i32,
-            Code::RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE as i32,
-        ];
-        let topic = settings.topic.clone();
-        let brokers = settings.client.brokers().to_owned();
-        let split = self.partition.map_or_else(|| topic.clone(), |partition| split_name(&topic, partition).0);
-        let source = ClientWords(String::from_utf8_lossy(self.words).into_owned());
-        match self.code {
-            code if OUT_OF_RANGE.contains(&code) => {
-                Err(Error::OffsetOutOfRange { split, offset: self.offset.unwrap_or_default() })
-            }
-            code if GONE.contains(&code) => Err(Error::TopicGone { topic, brokers }),
-            code if NOT_AUTHORIZED.contains(&code) => Err(Error::NotAuthorized { topic, brokers }),
-            code if REFUSED.contains(&code) => Err(Error::Refused { brokers, source }),
-            code if PASSING.contains(&code) => {
-                tracing::debug!(split, code, reason = %source, "a fetch failed; librdkafka tries again");
-                Ok(())
-            }
-            _ => Err(Error::Read { split, source }),
         }
     }
 }

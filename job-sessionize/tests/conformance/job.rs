@@ -6,7 +6,7 @@ use job_sessionize::options::DEFAULT_WATERMARK_DELAY;
 use stream_core::collector::Collector;
 use stream_core::ids::{SplitId, SubtaskIndex, TableIndex};
 use stream_core::key_group::{KeyGroupRange, MaxParallelism};
-use stream_core::operator::{Decoded, Decoder as _, Operator as _, Record, SplitRecords};
+use stream_core::operator::{Decoded, Decoder as _, Hold, Operator as _, Record, SplitRecords};
 use stream_core::row::RowBatch;
 use stream_core::session::Config;
 use stream_core::time::{EventTime, millis};
@@ -46,7 +46,12 @@ impl Job {
 
     /// Reads records of one split, then sends the watermark that they raised.
     pub(crate) fn read(&mut self, split: usize, records: &[Record<'_>]) {
-        let records = SplitRecords { split: &SplitId(String::new()), records, not_after: EventTime(i64::MAX) };
+        let records = SplitRecords {
+            split: &SplitId(String::new()),
+            records,
+            not_after: EventTime(i64::MAX),
+            hold: Hold::NEVER,
+        };
         let Decoded { latest, bad, .. } =
             self.decoder.decode(records, &mut self.decoded).expect("bad records are skipped");
         self.bad += bad;

@@ -22,8 +22,9 @@ pub(crate) struct EventTime {
     /// [env: GAPWISE_MAX_FUTURE]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) max_future: Option<String>,
-    /// How far, in event time, a partition may be ahead of the slowest before it waits for it; 0 for any distance. Each wait
-    /// costs a fetch, half a second or so [default: 0] [env: GAPWISE_MAX_DRIFT]
+    /// How far, in event time, a partition may be ahead of the slowest before it waits for it, such as `10m`, so that a backfill
+    /// opens no more windows than live traffic; 0 for any distance [default: the gap or window; 0 where --idle-timeout is 0]
+    /// [env: GAPWISE_MAX_DRIFT]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) max_drift: Option<String>,
     /// What becomes of a late event: `dead-letter-table` keeps it in table `late_events`, `drop` counts it, `fail` fails the

@@ -18,7 +18,8 @@ pub(super) struct EventTime {
     watermark_delay: Duration,
     idle_timeout: Duration,
     max_future: Duration,
-    max_drift: Duration,
+    /// `None`: what suits the window.
+    max_drift: Option<Duration>,
     closes_when_idle: bool,
 }
 
@@ -47,7 +48,7 @@ pub(super) fn event_time(
         watermark_delay: duration("--watermark-delay", &args.watermark_delay, DEFAULT_WATERMARK_DELAY)?,
         idle_timeout,
         max_future: duration("--max-future", &args.max_future, DEFAULT_MAX_FUTURE)?,
-        max_drift: duration("--max-drift", &args.max_drift, Duration::ZERO)?,
+        max_drift: given("--max-drift", &args.max_drift).map(|given| given.duration()).transpose()?,
         closes_when_idle,
     })
 }
@@ -56,6 +57,9 @@ impl EventTime {
     /// The times of a source whose windows have ended `window` behind their last event.
     pub(super) fn times(&self, window: Duration) -> Times {
         let EventTime { watermark_delay, idle_timeout, max_future, max_drift, closes_when_idle, .. } = *self;
+        // Without an idle timeout a silent partition would hold the others for ever.
+        let default_drift = if idle_timeout.is_zero() { Duration::ZERO } else { window };
+        let max_drift = max_drift.unwrap_or(default_drift);
         let close_when_idle = if closes_when_idle { window.saturating_add(watermark_delay) } else { Duration::ZERO };
         Times { watermark_delay, idle_timeout, max_future, max_drift, close_when_idle }
     }

@@ -40,7 +40,7 @@ fn without_options_it_is_the_local_cluster_and_the_homework() {
     let side: Vec<&str> = pipeline.sink.side_tables.iter().map(|table| table.name.as_str()).collect();
     assert_eq!(side, ["late_events", "dead_letter_events"]);
     assert_eq!((pipeline.source.max_future.as_secs(), pipeline.source.close_when_idle.as_secs()), (3600, 0));
-    assert_eq!(pipeline.source.max_drift.as_secs(), 0);
+    assert_eq!(pipeline.source.max_drift.as_secs(), 300, "one gap");
     assert_eq!((pipeline.parallelism.get(), pipeline.max_parallelism.get()), (1, 128));
     let source = &pipeline.source;
     assert_eq!(source.uri, "kafka://127.0.0.1:9092/bootcamp-events-prod");
@@ -51,6 +51,16 @@ fn without_options_it_is_the_local_cluster_and_the_homework() {
     assert_eq!(pipeline.sink.uri, "postgres://127.0.0.1:5432/postgres");
     assert_eq!(pipeline.sink.table, "sessionized_aggregated_events");
     assert_eq!(pipeline.sink.properties["user"], "postgres");
+}
+
+#[test]
+fn partitions_are_kept_in_step_within_a_gap_unless_a_silent_one_would_hold_the_others_for_ever() {
+    let drift = |line| submit(line, &[]).expect("valid").source.max_drift.as_secs();
+    assert_eq!(drift("--gap 90s"), 90);
+    assert_eq!(drift("--gap 90s --max-drift 10m"), 600);
+    assert_eq!(drift("--max-drift 0"), 0);
+    assert_eq!(drift("--idle-timeout 0"), 0);
+    assert_eq!(drift("--idle-timeout 0 --max-drift 10m"), 600);
 }
 
 #[test]

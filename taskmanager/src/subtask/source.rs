@@ -123,7 +123,7 @@ impl Subtask for SourceSubtask {
         Ok(Step::unless_flushed(self.ingest.emitter.flush()?).unwrap_or(step))
     }
 
-    /// Only a source that does not read waits here; the others wait in their reader.
+    /// Only a source that does not read, or may read nothing, waits here; the others wait in their reader.
     fn wait_for_input(&self, max_wait: Duration) {
         self.mailbox.wait(max_wait);
     }
@@ -210,7 +210,7 @@ impl SourceSubtask {
                 return Ok(Step::AwaitingInput);
             }
             (true, true) => Step::WORKED,
-            (false, _) => Step::Worked { waited: self.poll()? },
+            (false, _) => self.poll()?,
         };
         if self.ingest.splits.is_empty() || self.ingest.splits.are_finished() {
             self.drain();
@@ -233,34 +233,36 @@ impl SourceSubtask {
         }
     }
 
-    /// Reads once, and sends what is due. Returns the time for which the reader waited.
-    fn poll(&mut self) -> Result<Duration, TaskError> {
+    /// Reads once, and sends what is due.
+    fn poll(&mut self) -> Result<Step, TaskError> {
         let started = self.ingest.clock.monotonic();
         let until_due = self.linger.saturating_sub(started.saturating_sub(self.last_send));
-        let max_wait = if self.ingest.has_records { until_due.min(POLL_WAIT) } else { POLL_WAIT };
+        self.ingest.splits.align();
+        let max_wait = match () {
+            // What they wait for comes by mail.
+            () if self.ingest.splits.are_held() => Duration::ZERO,
+            () if self.ingest.has_records => until_due.min(POLL_WAIT),
+            () => POLL_WAIT,
+        };
         self.ingest.has_records = false;
         self.ingest.worked = Duration::ZERO;
         self.reader.poll(max_wait, &mut self.ingest)?;
         if let Some(refusal) = self.ingest.refusal.take() {
             return Err(refusal.into());
         }
-        let SourceSubtask { reader, ingest, .. } = self;
-        let mut held = Ok(());
-        ingest.splits.align(|split, is_held| {
-            if held.is_ok() {
-                held = reader.hold(split, is_held);
-            }
-        });
-        held?;
         let ended = self.ingest.clock.monotonic();
 
         let free_since = self.last_poll.replace(ended).unwrap_or(started);
         self.ingest.splits.on_time_passed(ended.saturating_sub(free_since));
-        if !self.ingest.has_records || ended.saturating_sub(self.last_send) >= self.linger {
+        let are_held = self.ingest.splits.are_held();
+        if !self.ingest.has_records || are_held || ended.saturating_sub(self.last_send) >= self.linger {
             self.ingest.send_all();
             self.last_send = ended;
         }
-        Ok(ended.saturating_sub(started).saturating_sub(self.ingest.worked))
+        if are_held {
+            return Ok(Step::AwaitingInput);
+        }
+        Ok(Step::Worked { waited: ended.saturating_sub(started).saturating_sub(self.ingest.worked) })
     }
 
     fn add_splits(&mut self, splits: Vec<Split>) -> Result<(), TaskError> {

@@ -105,10 +105,6 @@ impl SourceReader for ScriptedReader {
         Ok(())
     }
 
-    fn hold(&mut self, _split: usize, _is_held: bool) -> Result<(), ConnectorError> {
-        Ok(())
-    }
-
     fn poll(&mut self, max_wait: Duration, visitor: &mut dyn SourceVisitor) -> Result<(), ConnectorError> {
         match self.script.lock().unwrap().pop_front() {
             None => self.clock.advance(max_wait),

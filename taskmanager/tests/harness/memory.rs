@@ -182,10 +182,6 @@ impl SourceReader for Reader {
         Ok(())
     }
 
-    fn hold(&mut self, _split: usize, _is_held: bool) -> Result<(), ConnectorError> {
-        Ok(())
-    }
-
     fn poll(&mut self, max_wait: Duration, visitor: &mut dyn SourceVisitor) -> Result<(), ConnectorError> {
         let mut has_told = false;
         for (index, (id, position, is_finished)) in self.splits.iter_mut().enumerate() {

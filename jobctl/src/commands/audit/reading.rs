@@ -11,7 +11,7 @@ use stream_core::checkpoint::{Cut, SplitSnapshot};
 use stream_core::collector::Collector;
 use stream_core::ids::SplitId;
 use stream_core::key_group::MaxParallelism;
-use stream_core::operator::{Decoder as _, Record, SplitRecords};
+use stream_core::operator::{Decoder as _, Hold, Record, SplitRecords};
 use stream_core::pipeline::{SourceSpec, Split, StartPosition};
 use stream_core::time::{EventTime, millis};
 use stream_runtime::clock::{Clock as _, SystemClock};
@@ -202,7 +202,7 @@ impl Reading<'_> {
         for records in records.chunk_by(|a, b| was_future(a) == was_future(b)) {
             let is_future = records.first().is_some_and(was_future);
             let not_after = EventTime(if is_future { i64::MIN } else { i64::MAX });
-            let records = SplitRecords { split: id, records, not_after };
+            let records = SplitRecords { split: id, records, not_after, hold: Hold::NEVER };
             let decoded = self.decoder.decode(records, &mut self.collector).map_err(io::Error::other)?;
             self.totals.events += decoded.events;
             self.totals.bad += decoded.bad;
@@ -224,7 +224,7 @@ impl Reading<'_> {
 }
 
 impl SourceVisitor for Reading<'_> {
-    fn on_records(&mut self, split: usize, records: &[Record<'_>], next_offset: u64) {
+    fn on_records(&mut self, split: usize, records: &[Record<'_>], next_offset: u64) -> usize {
         let sections = &self.splits.splits[split];
         let ends: Vec<(u16, usize)> = records
             .chunk_by(|a, b| sections.at(a.offset) == sections.at(b.offset))
@@ -242,6 +242,7 @@ impl SourceVisitor for Reading<'_> {
             self.position += next_offset.saturating_sub(split.start);
             split.start = next_offset;
         }
+        records.len()
     }
 
     fn on_end_of_split_for_now(&mut self, _: usize) {}

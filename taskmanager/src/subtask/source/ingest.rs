@@ -68,28 +68,35 @@ impl Ingest {
 }
 
 impl SourceVisitor for Ingest {
-    fn on_records(&mut self, split: usize, records: &[Record<'_>], next_offset: u64) {
+    fn is_held(&self, split: usize) -> bool {
+        self.splits.is_held(split)
+    }
+
+    fn on_records(&mut self, split: usize, records: &[Record<'_>], next_offset: u64) -> usize {
         let started = self.clock.monotonic();
-        let bytes: usize = records.iter().filter_map(|record| record.payload).map(<[u8]>::len).sum();
-        self.counters.add_in(records.len() as u64, bytes as u64);
-        let (split_id, not_after) = (self.splits.id(split), self.not_after());
-        let of_split = SplitRecords { split: split_id, records, not_after };
+        let (split_id, not_after, hold) = (self.splits.id(split), self.not_after(), self.splits.hold(split));
+        let of_split = SplitRecords { split: split_id, records, not_after, hold };
         let decoded = match self.decoder.decode(of_split, &mut self.emitter.collector) {
             Ok(decoded) => decoded,
             Err(refusal) => {
                 // Nothing of it is sent: the attempt ends.
                 self.refusal.get_or_insert(refusal);
-                return;
+                return records.len();
             }
         };
+        let (taken, left) = records.split_at(records.len() - decoded.left.map_or(0, |left| left.records));
+        let bytes: usize = taken.iter().filter_map(|record| record.payload).map(<[u8]>::len).sum();
+        self.counters.add_in(taken.len() as u64, bytes as u64);
         self.events += decoded.events;
         self.bad += decoded.bad;
         self.counters.add_bad(decoded.bad);
-        self.splits.on_decoded(split, decoded, next_offset);
+        self.splits.on_decoded(split, decoded, left.first().map_or(next_offset, |record| record.offset));
+        self.splits.align();
         self.emitter.wake();
         self.emitter.send_full();
-        self.has_records |= !records.is_empty();
+        self.has_records |= !taken.is_empty();
         self.worked += self.clock.monotonic().saturating_sub(started);
+        taken.len()
     }
 
     fn on_end_of_split_for_now(&mut self, split: usize) {
