@@ -32,8 +32,9 @@ impl Job {
     pub fn submit(&self, cluster: &Cluster, parallelism: u32, more: &[&str]) -> Result<String> {
         let (gap, delay) = (format!("{GAP_MS}ms"), format!("{WATERMARK_DELAY_MS}ms"));
         let parallelism = parallelism.to_string();
-        // While a broker is away every partition is silent, and none may be taken to be so for ever.
-        let never_idle: &[&str] = if more.contains(&"--idle-timeout") { &[] } else { &["--idle-timeout", "0"] };
+        // While a broker is away every partition is silent, and none may be taken to be so for ever. They are read in step all the same.
+        let never_idle: &[&str] =
+            if more.contains(&"--idle-timeout") { &[] } else { &["--idle-timeout", "0", "--max-drift", &gap] };
         let is_said = more.contains(&CHECKPOINT_INTERVAL);
         let interval: &[&str] = if is_said { &[] } else { &[CHECKPOINT_INTERVAL, "1s"] };
         let args: Vec<&str> = [

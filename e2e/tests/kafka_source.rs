@@ -162,7 +162,7 @@ async fn records_and_topics_that_are_gone_are_an_error_and_no_silent_jump(kafka:
     let mut told = Told::default();
     let error = read_until(reader.as_mut(), &mut told, |_| false).unwrap_err();
     let error: ConnectorError = error.downcast()?;
-    assert_eq!(error.kind, ConnectorErrorKind::Mismatch);
+    assert_eq!(error.kind, ConnectorErrorKind::DataLoss);
     assert!(error.message.contains("gone/0") && error.message.contains('0'), "{error}");
     assert_eq!(told.records.len(), 0);
 

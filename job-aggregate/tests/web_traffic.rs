@@ -79,7 +79,8 @@ fn stream(lines: &[&str], parallelism: u32) -> (Rows, Rows) {
     for lines in lines.chunks(RECORDS) {
         let records: Vec<Record<'_>> =
             lines.iter().map(|line| Record { payload: Some(line.as_bytes()), offset: 0 }).collect();
-        let records = SplitRecords { split: &split, records: &records, not_after: EventTime(i64::MAX), hold: Hold::NEVER };
+        let records =
+            SplitRecords { split: &split, records: &records, not_after: EventTime(i64::MAX), hold: Hold::NEVER };
         let decoded = decoder.decode(records, &mut events).unwrap();
         assert_eq!((decoded.events, decoded.bad), (lines.len() as u64, 0));
         latest = latest.max(decoded.latest.unwrap());

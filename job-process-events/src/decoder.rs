@@ -56,7 +56,12 @@ mod tests {
         let records: Vec<operator::Record<'_>> =
             (0..).zip(payloads).map(|(offset, payload)| operator::Record { payload: Some(payload), offset }).collect();
         let split = SplitId("topic/3".to_owned());
-        let records = SplitRecords { split: &split, records: &records, not_after: EventTime(i64::MAX), hold: operator::Hold::NEVER };
+        let records = SplitRecords {
+            split: &split,
+            records: &records,
+            not_after: EventTime(i64::MAX),
+            hold: operator::Hold::NEVER,
+        };
         let decoded = EventDecoder::new(DeadLetters::default()).decode(records, &mut out).expect("skipped");
         assert_eq!(decoded, Decoded { latest: Some(EventTime(9000)), events: 1, bad: 1, left: None });
         let (_, batch) = out.take_all().next().expect("a batch");

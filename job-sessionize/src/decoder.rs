@@ -64,7 +64,8 @@ mod tests {
         let records: Vec<Record<'_>> =
             (0..).zip(payloads).map(|(offset, &payload)| Record { payload, offset }).collect();
         let split = SplitId("topic/3".to_owned());
-        let records = SplitRecords { split: &split, records: &records, not_after: EventTime(i64::MAX), hold: Hold::NEVER };
+        let records =
+            SplitRecords { split: &split, records: &records, not_after: EventTime(i64::MAX), hold: Hold::NEVER };
         let decoded = EventDecoder::new().decode(records, &mut out).expect("bad records are skipped");
         let mut rows = Vec::new();
         for (_, batch) in out.take_all() {

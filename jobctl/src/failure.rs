@@ -36,7 +36,7 @@ impl Failure {
             ConnectorErrorKind::Invalid => Exit::Usage,
             ConnectorErrorKind::NotFound => Exit::NotFound,
             ConnectorErrorKind::Denied | ConnectorErrorKind::Unreachable => Exit::Unreachable,
-            ConnectorErrorKind::Mismatch | ConnectorErrorKind::Failed => Exit::Failed,
+            ConnectorErrorKind::Mismatch | ConnectorErrorKind::DataLoss | ConnectorErrorKind::Failed => Exit::Failed,
         };
         Self::new(exit, error.to_string()).because(cause_chain(error))
     }

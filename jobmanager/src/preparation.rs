@@ -198,6 +198,7 @@ fn not_fenced(error: &ConnectorError) -> NotPrepared {
         ConnectorErrorKind::Invalid
         | ConnectorErrorKind::NotFound
         | ConnectorErrorKind::Denied
+        | ConnectorErrorKind::DataLoss
         | ConnectorErrorKind::Mismatch => true,
     };
     let mut causes = vec!["cannot take the sink over".to_owned()];

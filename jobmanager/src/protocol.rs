@@ -6,7 +6,7 @@ use std::time::Duration;
 use stream_core::barrier::Barrier;
 use stream_core::checkpoint::{Accounts, Cost, Cut, TaskSnapshot};
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SubtaskId, TaskManagerId};
-use stream_core::job::TaskState;
+use stream_core::job::{TaskFailure, TaskState};
 use stream_core::operator::QueryError;
 use stream_core::pipeline::{Pipeline, Split};
 use stream_core::plan::PlannedTask;
@@ -73,8 +73,8 @@ pub(crate) enum Report {
         task: TaskRef,
         /// What it is now.
         state: TaskState,
-        /// Why it failed, outermost first.
-        causes: Vec<String>,
+        /// Why it failed, if it did.
+        failure: TaskFailure,
         /// Its last counters, once it has ended.
         counters: Option<SubtaskCounters>,
     },

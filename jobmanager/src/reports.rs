@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use stream_core::checkpoint;
 use stream_core::ids::{JobId, TaskManagerId};
-use stream_core::job::Event;
+use stream_core::job::{Event, TaskFailure};
 use stream_core::pipeline::Split;
 use stream_runtime::fail_point::{self, Point};
 
@@ -50,17 +50,19 @@ impl Service {
                 self.command(id, Command::AcknowledgeHeartbeat);
                 fail_point::reach(Point::Heartbeat);
             }
-            Report::TaskStateChanged { task, state, causes, counters } => {
+            Report::TaskStateChanged { task, state, failure, counters } => {
                 self.on_leftover(id, &task, state);
                 if !self.runs(id, &task) {
                     return;
                 }
                 self.on_counters(id, counters.map(|counters| (task, counters)));
                 let Some(record) = self.jobs.get_mut(task.job) else { return };
-                let causes: Vec<String> = causes.into_iter().map(|cause| redact(cause, &record.pipeline)).collect();
+                let causes: Vec<String> =
+                    failure.causes.into_iter().map(|cause| redact(cause, &record.pipeline)).collect();
                 record.note_damage(&causes);
+                let failure = TaskFailure { causes, ..failure };
                 let (attempt, subtask) = (task.attempt, task.subtask);
-                self.apply(task.job, Event::TaskStateChanged { attempt, subtask, state, causes });
+                self.apply(task.job, Event::TaskStateChanged { attempt, subtask, state, failure });
                 self.notice_running(task.job);
             }
             Report::Acknowledged { task, checkpoint, snapshot, cost } => {

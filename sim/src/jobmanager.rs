@@ -11,7 +11,7 @@ use job_sessionize::pipeline::{columns, pipeline};
 use stream_core::checkpoint::{self, Choice, Coordinator, LedgerEntry, Manifest, choose, is_token_new};
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId, Nonce, SubtaskId, TaskManagerId, Token};
 use stream_core::job::{
-    self, Effect, Event, ExponentialDelay, History, Job, JobState, RestartStrategy, TaskState, Waiting,
+    self, Effect, Event, ExponentialDelay, History, Job, JobState, RestartStrategy, TaskFailure, TaskState, Waiting,
 };
 use stream_core::key_group::MaxParallelism;
 use stream_core::pipeline::{Pipeline, SinkSpec, SourceSpec, StageKind, StartPosition};
@@ -353,7 +353,7 @@ impl JobManager {
 
     fn on_report(&mut self, attempt: AttemptNumber, subtask: SubtaskId, report: Report, world: &mut World) {
         if let Report::State(state) = report {
-            self.apply(Event::TaskStateChanged { attempt, subtask, state, causes: vec![] }, world);
+            self.apply(Event::TaskStateChanged { attempt, subtask, state, failure: TaskFailure::default() }, world);
             let runs =
                 |task: &stream_core::plan::PlannedTask| self.job.task_state(task.subtask) == Some(TaskState::Running);
             let is_running = self.job.state() == JobState::Running && self.job.plan().tasks().iter().all(runs);

@@ -250,8 +250,10 @@ pub enum ConnectorErrorKind {
     NotFound,
     /// The credentials are refused, or lack a right.
     Denied,
-    /// The table has other columns, the split is out of range.
+    /// The table has other columns.
     Mismatch,
+    /// What was to be read is gone, and no try will find it.
+    DataLoss,
     /// It cannot be reached; a later try may succeed.
     Unreachable,
     /// It failed while working.

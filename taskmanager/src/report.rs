@@ -5,7 +5,7 @@ use std::time::Duration;
 use stream_core::barrier::Barrier;
 use stream_core::checkpoint::{Accounts, Cut};
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SubtaskId};
-use stream_core::job::TaskState;
+use stream_core::job::{TaskFailure, TaskState};
 use stream_core::operator::QueryError;
 use stream_core::pipeline::Split;
 use stream_core::watermark::Watermark;
@@ -90,8 +90,8 @@ pub(crate) enum Report {
         task: TaskRef,
         /// What it is now.
         state: TaskState,
-        /// Why it failed, outermost first.
-        causes: Vec<String>,
+        /// Why it failed, if it did.
+        failure: TaskFailure,
         /// Its last counters, where it has ended.
         counters: Option<Snapshot>,
     },

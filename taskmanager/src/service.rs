@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use proto::limits;
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId};
-use stream_core::job::TaskState;
+use stream_core::job::{TaskFailure, TaskState};
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::Connectors;
 use stream_runtime::fail_point::{self, Point};
@@ -211,7 +211,7 @@ impl Service {
             self.end_attempt(holder);
         }
         let task = TaskRef { job_id: holder.job_id, attempt: holder.attempt, subtask };
-        let (state, causes) = match change {
+        let (state, failure) = match change {
             Change::Running => return self.report_state(task, TaskState::Running),
             Change::Acknowledged(acknowledgement) => {
                 self.report(Report::Acknowledged { task, acknowledgement });
@@ -227,15 +227,15 @@ impl Service {
             Change::Pace(slowest) => return self.report(Report::Pace { task, slowest }),
             Change::Answered { query, result } => return self.report(Report::Answered { task, query, result }),
             Change::Drained => return self.report(Report::Drained(task)),
-            Change::Ended(Outcome::Finished) => (TaskState::Finished, Vec::new()),
-            Change::Ended(Outcome::Canceled) => (TaskState::Canceled, Vec::new()),
-            Change::Ended(Outcome::Failed(causes)) => {
-                let reason = causes.join(": ");
+            Change::Ended(Outcome::Finished) => (TaskState::Finished, TaskFailure::default()),
+            Change::Ended(Outcome::Canceled) => (TaskState::Canceled, TaskFailure::default()),
+            Change::Ended(Outcome::Failed(failure)) => {
+                let reason = failure.causes.join(": ");
                 tracing::warn!(job_id = %task.job_id, attempt = %task.attempt, subtask = ?task.subtask, reason, "task failed");
-                (TaskState::Failed, causes)
+                (TaskState::Failed, failure)
             }
         };
-        self.report(Report::StateChange { task, state, causes, counters });
+        self.report(Report::StateChange { task, state, failure, counters });
     }
 
     fn end_attempt(&mut self, holder: Holder) {
@@ -316,7 +316,8 @@ impl Service {
     }
 
     fn report_failure(&mut self, task: TaskRef, causes: Vec<String>) {
-        self.report(Report::StateChange { task, state: TaskState::Failed, causes, counters: None });
+        let failure = TaskFailure { causes, is_final: false };
+        self.report(Report::StateChange { task, state: TaskState::Failed, failure, counters: None });
     }
 
     fn report(&mut self, report: Report) {
@@ -328,7 +329,7 @@ impl Service {
 
 /// A state that needs no further words.
 fn state_change(task: TaskRef, state: TaskState) -> Report {
-    Report::StateChange { task, state, causes: Vec::new(), counters: None }
+    Report::StateChange { task, state, failure: TaskFailure::default(), counters: None }
 }
 
 async fn sleep_until(deadline: Option<tokio::time::Instant>) {

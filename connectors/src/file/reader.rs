@@ -32,7 +32,11 @@ struct FileSplit {
 enum State {
     Unopened,
     /// `left` is what the last read brought, if some of it was not taken.
-    Open { input: Box<Input>, lines: Lines, left: Option<Filled> },
+    Open {
+        input: Box<Input>,
+        lines: Lines,
+        left: Option<Filled>,
+    },
     Finished,
 }
 

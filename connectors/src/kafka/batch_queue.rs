@@ -104,7 +104,14 @@ impl BatchQueue {
         // SAFETY: client and queue are alive; the client takes a reference of its own.
         unsafe { rd_kafka_set_log_queue(client, log.as_ptr()) };
         let queue = NonNull::new(queue)?;
-        Some(BatchQueue { consumer: Some(consumer), queue, log, topic, messages: Vec::with_capacity(BATCH), apart: BTreeSet::new() })
+        Some(BatchQueue {
+            consumer: Some(consumer),
+            queue,
+            log,
+            topic,
+            messages: Vec::with_capacity(BATCH),
+            apart: BTreeSet::new(),
+        })
     }
 
     /// The consumer, for everything but reading.

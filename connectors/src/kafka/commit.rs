@@ -17,7 +17,7 @@ pub fn commit(spec: &SourceSpec, positions: &[Split]) -> Result<(), ConnectorErr
     if !spec.properties.contains_key("group.id") || positions.is_empty() {
         return Ok(());
     }
-    let TopicSettings { client, topic } = TopicSettings::from_spec(spec).map_err(Error::from)?;
+    let TopicSettings { client, topic, .. } = TopicSettings::from_spec(spec).map_err(Error::from)?;
     let offset = |split: &Split| Ok((partition_of(&split.id, &topic)?, split.start));
     let offsets = positions.iter().map(offset).collect::<Result<Offsets, Error>>()?;
     Ok(Lookup::new(&client)?.commit(&topic, &offsets)?)

@@ -14,9 +14,13 @@ use super::settings::TopicSettings;
 /// # Errors
 /// If there is no such topic, the cluster cannot be reached or refuses the credentials, or a setting may not be set.
 pub fn discover(spec: &SourceSpec) -> Result<Vec<Split>, stream_runtime::connector::ConnectorError> {
-    let TopicSettings { client, topic } = TopicSettings::from_spec(spec).map_err(Error::from)?;
+    let TopicSettings { client, topic, may_come_later, .. } = TopicSettings::from_spec(spec).map_err(Error::from)?;
     let lookup = Lookup::new(&client)?;
-    let partitions = lookup.partitions(&topic)?;
+    let partitions = match lookup.partitions(&topic) {
+        // Whoever reads on for ever is told of its partitions once it is there.
+        Err(Error::NoTopic { .. }) if may_come_later && !spec.is_bounded => Vec::new(),
+        answer => answer?,
+    };
     let starts = match spec.from {
         StartPosition::Earliest | StartPosition::Latest => Offsets::new(),
         StartPosition::Committed => lookup.committed(&topic, &partitions)?,

@@ -38,7 +38,7 @@ pub enum Error {
         source: ClientWords,
     },
     /// No such topic.
-    #[error("no topic `{topic}` at {brokers}; create it or check --source")]
+    #[error("no topic `{topic}` at {brokers}; create it, check --source, or take it as it comes with --wait-for-topic")]
     NoTopic {
         /// Its name.
         topic: String,
@@ -63,8 +63,9 @@ pub enum Error {
     },
     /// The records from there on were deleted before they were read, or the topic was made anew.
     #[error(
-        "offset {offset} of `{split}` is not in the topic (any more): records were deleted before they were read, or the \
-         topic was made anew; submit the job again with the --from that you want"
+        "SOURCE_DATA_LOSS: offset {offset} of `{split}` is not in the topic (any more): records were deleted before they were read, \
+         or the topic was made anew; submit the job again with the --from that you want, or with `--on-data-loss earliest`, by which \
+         it goes on with the first record that is there"
     )]
     OffsetOutOfRange {
         /// The partition.
@@ -73,7 +74,10 @@ pub enum Error {
         offset: u64,
     },
     /// The topic vanished while it was read.
-    #[error("topic `{topic}` is gone from {brokers}; it was deleted while the job read it")]
+    #[error(
+        "SOURCE_DATA_LOSS: topic `{topic}` is gone from {brokers}; it was deleted while the job read it; create it and submit the \
+         job again"
+    )]
     TopicGone {
         /// Its name.
         topic: String,
@@ -129,8 +133,8 @@ impl Error {
             Error::Settings(_) | Error::ForeignSplit { .. } => ConnectorErrorKind::Invalid,
             Error::Unreachable { .. } | Error::Tls { .. } => ConnectorErrorKind::Unreachable,
             Error::Refused { .. } | Error::NotAuthorized { .. } => ConnectorErrorKind::Denied,
-            Error::NoTopic { .. } | Error::TopicGone { .. } => ConnectorErrorKind::NotFound,
-            Error::OffsetOutOfRange { .. } => ConnectorErrorKind::Mismatch,
+            Error::NoTopic { .. } => ConnectorErrorKind::NotFound,
+            Error::OffsetOutOfRange { .. } | Error::TopicGone { .. } => ConnectorErrorKind::DataLoss,
             Error::Read { .. } | Error::NotDelivered { .. } | Error::Client { .. } => ConnectorErrorKind::Failed,
         }
     }

@@ -27,4 +27,6 @@ pub use error::{ClientWords, Error};
 pub use lookup::{Lookup, Offsets};
 pub use producer::{Deliveries, Producer};
 pub use reader::Reader;
-pub use settings::{ALLOWED_SETTINGS, ClientSettings, HAS_TLS, SettingsError, TopicSettings};
+pub use settings::{
+    ALLOWED_SETTINGS, ClientSettings, HAS_TLS, MAY_COME_LATER, ON_DATA_LOSS, OnDataLoss, SettingsError, TopicSettings,
+};

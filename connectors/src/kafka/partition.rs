@@ -23,6 +23,8 @@ pub(super) struct Partition {
     pub(super) state: State,
     /// The end that was told last.
     pub(super) told_end: Option<u64>,
+    /// Whether the client found that its next offset is gone, and it is to be read on from its first record.
+    pub(super) is_gone: bool,
     /// Whether its queue is parted from that of the others.
     pub(super) is_apart: bool,
     /// The next offset to be handed on.
@@ -56,6 +58,7 @@ impl Partition {
             end: split.end,
             state: if is_empty { State::Finished } else { State::Reading },
             told_end: None,
+            is_gone: false,
             is_apart: false,
             position: split.start,
             pending: VecDeque::new(),
@@ -77,6 +80,14 @@ impl Partition {
         if !self.is_finished() {
             self.pending.push_back(message);
         }
+    }
+
+    /// Goes on at another offset, which may lie before where it was; where it was.
+    pub(super) fn jump(&mut self, offset: u64) -> u64 {
+        let was = std::mem::replace(&mut self.position, offset);
+        self.is_gone = false;
+        self.advance(offset, State::Reading);
+        was
     }
 
     /// Hands on the next records, `max` at most, to the visitor, for whom this is the split `index`; how many messages are done with.

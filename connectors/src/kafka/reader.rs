@@ -15,7 +15,7 @@ use super::connection::{Connection, Failure};
 use super::error::{ClientWords, Error};
 use super::failure::PartitionFailure;
 use super::partition::{Partition, State};
-use super::settings::TopicSettings;
+use super::settings::{OnDataLoss, TopicSettings};
 
 /// What the client may hold for us, in KiB; by default it were 64 MiB. Where partitions are kept in step each may have a queue of its
 /// own, and they share this.
@@ -26,6 +26,9 @@ const QUEUED_KIB_AT_LEAST: usize = 1 << 10;
 
 /// How long the question may take whether a broker is back.
 const PROBE_WITHIN: Duration = Duration::from_millis(200);
+
+/// How long the question may take where a partition begins. It is asked once behind a loss, while nothing else is read.
+const FIRST_WITHIN: Duration = Duration::from_secs(5);
 
 /// The reader of a source subtask over some partitions of a topic.
 pub struct Reader {
@@ -123,6 +126,7 @@ impl SourceReader for Reader {
         let received = self.receive(max_wait, visitor)?;
         self.hand_on(visitor);
         self.part(visitor);
+        self.pass_over_what_is_gone()?;
         self.watch_connection(received)?;
         if !self.is_out {
             self.tell_ends(visitor);
@@ -145,7 +149,14 @@ impl Reader {
             let id = match message.read() {
                 Message::Record { partition, .. } | Message::End { partition, .. } => partition,
                 Message::Failure { partition, offset, code, words } => {
-                    PartitionFailure { partition, offset, code, words }.check(settings)?;
+                    let failure = PartitionFailure { partition, offset, code, words };
+                    match failure.check(settings) {
+                        Err(Error::OffsetOutOfRange { .. }) if settings.on_data_loss == OnDataLoss::Earliest => {
+                            let gone = partitions.iter_mut().find(|gone| Some(gone.id) == partition);
+                            gone.into_iter().for_each(|gone| gone.is_gone = true);
+                        }
+                        checked => checked?,
+                    }
                     continue;
                 }
             };
@@ -173,6 +184,32 @@ impl Reader {
                 is_more |= handed_on > 0;
             }
         }
+    }
+
+    /// Reads on from the first record that is there, where the next one is gone and that is wanted.
+    fn pass_over_what_is_gone(&mut self) -> Result<(), Error> {
+        let Reader { settings: TopicSettings { client, topic, .. }, queue: Some(queue), partitions, .. } = self else {
+            return Ok(());
+        };
+        let failed = || Error::client("read on behind records that are gone", client.brokers());
+        for partition in partitions.iter_mut().filter(|partition| partition.is_gone && !partition.has_pending()) {
+            let (first, _) = queue.consumer().fetch_watermarks(topic, partition.id, FIRST_WITHIN).map_err(failed())?;
+            let was = partition.jump(u64::try_from(first).unwrap_or(0));
+            tracing::warn!(
+                topic,
+                partition = partition.id,
+                was,
+                first,
+                "SOURCE_DATA_LOSS: reading on from the first record there is"
+            );
+            let mut one = TopicPartitionList::new();
+            one.add_partition_offset(topic, partition.id, Offset::Offset(first)).map_err(failed())?;
+            queue.consumer().incremental_unassign(&one).map_err(failed())?;
+            if !partition.is_finished() {
+                queue.consumer().incremental_assign(&one).map_err(failed())?;
+            }
+        }
+        Ok(())
     }
 
     /// Parts the queues of those that wait for others, so that these go on being read, and joins them again once what was received of

@@ -80,7 +80,27 @@ pub struct TopicSettings {
     pub client: ClientSettings,
     /// The topic's name.
     pub topic: String,
+    /// What follows if records are gone that were to be read.
+    pub on_data_loss: OnDataLoss,
+    /// Whether the topic may come later.
+    pub may_come_later: bool,
 }
+
+/// What follows if records are gone that were to be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDataLoss {
+    /// The job fails.
+    #[default]
+    Fail,
+    /// The partition is read on from the first record that is there.
+    Earliest,
+}
+
+/// A source's property: `fail` or `earliest`, see [`OnDataLoss`].
+pub const ON_DATA_LOSS: &str = "on.data.loss";
+
+/// A source's property: `true` where the topic may come later.
+pub const MAY_COME_LATER: &str = "topic.may.come.later";
 
 /// Settings that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -117,6 +137,16 @@ pub enum SettingsError {
     /// One of the two without the other.
     #[error("`sasl.username` and `sasl.password` belong together; give both or none")]
     HalfCredentials,
+    /// A property of ours with a value that it does not have.
+    #[error("source property `{name}` is {allowed}, not `{given}`")]
+    Value {
+        /// Which.
+        name: &'static str,
+        /// What it may be.
+        allowed: &'static str,
+        /// What it is.
+        given: String,
+    },
     /// Anything beyond name and password.
     #[error("sasl mechanism `{0}` is not supported; choose `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`")]
     Mechanism(String),
@@ -225,8 +255,13 @@ impl TopicSettings {
         }
         check_topic(topic)?;
         let mut client = ClientSettings::new(brokers)?;
+        let (mut on_data_loss, mut may_come_later) = (OnDataLoss::default(), false);
         for (name, value) in &spec.properties {
-            client = client.with_property(name, value)?;
+            match name.as_str() {
+                ON_DATA_LOSS => on_data_loss = OnDataLoss::parse(value)?,
+                MAY_COME_LATER => may_come_later = parse_switch(MAY_COME_LATER, value)?,
+                _ => client = client.with_property(name, value)?,
+            }
         }
         for (name, secret) in &spec.secrets {
             match name.as_str() {
@@ -236,8 +271,25 @@ impl TopicSettings {
             }
         }
         client.client_config()?;
-        Ok(TopicSettings { client, topic: topic.to_owned() })
+        Ok(TopicSettings { client, topic: topic.to_owned(), on_data_loss, may_come_later })
     }
+}
+
+impl OnDataLoss {
+    fn parse(text: &str) -> Result<Self, SettingsError> {
+        match text {
+            "fail" => Ok(OnDataLoss::Fail),
+            "earliest" => Ok(OnDataLoss::Earliest),
+            _ => {
+                let (name, allowed) = (ON_DATA_LOSS, "`fail` or `earliest`");
+                Err(SettingsError::Value { name, allowed, given: text.to_owned() })
+            }
+        }
+    }
+}
+
+fn parse_switch(name: &'static str, text: &str) -> Result<bool, SettingsError> {
+    text.parse().map_err(|_| SettingsError::Value { name, allowed: "`true` or `false`", given: text.to_owned() })
 }
 
 fn allowed_settings() -> String {

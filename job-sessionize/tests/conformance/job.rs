@@ -46,12 +46,8 @@ impl Job {
 
     /// Reads records of one split, then sends the watermark that they raised.
     pub(crate) fn read(&mut self, split: usize, records: &[Record<'_>]) {
-        let records = SplitRecords {
-            split: &SplitId(String::new()),
-            records,
-            not_after: EventTime(i64::MAX),
-            hold: Hold::NEVER,
-        };
+        let records =
+            SplitRecords { split: &SplitId(String::new()), records, not_after: EventTime(i64::MAX), hold: Hold::NEVER };
         let Decoded { latest, bad, .. } =
             self.decoder.decode(records, &mut self.decoded).expect("bad records are skipped");
         self.bad += bad;

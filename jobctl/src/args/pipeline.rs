@@ -54,6 +54,14 @@ pub(crate) struct Source {
     /// Where to stop: `latest` reads to what is the end now, publishes everything and finishes [env: GAPWISE_UNTIL]
     #[arg(long, value_name = "POSITION", help_heading = "Source")]
     pub(crate) until: Option<String>,
+    /// What becomes of the job if records are gone from Kafka that it was to read: `fail`, or `earliest` to go on with the first
+    /// that is there [default: fail] [env: GAPWISE_ON_DATA_LOSS]
+    #[arg(long, value_name = "POLICY", help_heading = "Source")]
+    pub(crate) on_data_loss: Option<String>,
+    /// Take a topic that does not exist yet: it is read from its beginning once it is there, within the jobmanager's
+    /// --discovery-interval [env: GAPWISE_WAIT_FOR_TOPIC]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", help_heading = "Source")]
+    pub(crate) wait_for_topic: Option<String>,
     /// A setting of the Kafka client; may be given several times [env: GAPWISE_KAFKA_PROPERTY, with `;` between them]
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Source")]
     pub(crate) kafka_property: Vec<String>,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use connectors::kafka::{MAY_COME_LATER, ON_DATA_LOSS};
 use stream_core::pipeline::{SourceSpec, StartPosition};
 use stream_core::secret::Secret;
 use stream_core::time::EventTime;
@@ -148,7 +149,27 @@ fn kafka(
         (_, _, (Some(key), Some(secret))) => sasl(source, key.to_owned(), Secret::new(secret)),
         _ => {}
     }
+    what_may_be_missing(source, args, environment)?;
     kafka_properties(source, args, environment)
+}
+
+/// What is to be done about records that are gone, and a topic that is not there yet.
+fn what_may_be_missing(source: &mut SourceSpec, args: &args::Source, environment: &Environment) -> Result<(), Failure> {
+    if let Some(given) = Given::find("--on-data-loss", &args.on_data_loss, environment) {
+        if !["fail", "earliest"].contains(&given.text.as_str()) {
+            return Err(given.not("a policy for records that are gone", "choose `fail` or `earliest`"));
+        }
+        source.properties.insert(ON_DATA_LOSS.to_owned(), given.text);
+    }
+    if let Some(given) = Given::find("--wait-for-topic", &args.wait_for_topic, environment)
+        && given.switch()?
+    {
+        if source.is_bounded {
+            return Err(given.not("of use with `--until latest`", "leave one of them out"));
+        }
+        source.properties.insert(MAY_COME_LATER.to_owned(), "true".to_owned());
+    }
+    Ok(())
 }
 
 /// With both set, the connector speaks SASL_SSL with PLAIN.

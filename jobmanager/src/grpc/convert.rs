@@ -6,7 +6,7 @@ use proto::v1;
 use proto::{InvalidMessage, required};
 use stream_core::checkpoint::{CheckpointState, Cost, Entry};
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId, TaskManagerId};
-use stream_core::job::{JobState, Waiting};
+use stream_core::job::{JobState, TaskFailure, Waiting};
 use stream_core::operator::QueryError;
 use stream_core::pipeline::StageKind;
 use stream_core::plan::{PlannedTask, slots_needed};
@@ -66,8 +66,9 @@ pub(super) fn report(message: v1::TaskManagerMessage) -> Result<Report, InvalidM
             let state = change.state().try_into()?;
             let shortened = |cause: String| cause.chars().take(CAUSE_CHARS).collect();
             let causes = change.causes.into_iter().take(CAUSES).map(shortened).collect();
+            let failure = TaskFailure { causes, is_final: change.is_final };
             let task = task_ref(change.task)?;
-            Ok(Report::TaskStateChanged { task, state, causes, counters: change.counters })
+            Ok(Report::TaskStateChanged { task, state, failure, counters: change.counters })
         }
         Message::CheckpointAck(ack) => {
             let cost = Cost {

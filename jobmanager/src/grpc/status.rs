@@ -96,6 +96,7 @@ fn code_of(kind: ConnectorErrorKind) -> Code {
         ConnectorErrorKind::NotFound => Code::NotFound,
         ConnectorErrorKind::Denied => Code::PermissionDenied,
         ConnectorErrorKind::Mismatch => Code::FailedPrecondition,
+        ConnectorErrorKind::DataLoss => Code::DataLoss,
         ConnectorErrorKind::Unreachable => Code::Unavailable,
         ConnectorErrorKind::Failed => Code::Internal,
     }

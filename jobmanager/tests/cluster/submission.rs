@@ -102,6 +102,7 @@ async fn refusal_of_source_or_sink_tells_kind_and_reason_without_secrets() {
         (ConnectorErrorKind::NotFound, Code::NotFound),
         (ConnectorErrorKind::Denied, Code::PermissionDenied),
         (ConnectorErrorKind::Mismatch, Code::FailedPrecondition),
+        (ConnectorErrorKind::DataLoss, Code::DataLoss),
         (ConnectorErrorKind::Unreachable, Code::Unavailable),
         (ConnectorErrorKind::Failed, Code::Internal),
     ] {

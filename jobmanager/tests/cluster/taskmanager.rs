@@ -135,6 +135,7 @@ pub(crate) fn change(
         state: state.into(),
         causes: causes.iter().map(|&cause| cause.to_owned()).collect(),
         counters,
+        is_final: false,
     })
 }
 

@@ -32,6 +32,7 @@ impl Job {
             last_failure: Vec::new(),
             backoff: Backoff::new(settings.restart, seed),
             restarts: 0,
+            is_beyond_help: false,
             holds_slots: false,
         }
     }
@@ -155,6 +156,7 @@ impl Job {
         match self.state {
             JobState::Running => self.end(JobState::Finished, effects),
             JobState::Canceling => self.end(JobState::Canceled, effects),
+            JobState::Failing if self.is_beyond_help => self.end(JobState::Failed, effects),
             JobState::Failing => {
                 self.release_slots(effects);
                 self.restart_after_a_pause(now, effects);

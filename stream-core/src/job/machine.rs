@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::restart::Backoff;
-use super::{Effect, Event, JobState, Settings, TaskState, Waiting};
+use super::{Effect, Event, JobState, Settings, TaskFailure, TaskState, Waiting};
 use crate::ids::{AttemptNumber, SubtaskId, TaskManagerId};
 use crate::pipeline::Split;
 use crate::plan::Plan;
@@ -30,6 +30,8 @@ pub struct Job {
     pub(super) last_failure: Vec<String>,
     pub(super) backoff: Backoff,
     pub(super) restarts: u32,
+    /// Whether the attempt that is failing is the last.
+    pub(super) is_beyond_help: bool,
     /// Whether slots are still to be released for the last attempt that was prepared.
     pub(super) holds_slots: bool,
 }
@@ -52,8 +54,8 @@ impl Job {
             Event::SlotsChanged => self.on_slots_changed(&mut effects),
             Event::RestartRequested => self.on_restart(now, &mut effects),
             Event::Deployed { attempt, taskmanager } => self.on_deployed(attempt, &taskmanager),
-            Event::TaskStateChanged { attempt, subtask, state, causes } if attempt == self.attempt => {
-                self.on_task_state(now, subtask, state, causes, &mut effects);
+            Event::TaskStateChanged { attempt, subtask, state, failure } if attempt == self.attempt => {
+                self.on_task_state(now, subtask, state, failure, &mut effects);
             }
             Event::TaskStateChanged { .. } => {}
             Event::TaskManagerLost { taskmanager, reason } => {
@@ -129,7 +131,7 @@ impl Job {
         now: Timestamp,
         subtask: SubtaskId,
         state: TaskState,
-        mut causes: Vec<String>,
+        failure: TaskFailure,
         effects: &mut Vec<Effect>,
     ) {
         if !self.advance(subtask, state) {
@@ -138,7 +140,9 @@ impl Job {
         let task = self.plan.task(subtask).expect("every task with a state is planned");
         match state {
             TaskState::Failed => {
+                let TaskFailure { mut causes, is_final } = failure;
                 causes.insert(0, format!("{task} on taskmanager `{}` failed", task.slot.taskmanager));
+                self.is_beyond_help |= is_final && self.state == JobState::Running;
                 self.fail(now, causes, effects);
             }
             // Nobody here asked for it: its taskmanager shuts down, say.
@@ -192,7 +196,7 @@ impl Job {
             }
             // The tasks are being canceled already, or there are none; the deadline for that stays.
             JobState::Restarting => self.state = JobState::Canceling,
-            JobState::Failing if self.backoff.restarts() => self.state = JobState::Canceling,
+            JobState::Failing if self.backoff.restarts() && !self.is_beyond_help => self.state = JobState::Canceling,
             // It is ending already, and a failure's causes must not be lost.
             JobState::Failing | JobState::Canceling => {}
             JobState::Failed | JobState::Canceled | JobState::Finished => {}

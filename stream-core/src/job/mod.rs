@@ -110,8 +110,8 @@ pub enum Event {
         subtask: SubtaskId,
         /// What it is now.
         state: TaskState,
-        /// Why it failed, outermost first.
-        causes: Vec<String>,
+        /// Why it failed, if it did.
+        failure: TaskFailure,
     },
     /// A taskmanager is gone, and its tasks with it.
     TaskManagerLost {
@@ -126,6 +126,15 @@ pub enum Event {
     CancelRequested,
     /// Time passed.
     Tick,
+}
+
+/// Why a task failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskFailure {
+    /// Outermost first.
+    pub causes: Vec<String>,
+    /// Whether any other attempt would fail likewise, as where records are gone that it would have to read.
+    pub is_final: bool,
 }
 
 /// What is to be done.

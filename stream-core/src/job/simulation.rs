@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug)]
 enum Step {
     Deployed(u32),
-    Task { place: usize, attempt: u32, state: TaskState },
+    Task { place: usize, attempt: u32, state: TaskState, is_final: bool },
     Lost(u32),
     Cancel,
     Planned { attempt: u32 },
@@ -30,7 +30,8 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         4 => (1_u32..4).prop_map(Step::Deployed),
-        30 => (0_usize..6, 0_u32..5, state).prop_map(|(place, attempt, state)| Step::Task { place, attempt, state }),
+        30 => (0_usize..6, 0_u32..5, state, prop::bool::weighted(0.1))
+            .prop_map(|(place, attempt, state, is_final)| Step::Task { place, attempt, state, is_final }),
         1 => (1_u32..4).prop_map(Step::Lost),
         1 => Just(Step::Cancel),
         12 => (0_u32..4).prop_map(|attempt| Step::Planned { attempt }),
@@ -54,7 +55,7 @@ fn attempt(current: AttemptNumber, which: u32) -> AttemptNumber {
 fn event(step: Step, current: AttemptNumber, now: &mut Timestamp) -> Event {
     match step {
         Step::Deployed(number) => Event::Deployed { attempt: current, taskmanager: tm(number) },
-        Step::Task { place, attempt: which, state } => {
+        Step::Task { place, attempt: which, state, is_final } => {
             // The last place is a task that is not.
             let subtask =
                 plan().tasks().get(place).map_or(
@@ -62,7 +63,8 @@ fn event(step: Step, current: AttemptNumber, now: &mut Timestamp) -> Event {
                     |task| task.subtask,
                 );
             let attempt = attempt(current, which);
-            Event::TaskStateChanged { attempt, subtask, state, causes: vec!["cause".to_owned()] }
+            let failure = TaskFailure { causes: vec!["cause".to_owned()], is_final };
+            Event::TaskStateChanged { attempt, subtask, state, failure }
         }
         Step::Lost(number) => Event::TaskManagerLost { taskmanager: tm(number), reason: "lost".to_owned() },
         Step::Cancel => Event::CancelRequested,

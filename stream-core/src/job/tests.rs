@@ -83,7 +83,8 @@ impl Probe {
     }
 
     fn task(&mut self, subtask: SubtaskId, state: TaskState) -> Vec<Effect> {
-        self.on(Event::TaskStateChanged { attempt: self.job.attempt(), subtask, state, causes: Vec::new() })
+        let failure = TaskFailure::default();
+        self.on(Event::TaskStateChanged { attempt: self.job.attempt(), subtask, state, failure })
     }
 
     fn all(&mut self, state: TaskState) -> Vec<Effect> {
@@ -92,8 +93,12 @@ impl Probe {
     }
 
     fn fails(&mut self, subtask: SubtaskId, cause: &str) -> Vec<Effect> {
-        let causes = vec![cause.to_owned()];
-        self.on(Event::TaskStateChanged { attempt: self.job.attempt(), subtask, state: TaskState::Failed, causes })
+        self.fails_with(subtask, cause, false)
+    }
+
+    fn fails_with(&mut self, subtask: SubtaskId, cause: &str, is_final: bool) -> Vec<Effect> {
+        let failure = TaskFailure { causes: vec![cause.to_owned()], is_final };
+        self.on(Event::TaskStateChanged { attempt: self.job.attempt(), subtask, state: TaskState::Failed, failure })
     }
 
     fn after(&mut self, seconds: u64) -> Vec<Effect> {
@@ -213,8 +218,8 @@ fn task_canceled_by_nobody_fails_the_job() {
 fn message_of_another_attempt_changes_nothing() {
     let mut probe = Probe::running();
     for attempt in [AttemptNumber(0), AttemptNumber(2)] {
-        let event =
-            Event::TaskStateChanged { attempt, subtask: subtask(0, 0), state: TaskState::Failed, causes: Vec::new() };
+        let failure = TaskFailure { causes: Vec::new(), is_final: true };
+        let event = Event::TaskStateChanged { attempt, subtask: subtask(0, 0), state: TaskState::Failed, failure };
         assert_eq!(probe.on(event), []);
     }
     assert_eq!(probe.job.task_state(subtask(0, 0)), Some(TaskState::Running));
@@ -312,6 +317,22 @@ fn attempt_that_completed_a_checkpoint_begins_the_pauses_anew() {
     probe.all(TaskState::Canceled);
     let until = probe.now.saturating_add(Duration::from_millis(100));
     assert_eq!(probe.job.waiting(), Some(Waiting::Pause { until }));
+}
+
+#[test]
+fn failure_that_no_other_attempt_can_mend_ends_the_job_and_keeps_its_causes() {
+    let mut probe = Probe::restarting();
+    probe.fails_with(subtask(0, 0), "records are gone", true);
+    assert_eq!(probe.on(Event::CancelRequested), []);
+    let effects = probe.all(TaskState::Canceled);
+    let causes = ["source[0] on taskmanager `tm-1` failed", "records are gone"];
+    assert_eq!(effects, ended(JobState::Failed, &causes));
+
+    let mut probe = Probe::restarting();
+    probe.fails(subtask(0, 1), "first");
+    probe.fails_with(subtask(0, 0), "records are gone", true);
+    probe.all(TaskState::Canceled);
+    assert_eq!(probe.job.state(), JobState::Restarting, "what fails behind the first failure may be its consequence");
 }
 
 #[test]

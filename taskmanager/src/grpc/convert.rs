@@ -38,12 +38,13 @@ pub(crate) fn registration(options: &Options, running: &[RunningTask]) -> v1::Ta
 /// A report as it goes over the wire.
 pub(crate) fn report(report: Report) -> v1::TaskManagerMessage {
     message(match report {
-        Report::StateChange { task, state, causes, counters } => {
+        Report::StateChange { task, state, failure, counters } => {
             task_manager_message::Message::TaskStateChange(v1::TaskStateChange {
                 task: Some(task_ref(task)),
                 state: v1::TaskState::from(state).into(),
-                causes,
+                causes: failure.causes,
                 counters: counters.map(counters_message),
+                is_final: failure.is_final,
             })
         }
         Report::Acknowledged { task, acknowledgement } => acknowledged(task, &acknowledgement),

@@ -24,7 +24,7 @@ mod testing;
 use std::time::Duration;
 
 use stream_core::snapshot::DecodeSnapshotError;
-use stream_runtime::connector::{ConnectorError, PublishError};
+use stream_runtime::connector::{ConnectorError, ConnectorErrorKind, PublishError};
 use stream_runtime::store::StoreError;
 
 use crate::exchange::error::ExchangeError;
@@ -99,6 +99,24 @@ pub(crate) enum TaskError {
     /// The job's or the connector's code panicked; the message was logged with its place.
     #[error("panicked: {0}")]
     Panicked(String),
+}
+
+impl TaskError {
+    /// Whether any other attempt would fail likewise.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            TaskError::Connector(error) => error.kind == ConnectorErrorKind::DataLoss,
+            TaskError::Refused(_) | TaskError::Options(_) => true,
+            TaskError::Exchange(_)
+            | TaskError::Publish(_)
+            | TaskError::Store(_)
+            | TaskError::Restore(_)
+            | TaskError::Thread(_)
+            | TaskError::UnexpectedMessage(_)
+            | TaskError::EndedBeforeLast
+            | TaskError::Panicked(_) => false,
+        }
+    }
 }
 
 impl Step {

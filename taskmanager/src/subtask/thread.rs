@@ -4,6 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use stream_core::job::TaskFailure;
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::cause_chain;
 use tokio_util::sync::CancellationToken;
@@ -22,8 +23,8 @@ pub(crate) enum Outcome {
     Finished,
     /// It was stopped.
     Canceled,
-    /// It could not go on; the chain of causes, outermost first.
-    Failed(Vec<String>),
+    /// It could not go on.
+    Failed(TaskFailure),
 }
 
 /// Builds a subtask and runs it until it has finished, failed or been stopped. A panic is a failure of this task only.
@@ -46,7 +47,7 @@ pub(crate) fn run(
         Ok(outcome) => outcome,
         // What fails while its attempt is being canceled fails because of that.
         Err(_) if stop.is_cancelled() => Outcome::Canceled,
-        Err(error) => Outcome::Failed(cause_chain(&error)),
+        Err(error) => Outcome::Failed(TaskFailure { causes: cause_chain(&error), is_final: error.is_final() }),
     }
 }
 
@@ -110,7 +111,8 @@ mod tests {
     #[test]
     fn panic_fails_the_task_and_keeps_its_message() {
         let outcome = run_steps(|| panic!("no {}", "way"), &CancellationToken::new());
-        assert_eq!(outcome, Outcome::Failed(vec!["panicked: no way".to_owned()]));
+        let failure = TaskFailure { causes: vec!["panicked: no way".to_owned()], is_final: false };
+        assert_eq!(outcome, Outcome::Failed(failure));
     }
 
     #[test]
