@@ -33,15 +33,15 @@ impl Job {
         let (gap, delay) = (format!("{GAP_MS}ms"), format!("{WATERMARK_DELAY_MS}ms"));
         let parallelism = parallelism.to_string();
         // While a broker is away every partition is silent, and none may be taken to be so for ever. They are read in step all the same.
-        let never_idle: &[&str] =
-            if more.contains(&"--idle-timeout") { &[] } else { &["--idle-timeout", "0", "--max-drift", &gap] };
-        let is_said = more.contains(&CHECKPOINT_INTERVAL);
-        let interval: &[&str] = if is_said { &[] } else { &[CHECKPOINT_INTERVAL, "1s"] };
+        let never_idle = unless_said(more, "--idle-timeout", "0");
+        let in_step = if never_idle.is_empty() { Vec::new() } else { unless_said(more, "--max-drift", &gap) };
+        let interval = unless_said(more, CHECKPOINT_INTERVAL, "1s");
         let args: Vec<&str> = [
             &["submit", "sessionize", "--name", &self.name, "--gap", &gap, "--watermark-delay", &delay][..],
             &["--parallelism", &parallelism, "--output", "json"],
-            never_idle,
-            interval,
+            &never_idle,
+            &in_step,
+            &interval,
             more,
         ]
         .concat();
@@ -125,6 +125,11 @@ impl Job {
         self.wait_until(cluster, |job| job["state"] == "finished")?;
         Ok(folder)
     }
+}
+
+/// An option with this value, unless it is among those that were given.
+fn unless_said<'a>(given: &[&str], option: &'a str, value: &'a str) -> Vec<&'a str> {
+    if given.contains(&option) { Vec::new() } else { vec![option, value] }
 }
 
 /// `3.17`, as token and sequence number in one.

@@ -43,34 +43,32 @@ async fn partitions_a_third_of_a_day_apart_open_no_more_than_twice_the_sessions_
     }
     let live = most_open_live();
     for parallelism in [1, 3] {
-        let name = format!("backfill_{parallelism}");
-        let url = cluster.create_database(&name).await?;
-        let parallelism_text = parallelism.to_string();
-        let args = [
-            "submit",
-            "sessionize",
-            "--name",
-            &name,
-            "--gap",
-            "5m",
-            "--until",
-            "latest",
-            "--parallelism",
-            &parallelism_text,
-        ];
-        cluster.jobctl_with(&args, &[("KAFKA_TOPIC", "backfill"), ("POSTGRES_URL", &url)])?.ok()?;
-        let most = block_in_place(|| watch(&cluster, &name))?;
+        let most = backfill(&cluster, &format!("backfill_{parallelism}"), parallelism, &[]).await?;
         eprintln!("parallelism {parallelism}: at most {most} sessions were open at a look; live it were {live}");
         ensure!(most <= TIMES * live, "{most} sessions were open at once, and live traffic has {live}");
         ensure!(most > live / 4, "{most} sessions at most: nobody looked");
-
-        let mut sql = connectors::postgres::Client::connect(&url.parse()?).await?;
-        let verdict = oracle::compare(&mut sql, cluster.dir(), &bootstrap, "backfill", GAP_MS).await?;
-        ensure!(verdict.is_exact() && verdict.records == EVENTS.unsigned_abs(), "{verdict:?}");
-        let late = sql.query_text("SELECT count(*) FROM late_events").await?;
-        ensure!(late.rows[0][0].as_deref() == Some("0"), "{late:?} late events");
     }
+    let most = backfill(&cluster, "out_of_step", 1, &["--max-drift", "0"]).await?;
+    ensure!(most > 10 * live, "{most} sessions were open at once out of step: this topic proves nothing");
     Ok(())
+}
+
+/// Sessionizes the topic to its end, compares the table, and returns the most sessions that were open at a look.
+async fn backfill(cluster: &Cluster, name: &str, parallelism: u32, more: &[&str]) -> Result<u64> {
+    let (url, bootstrap) = (cluster.create_database(name).await?, cluster.broker.bootstrap_servers());
+    let parallelism = parallelism.to_string();
+    let args =
+        ["submit", "sessionize", "--name", name, "--gap", "5m", "--until", "latest", "--parallelism", &parallelism];
+    let env = [("KAFKA_TOPIC", "backfill"), ("POSTGRES_URL", url.as_str())];
+    cluster.jobctl_with(&[&args[..], more].concat(), &env)?.ok()?;
+    let most = block_in_place(|| watch(cluster, name))?;
+
+    let mut sql = connectors::postgres::Client::connect(&url.parse()?).await?;
+    let verdict = oracle::compare(&mut sql, cluster.dir(), &bootstrap, "backfill", GAP_MS).await?;
+    ensure!(verdict.is_exact() && verdict.records == EVENTS.unsigned_abs(), "{verdict:?}");
+    let late = sql.query_text("SELECT count(*) FROM late_events").await?;
+    ensure!(late.rows[0][0].as_deref() == Some("0"), "{late:?} late events");
+    Ok(most)
 }
 
 /// The most sessions that were seen open, until the job has ended.

@@ -73,7 +73,8 @@ async fn taskmanager_that_stands_still_shows_as_backpressure_and_its_loss_as_mis
     // So that it is held to be alive for as long as we look.
     cluster.jobmanager.restart_with(&[("GAPWISE_HEARTBEAT_TIMEOUT", "60s")])?;
     cluster.wait_for_taskmanagers()?;
-    let job = submit(&cluster, "backpressure", 2, &[]).await?;
+    // In step the other source would wait for the one that stands still, and not for room.
+    let job = submit(&cluster, "backpressure", 2, &["--max-drift", "0"]).await?;
     let bootstrap = cluster.broker.bootstrap_servers();
     let feed = Feed::start(&bootstrap, "backpressure", Traffic::new(7), FULL_SPEED)?;
     job.wait_until(&cluster, |job| e2e::job::counter(job, "window", "records_in").is_ok_and(|read| read > 100_000))?;

@@ -75,7 +75,9 @@ async fn a_held_partition_waits_and_loses_nothing(kafka: &Kafka) -> Result<()> {
     let (mut reader, mut told) = (kafka.open("held", false).await?, Told { awaits: Some(MANY), ..Told::default() });
     let begun = Deadline::after(LIMIT);
     read_until(reader.as_mut(), &mut told, |told| told.taken.get(&0) == Some(&MANY))?;
-    ensure!(told.taken[&1] < MANY / 2 && !told.taken.contains_key(&2), "{:?}", told.taken);
+    // What follows in the poll that brought the last one is free already.
+    let free = |split: usize| told.taken.get(&split).copied().unwrap_or_default();
+    ensure!(free(1) < MANY / 10 && free(2) <= 1024, "{:?}", told.taken);
     ensure!(!told.at_end.contains(&1) && !told.at_end.contains(&2), "one that waits is not at its end");
     eprintln!("partition 0 was read within {:?}, while the others waited", begun.elapsed());
     read_until(reader.as_mut(), &mut told, |told| told.at_end.len() == 3)?;
@@ -93,6 +95,8 @@ async fn aborted_records_are_not_read_and_the_end_is_known_behind_them(kafka: &K
             producer.begin_transaction()?;
             let record = BaseRecord::<(), str>::to("aborted").payload(text);
             producer.send(record).map_err(|(error, _)| error)?;
+            // An abort does not serve the deliveries of this kind of producer.
+            producer.flush(LIMIT)?;
             if is_committed { producer.commit_transaction(LIMIT)? } else { producer.abort_transaction(LIMIT)? }
         }
         anyhow::Ok(())
@@ -177,7 +181,7 @@ impl SourceVisitor for Told {
     fn is_held(&self, split: usize) -> bool {
         // Now and then one is free for a record.
         self.asked.set(self.asked.get() + 1);
-        self.is_waiting(split) && (split == 2 || self.asked.get() % 100 > 0)
+        self.is_waiting(split) && (split == 2 || !self.asked.get().is_multiple_of(100))
     }
 
     fn on_end_of_split_for_now(&mut self, split: usize) {

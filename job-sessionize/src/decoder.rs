@@ -60,12 +60,15 @@ mod tests {
     type Row = (Option<String>, Option<String>, i64);
 
     fn decode(payloads: &[Option<&[u8]>]) -> (Decoded, Vec<Row>) {
+        decode_within(Hold::NEVER, payloads)
+    }
+
+    fn decode_within(hold: Hold, payloads: &[Option<&[u8]>]) -> (Decoded, Vec<Row>) {
         let mut out = Collector::new(MaxParallelism::DEFAULT, 1);
         let records: Vec<Record<'_>> =
             (0..).zip(payloads).map(|(offset, &payload)| Record { payload, offset }).collect();
         let split = SplitId("topic/3".to_owned());
-        let records =
-            SplitRecords { split: &split, records: &records, not_after: EventTime(i64::MAX), hold: Hold::NEVER };
+        let records = SplitRecords { split: &split, records: &records, not_after: EventTime(i64::MAX), hold };
         let decoded = EventDecoder::new().decode(records, &mut out).expect("bad records are skipped");
         let mut rows = Vec::new();
         for (_, batch) in out.take_all() {
@@ -128,6 +131,26 @@ mod tests {
         )]);
         assert_eq!((decoded.events, decoded.bad), (1, 3));
         assert_eq!(rows, [row("1", "a", 1000)]);
+    }
+
+    #[test]
+    fn what_is_ahead_is_left_with_all_that_follows() {
+        let event =
+            |second: u32| format!(r#"{{"ip":"1","host":"a","event_time":"1970-01-01T00:00:{second:02}.000Z"}}"#);
+        let left = |spare, records: &[String]| {
+            let payloads: Vec<Option<&[u8]>> = records.iter().map(|record| Some(record.as_bytes())).collect();
+            let (decoded, rows) = decode_within(Hold { beyond: EventTime(10_000), spare }, &payloads);
+            assert_eq!(decoded.events, rows.len() as u64);
+            (rows.len(), decoded.bad, decoded.left.map(|left| (left.records, left.time.0)))
+        };
+        let records = [event(1), event(20), event(30), event(5)];
+        assert_eq!(left(1, &records), (2, 0, Some((2, 30_000))));
+        assert_eq!(left(0, &records), (1, 0, Some((3, 20_000))));
+        assert_eq!(left(0, &[event(10), event(9)]), (2, 0, None), "up to the limit it is not ahead");
+        let array = format!("[{},{}]", event(20), event(30));
+        assert_eq!(left(0, &["bad".to_owned(), array.clone()]), (0, 1, Some((1, 20_000))));
+        assert_eq!(left(0, &[format!("[7,{array}")]), (0, 1, None), "a record is left as a whole or not at all");
+        assert_eq!(left(0, &[format!("[{},7", event(20))]), (0, 0, Some((1, 20_000))), "and read when it is its turn");
     }
 
     #[test]

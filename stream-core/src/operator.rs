@@ -34,23 +34,28 @@ pub struct SplitRecords<'a> {
 
 /// Where a split has to wait for others: events beyond a time are left for later, together with all that follows in the split.
 ///
-/// The first one beyond it is taken all the same: it raises the split's watermark, without which the others could not come near. So what
+/// A split that is not ahead itself may still have some taken: they raise its watermark, without which the others could not come near. So what
 /// is left is left because it *and* the split are ahead, and one event with a wrong clock holds up nothing that follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {
     /// The time.
     pub beyond: EventTime,
-    /// Whether one beyond it was taken.
-    pub is_ahead: bool,
+    /// How many beyond it may still be taken.
+    pub spare: u32,
 }
 
 impl Hold {
     /// Nothing is left.
-    pub const NEVER: Hold = Hold { beyond: EventTime(i64::MAX), is_ahead: false };
+    pub const NEVER: Hold = Hold { beyond: EventTime(i64::MAX), spare: 0 };
 
     /// Whether the next event is to be left.
     pub fn leaves(&mut self, time: EventTime) -> bool {
-        time > self.beyond && std::mem::replace(&mut self.is_ahead, true)
+        if time <= self.beyond {
+            return false;
+        }
+        let leaves = self.spare == 0;
+        self.spare = self.spare.saturating_sub(1);
+        leaves
     }
 }
 

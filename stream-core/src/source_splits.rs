@@ -12,6 +12,10 @@ use crate::time::{EventTime, millis};
 use crate::watermark::{Progress, SplitWatermarks, Watermark};
 use crate::watermark_alignment::{Alignment, Pace};
 
+/// How many events beyond its limit a split may deliver before it waits. With fewer, a topic of few events a day would be read at the pace at
+/// which subtasks hear of each other; with more, that many more windows would be open.
+const SPARE: u32 = 64;
+
 /// The splits that a source subtask reads, numbered in the order in which its reader got them.
 #[derive(Debug)]
 pub struct SourceSplits {
@@ -107,7 +111,8 @@ impl SourceSplits {
     /// From which event time on records of a split are to be left for later.
     pub fn hold(&self, split: usize) -> Hold {
         let limit = self.alignment.limit();
-        Hold { beyond: self.watermarks.latest_at(limit), is_ahead: self.watermarks.split_watermark(split) > limit }
+        let is_ahead = self.watermarks.split_watermark(split) > limit;
+        Hold { beyond: self.watermarks.latest_at(limit), spare: if is_ahead { 0 } else { SPARE } }
     }
 
     /// Whether a split has a record that is to be left for later.
@@ -224,6 +229,13 @@ impl SourceSplits {
                 self.watermarks.mark_idle(index);
             }
         }
+    }
+
+    /// Whether event time has gone so far beyond what downstream was told that windows which could end are many. Where old records
+    /// are read, an hour of them passes within the time that an event may wait for others to travel with.
+    pub fn is_progress_due(&mut self, told: Watermark) -> bool {
+        let SourceSplits { watermarks, alignment, .. } = self;
+        matches!(watermarks.progress(), Progress::Active(now) if alignment.is_far(told, now))
     }
 
     /// The progress of all splits together.
@@ -402,9 +414,9 @@ mod tests {
     fn split_that_is_ahead_leaves_what_is_ahead_and_is_not_idle() {
         let mut splits = two_splits(TIMEOUT).aligned(Alignment::new(Duration::from_secs(1)));
         splits.align();
-        assert!(!splits.hold(0).is_ahead, "one event has to say how far it is");
+        assert_eq!(splits.hold(0).spare, SPARE, "some have to say how far it is");
         splits.on_end_for_now(0);
-        splits.on_decoded(0, left(Some(100), 200), 1);
+        splits.on_decoded(0, left(Some(160), 200), 1);
         splits.align();
         assert_eq!((splits.hold(0).leaves(EventTime(200)), splits.is_held(0), splits.is_held(1)), (true, true, false));
         splits.on_time_passed(TIMEOUT * 2);
@@ -413,9 +425,9 @@ mod tests {
         splits.align();
         assert!(splits.is_held(0), "200 is still ahead");
         assert!(!splits.hold(0).leaves(EventTime(150)), "what is not, need not wait");
-        splits.on_decoded(1, decoded(Some(-800)), 2);
+        splits.on_decoded(1, decoded(Some(-840)), 2);
         splits.align();
-        assert_eq!((splits.is_held(0), splits.progress()), (false, active(-800)));
+        assert_eq!((splits.is_held(0), splits.progress()), (false, active(-840)));
     }
 
     #[test]
@@ -439,6 +451,18 @@ mod tests {
         assert!(splits.are_held());
         splits.on_finished(0);
         assert!(!splits.are_held(), "there is none to be read");
+    }
+
+    #[test]
+    fn progress_is_due_at_each_quarter_of_the_drift() {
+        let mut splits = two_splits(TIMEOUT).aligned(Alignment::new(Duration::from_millis(400)));
+        assert!(!splits.is_progress_due(Watermark::NONE));
+        splits.on_decoded(0, decoded(Some(100)), 1);
+        splits.on_decoded(1, decoded(Some(200)), 1);
+        assert!(splits.is_progress_due(Watermark::NONE));
+        assert!(splits.is_progress_due(Watermark(-1)) && !splits.is_progress_due(Watermark(0)));
+        let mut splits = splits.aligned(Alignment::default());
+        assert!(!splits.is_progress_due(Watermark::NONE), "where there is no drift it goes by the clock alone");
     }
 
     #[test]

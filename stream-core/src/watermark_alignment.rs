@@ -55,9 +55,13 @@ impl Alignment {
     /// drift. [`Watermark::END`] if nobody has to wait for any.
     pub fn news(&mut self, paces: impl Iterator<Item = Pace>) -> Option<Watermark> {
         let slowest = slowest(paces).unwrap_or(Watermark::END);
-        let quarter = millis(self.max_drift / 4);
-        let is_news = self.told.is_none_or(|told| slowest.0.saturating_sub(told.0).saturating_abs() > quarter);
+        let is_news = self.told.is_none_or(|told| self.is_far(told, slowest));
         is_news.then(|| *self.told.insert(slowest))
+    }
+
+    /// Whether two watermarks are further apart than a quarter of the drift; never where there is none.
+    pub fn is_far(&self, one: Watermark, other: Watermark) -> bool {
+        !self.max_drift.is_zero() && one.0.saturating_sub(other.0).saturating_abs() > millis(self.max_drift / 4)
     }
 
     /// Nobody remembers what was told: it is to be told again.

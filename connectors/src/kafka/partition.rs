@@ -109,7 +109,7 @@ impl Partition {
                     end = Some(offset);
                     break;
                 }
-                Message::Failure { .. } => {}
+                Message::Failure { .. } => unreachable!("only records and ends are kept"),
             }
         }
         let mut taken = if count == 0 { 0 } else { visitor.on_records(index, &records[..count], position) };

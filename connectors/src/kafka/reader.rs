@@ -99,6 +99,8 @@ fn open_queue(settings: &TopicSettings, queues: usize) -> Result<BatchQueue, Err
         // By default a fetch that found the queue full is tried again only after a second.
         ("fetch.queue.backoff.ms", "10"),
         ("queued.max.messages.kbytes", queued_kib.as_str()),
+        // Half a second by default. One that has waited is asked for once the answer about those that are at their end is there.
+        ("fetch.wait.max.ms", if queues > 1 { "100" } else { "500" }),
     ];
     for (name, value) in defaults {
         if config.get(name).is_none() {

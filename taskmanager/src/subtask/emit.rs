@@ -76,6 +76,11 @@ impl Emitter {
         }
     }
 
+    /// The watermark that was sent last.
+    pub(crate) fn told_watermark(&self) -> Watermark {
+        self.told.watermark
+    }
+
     /// Sends everything that was made, then the cut behind it.
     pub(crate) fn send_barrier(&mut self, barrier: Barrier) {
         self.send_all();

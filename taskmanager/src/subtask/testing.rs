@@ -12,7 +12,7 @@ use stream_core::collector::Collector;
 use stream_core::event_batch::{EventBatch, KeyedEvent};
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SplitId, StageIndex, SubtaskId, SubtaskIndex, TableIndex};
 use stream_core::key_group::{KeyGroup, hash_key};
-use stream_core::operator::{Decoded, Decoder, Operator, OperatorCounters, Record, Refusal, SplitRecords};
+use stream_core::operator::{Decoded, Decoder, Left, Operator, OperatorCounters, Record, Refusal, SplitRecords};
 use stream_core::origin::Origin;
 use stream_core::pipeline::Split;
 use stream_core::row::{Column, ColumnType, Field, RowBatch};
@@ -106,13 +106,19 @@ impl SourceReader for ScriptedReader {
     }
 
     fn poll(&mut self, max_wait: Duration, visitor: &mut dyn SourceVisitor) -> Result<(), ConnectorError> {
-        match self.script.lock().unwrap().pop_front() {
+        let next = self.script.lock().unwrap().pop_front();
+        match next {
             None => self.clock.advance(max_wait),
             Some(Tell::Records(split, texts)) => {
-                let records: Vec<_> =
-                    texts.iter().map(|text| Record { payload: Some(text.as_bytes()), offset: 0 }).collect();
-                self.offset += records.len() as u64;
-                visitor.on_records(split, &records, self.offset);
+                let records: Vec<_> = (self.offset..)
+                    .zip(texts)
+                    .map(|(offset, text)| Record { payload: Some(text.as_bytes()), offset })
+                    .collect();
+                let taken = visitor.on_records(split, &records, self.offset + records.len() as u64);
+                self.offset += taken as u64;
+                if taken < records.len() {
+                    self.script.lock().unwrap().push_front(Tell::Records(split, &texts[taken..]));
+                }
             }
             Some(Tell::EndForNow(split)) => visitor.on_end_of_split_for_now(split),
             Some(Tell::Finished(split)) => visitor.on_split_finished(split),
@@ -128,12 +134,17 @@ pub(crate) struct KeyAtTime;
 impl Decoder for KeyAtTime {
     fn decode(&mut self, records: SplitRecords<'_>, out: &mut Collector) -> Result<Decoded, Refusal> {
         let mut decoded = Decoded::default();
-        for record in records.records {
+        let mut hold = records.hold;
+        for (index, record) in records.records.iter().enumerate() {
             let text = std::str::from_utf8(record.payload.unwrap_or_default()).unwrap_or_default();
             let Some((key, Ok(ms))) = text.split_once('@').map(|(key, ms)| (key, ms.parse::<i64>())) else {
                 decoded.bad += 1;
                 continue;
             };
+            if hold.leaves(EventTime(ms)) {
+                decoded.left = Some(Left { records: records.records.len() - index, time: EventTime(ms) });
+                break;
+            }
             let key = key.as_bytes();
             out.event(KeyedEvent {
                 hash: hash_key(key),

@@ -94,6 +94,9 @@ impl SourceVisitor for Ingest {
         self.splits.align();
         self.emitter.wake();
         self.emitter.send_full();
+        if self.splits.is_progress_due(self.emitter.told_watermark()) {
+            self.send_all();
+        }
         self.has_records |= !taken.is_empty();
         self.worked += self.clock.monotonic().saturating_sub(started);
         taken.len()

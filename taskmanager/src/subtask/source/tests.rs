@@ -11,6 +11,7 @@ use stream_core::key_group::MaxParallelism;
 use stream_core::operator::Record;
 use stream_core::source_splits::Idleness;
 use stream_core::watermark::Watermark;
+use stream_core::watermark_alignment::Alignment;
 use stream_runtime::connector::{ConnectorError, ConnectorErrorKind, SourceVisitor};
 
 use super::*;
@@ -265,6 +266,27 @@ fn restored_source_goes_on_from_its_positions_and_leaves_out_what_was_finished()
     assert_eq!(f.acknowledged(), [(1, vec![open, done], 0, 0)]);
     let shown = f.counters.snapshot().splits;
     assert_eq!((shown.len(), shown.iter().all(|split| split.is_finished)), (2, true));
+}
+
+#[test]
+fn source_that_is_ahead_of_others_waits_for_mail_and_keeps_nothing_back_of_what_it_took() {
+    let mut splits = SourceSplits::new(0, Idleness { timeout: IDLE_TIMEOUT, advance: Duration::ZERO })
+        .aligned(Alignment::new(Duration::from_millis(10)));
+    splits.add(&[split("t/0")]);
+    let mut f = fixture_of(splits, false, [Tell::Records(0, &["a@100"; 70]), Tell::EndForNow(0)], 1 << 20);
+    f.mailbox.put(Letter::Pace(Watermark(50)));
+    assert_eq!(f.steps(1), Step::AwaitingInput, "the reader must not wait where the mail is not heard");
+    assert_eq!(f.received(), [["a"; 64].join("+"), "W100".to_owned()]);
+    f.clock.advance(IDLE_TIMEOUT);
+    f.mailbox.put(Letter::Trigger(barrier(1, 0)));
+    assert_eq!(f.steps(1), Step::AwaitingInput);
+    assert_eq!(f.received(), ["B1"]);
+    let (_, taken, events, _) = f.acknowledged().remove(0);
+    assert_eq!((taken[0].split.start, events, f.counters.snapshot().records_in), (64, 64, 64));
+
+    f.mailbox.put(Letter::Pace(Watermark(90)));
+    f.steps(3);
+    assert_eq!(f.received(), [["a"; 6].join("+")]);
 }
 
 #[test]
