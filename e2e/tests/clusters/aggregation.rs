@@ -1,5 +1,4 @@
 //! The aggregate job on real clusters: both of its tables against what Postgres computes from the topic by itself.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use anyhow::{Context, Result, ensure};
 use connectors::postgres::Client;

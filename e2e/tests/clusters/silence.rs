@@ -1,5 +1,4 @@
 //! Sessions end although nothing more comes, and what comes too late then makes no second session of one that was closed.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::time::Duration;
 

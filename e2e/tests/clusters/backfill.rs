@@ -1,6 +1,5 @@
 //! A day of traffic whose three partitions hold eight hours each, one after the other, is read in step in event time: it needs a few times
 //! the open sessions of the traffic when it was live, and not all those of the day, at any parallelism, and the table is exact.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;
 

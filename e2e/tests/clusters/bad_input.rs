@@ -1,5 +1,4 @@
 //! What a user does wrong, as they meet it: one clear line, a non-zero exit code, no secret, and a cluster that still works.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::Cluster;

@@ -1,6 +1,5 @@
 //! What an attempt leaves in the checkpoint store that dies in the midst of a checkpoint: the next attempt removes it, that and
 //! nothing more, and one behind it begins with what is there.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

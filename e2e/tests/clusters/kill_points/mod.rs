@@ -4,7 +4,6 @@
 //! sees that it did, starts it again as a supervisor would, and has the job's table compared with what Postgres computes from the
 //! topic by itself, while an auditor asks at every instant whether table and ledger agree. `KILL_POINTS=word cargo test …` plays
 //! only the cases whose name has the word.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod cases;
 mod stage;

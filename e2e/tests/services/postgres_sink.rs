@@ -1,6 +1,5 @@
 //! The Postgres sink against a real server: what is in the table and in the ledger after what was published, refused, cut
 //! off or fenced.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::sync::{Arc, Mutex};
 

@@ -1,6 +1,5 @@
 //! What every store of checkpoints keeps, whichever kind it is; S3 is `moto`'s. And what S3 says when it is not what it
 //! should be.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

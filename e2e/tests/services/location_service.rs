@@ -1,5 +1,4 @@
 //! The connector to a service of locations, against one that is well, fails, stalls, limits, is gone, or does not know the key.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;

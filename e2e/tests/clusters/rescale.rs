@@ -1,5 +1,4 @@
 //! A job is rescaled again and again while its cluster is killed: what is published stays exact throughout.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::process::Child;
 

@@ -1,5 +1,4 @@
 //! A job is stuck, each time by another cause, and `jobctl explain` names it; the open session that is waited for is shown.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::{Cluster, Shape};

@@ -1,6 +1,5 @@
 //! `jobctl audit` on a real cluster: it holds for a good job, at any moment and after its end, and tells every row that is
 //! changed in the table.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::time::Duration;
 

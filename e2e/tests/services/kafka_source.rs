@@ -1,5 +1,4 @@
 //! The Kafka source against a real broker: where it begins, where it ends, what it tells on the way.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;

@@ -1,5 +1,4 @@
 //! Checkpoints, savepoints and jobs in S3: what a folder does, a bucket does too, and it may be away for a while.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::process::Stdio;
 

@@ -12,7 +12,7 @@ use e2e::running::{Load, Running};
 use localcluster::deadline::Deadline;
 use tokio::task::block_in_place;
 
-use crate::cases::{Case, Role, Scene};
+use super::cases::{Case, Role, Scene};
 
 /// Often, so that a point is soon reached often enough.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(250);

@@ -1,6 +1,5 @@
 //! What a job survives, one thing at a time: real processes are killed and halted, and the table is compared with what
 //! Postgres computes from the topic by itself. `make chaos` does all of it at once.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::time::Duration;
 

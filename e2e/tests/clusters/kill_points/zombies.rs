@@ -7,8 +7,8 @@ use e2e::running::Running;
 use localcluster::deadline::Deadline;
 use tokio::task::block_in_place;
 
-use crate::cases::{Case, Role};
-use crate::stage::{Stage, last_life};
+use super::cases::{Case, Role};
+use super::stage::{Stage, last_life};
 
 impl Stage {
     /// Nothing that the zombie does becomes visible.

@@ -1,5 +1,4 @@
 //! What the Postgres sink does with the rights, limits and names that it finds, against a real server.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use stream_runtime::connector::{
 
 const ROOT: CheckpointId = CheckpointId::ROOT;
 
-const SCRIPT: &str = include_str!("../../sql/ledger/gapwise_ledger.sql");
+const SCRIPT: &str = include_str!("../../../sql/ledger/gapwise_ledger.sql");
 
 /// All that the script says that a role needs.
 const GRANTS: [&str; 6] = [

@@ -1,5 +1,4 @@
 //! Flink's own answers, through a real cluster: two taskmanager processes, a topic of three partitions, a table.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use anyhow::{Result, ensure};
 use e2e::cluster::{Cluster, repository_file};

@@ -2,7 +2,6 @@
 //! continues its ledger, and is exact; or there is none, and it is refused and says which file is why. Nothing is skipped.
 //!
 //! One cluster runs a job for each kind of file and damage, so that all of them need one crash.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod damage;
 

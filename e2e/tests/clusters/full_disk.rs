@@ -1,5 +1,4 @@
 //! The checkpoint store runs full: checkpoints fail, the job goes on, and nothing of it is missing in the end.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::{Cluster, Shape};

@@ -1,5 +1,4 @@
 //! Kafka as the homework has it: SASL_SSL with PLAIN, key and secret from the environment.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use anyhow::{Result, ensure};
 use e2e::{cluster::repository_file, programs};

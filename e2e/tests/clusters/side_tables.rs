@@ -1,5 +1,4 @@
 //! What is late or cannot be read is kept beside the result, exactly once, on a real cluster whose taskmanagers are killed.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::time::Duration;
 

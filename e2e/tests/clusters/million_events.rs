@@ -1,5 +1,4 @@
 //! A million generated events through Kafka at parallelism 2: the table equals what SQL window functions make of them.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use anyhow::{Result, ensure};
 use e2e::cluster::Cluster;

@@ -1,6 +1,5 @@
 //! process_events on a real cluster whose taskmanagers are killed: each event is one row, once, with its location; from a file,
 //! and from a service that fails and stalls.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fmt::Write as _;
 use std::time::Duration;
