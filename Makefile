@@ -167,7 +167,7 @@ fuzz: ## bytes that no producer would send, against the readers of records (FUZZ
 	@scripts/fuzz $(FUZZ_SECONDS)
 
 .PHONY: chaos
-chaos: build ## kill everything around a job again and again, then check every row (MINUTES=3 SEED=n)
+chaos: build ## kill everything around a job again and again, then check every row (MINUTES=3 SEED=n ARGS='--job process_events')
 	@$(BIN)/chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: conformance

@@ -21,4 +21,5 @@ pub mod recovery_time;
 pub mod running;
 pub mod sink;
 pub mod small_disk;
+pub mod subject;
 pub mod traffic;

@@ -5,6 +5,8 @@
 //! `cargo bench -p stream-core --bench stalls`. With the allocator of the product, because a large block that grows is its work. Of a
 //! delta one key in ten has changed. There are as many slices as a whole snapshot has.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+
 use std::time::{Duration, Instant};
 
 use cpu_time::ThreadTime;

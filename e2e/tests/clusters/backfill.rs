@@ -8,6 +8,7 @@ use e2e::cluster::{Cluster, Shape};
 use e2e::feed;
 use e2e::job::{self, RECOVERY_LIMIT};
 use e2e::oracle;
+use e2e::subject::Subject;
 use e2e::traffic::{Event, PARTITIONS};
 use localcluster::deadline::Deadline;
 use serde_json::Value;
@@ -66,7 +67,9 @@ async fn partitions_a_third_of_a_day_apart_open_no_more_than_a_few_times_the_ses
         ensure!(most > live / 4, "{most} sessions at most: nobody looked");
 
         let mut sql = connectors::postgres::Client::connect(&url.parse()?).await?;
-        let verdict = oracle::compare(&mut sql, cluster.dir(), &bootstrap, "backfill", GAP_MS).await?;
+        let verdict =
+            oracle::compare(&mut sql, cluster.dir(), &bootstrap, "backfill", Subject::Sessions { gap_ms: GAP_MS })
+                .await?;
         ensure!(verdict.is_exact() && verdict.records == EVENTS.unsigned_abs(), "{verdict:?}");
         let late = sql.query_text("SELECT count(*) FROM late_events").await?;
         ensure!(late.rows[0][0].as_deref() == Some("0"), "{late:?} late events");

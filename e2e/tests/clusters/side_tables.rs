@@ -9,7 +9,8 @@ use e2e::cluster::{Cluster, Shape};
 use e2e::feed;
 use e2e::job::{Job, RECOVERY_LIMIT};
 use e2e::oracle;
-use e2e::traffic::{Event, GAP_MS, PARTITIONS, Traffic};
+use e2e::subject::Subject;
+use e2e::traffic::{Event, PARTITIONS, Traffic};
 use localcluster::deadline::Deadline;
 use serde_json::Value;
 use tokio::task::block_in_place;
@@ -124,7 +125,7 @@ async fn of_a_million(cluster: &Cluster) -> Result<()> {
     let findings = block_in_place(|| observer.finish())?;
     ensure!(findings.violations == 0, "{:?}", findings.told);
     let mut sql = Client::connect(&job.postgres_url.parse()?).await?;
-    let verdict = oracle::compare(&mut sql, cluster.dir(), &bootstrap, "of_a_million", GAP_MS).await?;
+    let verdict = oracle::compare(&mut sql, cluster.dir(), &bootstrap, "of_a_million", Subject::SESSIONS).await?;
     ensure!(verdict.is_exact() && verdict.records == MILLION + closing && verdict.kept > 14_000, "{verdict}");
     let env = [("POSTGRES_URL", job.postgres_url.as_str())];
     cluster.jobctl_with(&["audit", "of_a_million"], &env)?.ok()?;
