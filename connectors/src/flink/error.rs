@@ -45,7 +45,7 @@ pub enum Error {
         causes: Vec<String>,
     },
     /// Flink does not take a statement.
-    #[error("Flink refuses `{statement}`")]
+    #[error("Flink refuses \"{statement}\"")]
     Refused {
         /// How it begins.
         statement: String,

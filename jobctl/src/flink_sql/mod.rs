@@ -125,7 +125,8 @@ fn insert(gap: &str) -> String {
 impl Script {
     /// As a file for Flink's SQL client.
     pub(crate) fn text(&self) -> String {
-        let mut text = "-- For Flink 2.2 with the connectors of Kafka, JSON and JDBC, and Postgres' driver.\n".to_owned();
+        let mut text =
+            "-- For Flink 2.2 with the connectors of Kafka, JSON and JDBC, and Postgres' driver.\n".to_owned();
         for note in &self.notes {
             text += &format!("-- Note: {note}.\n");
         }

@@ -13,21 +13,23 @@ pub(super) const SESSIONS: &str = "`sessions`";
 
 pub(super) fn table(sink: &SinkSpec, passwords: Passwords) -> Result<String, Failure> {
     if !sink.uri.starts_with("postgres:") {
-        return Err(Failure::usage(format!("--sink: `{}` is not Postgres, which the job on Flink writes to", sink.uri)));
+        return Err(Failure::usage(format!(
+            "--sink: `{}` is not Postgres, which the job on Flink writes to",
+            sink.uri
+        )));
     }
     let settings = Settings::from_spec(sink).map_err(|error| Failure::usage(error.to_string()))?;
-    let mut url = format!("jdbc:postgresql{}", settings.uri().trim_start_matches("postgres"));
-    if let Some(mode) = sink.properties.get("sslmode") {
-        url += &format!("?sslmode={mode}");
-    }
     let mut options = vec![
         ("connector", "jdbc".to_owned()),
-        ("url", url),
+        ("url", settings.jdbc_url()),
         // Flink pastes it into its statements as it stands.
         ("table-name", table_name(sink)?.to_string()),
-        ("username", settings.user().to_owned()),
     ];
-    options.extend(settings.password.as_ref().map(|secret| ("password", passwords.text(secret).to_owned())));
+    // The connector takes both or none.
+    if let Some(password) = &settings.password {
+        options.push(("username", settings.user().to_owned()));
+        options.push(("password", passwords.text(password).to_owned()));
+    }
     let column = |column: &stream_core::row::Column| format!("  `{}` {}", column.name, type_name(column.column_type));
     let columns: Vec<String> = sink.columns.iter().map(column).collect();
     Ok(format!("CREATE TEMPORARY TABLE {SESSIONS} (\n{}\n) {}", columns.join(",\n"), with(&options)))

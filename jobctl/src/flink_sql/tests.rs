@@ -106,9 +106,8 @@ fn every_option_means_the_same() {
         "'scan.watermark.alignment.max-drift' = '10 min'",
         "'json.ignore-parse-errors' = 'false'",
         "`event_timestamp` FROM `events`;",
-        "'url' = 'jdbc:postgresql://db:6/web?sslmode=require'",
-        "'table-name' = '\"logs\".\"s\"'",
-        "'username' = 'me'\n",
+        "'url' = 'jdbc:postgresql://db:6/web?user=me&sslmode=require'",
+        "'table-name' = '\"logs\".\"s\"'\n)",
         "INTERVAL '0 00:01:30.500' DAY(3) TO SECOND(3)",
         "-- Note: Kafka's own client has no setting `queued.min.messages`, which is left out.",
     ] {
