@@ -35,12 +35,12 @@ async fn flink_and_gapwise_make_the_same_table_of_the_same_topic() -> Result<()>
     let on = format!("flink={}", flink.gateway());
     let submit = |table: &str, more: &[&str]| {
         let args =
-            ["submit", "sessionize", "--parallelism", "2", "--table", table, "--wait", "--name", "it's the same"];
+            ["submit", "sessionize", "--parallelism", "2", "--table", table, "--wait", "--name", "the-same"];
         cluster.jobctl_with(&[&args[..], &OPTIONS, more].concat(), &[("KAFKA_TOPIC", TOPIC)])
     };
     let said = submit("of_flink", &["--on", &on])?;
     ensure!(said.err.contains(" is FINISHED\n"), "{said:?}");
-    ensure!(said.ok()?.starts_with("submitted `it's the same` to Flink as "));
+    ensure!(said.ok()?.starts_with("submitted `the-same` to Flink as "));
     submit("of_gapwise", &["--max-future", "0"])?.ok()?;
 
     let mut sql = cluster.sql().await?;

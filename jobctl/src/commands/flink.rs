@@ -6,15 +6,15 @@ use connectors::flink::{Error, Gateway, Session};
 use connectors::postgres;
 use job_sessionize::Sessionize;
 use stream_core::pipeline::{Pipeline, SinkSpec};
-use stream_runtime::clock::Clock as _;
 use stream_runtime::connector::ConnectorErrorKind;
 
-use super::{Context, Output, requested};
+use super::{Context, requested};
 use crate::args::Explain;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::flink_sql::{self, Passwords};
+use crate::flink_sql::{self, Passwords, Script};
 use crate::request::{JobRequest, Place, shown};
+use crate::terminal::harmless;
 use crate::view::Submitted;
 
 /// From one look at a job's state to the next.
@@ -46,22 +46,27 @@ pub(super) async fn submit(context: &Context, request: &JobRequest, on: &str, wa
     for note in &script.notes {
         eprintln!("note: on Flink, {note}");
     }
-    let started = context.clock.monotonic();
     let session = gateway.open("gapwise").await.map_err(failed)?;
-    make_table(&pipeline.sink).await?;
+    let ended = async {
+        make_table(&pipeline.sink).await?;
+        let job_id = start(&session, &script, pipeline).await?;
+        context.show(&Submitted { job_id: job_id.clone() }, |_| said(request, &job_id))?;
+        follow(&session, &job_id, pipeline, wait).await
+    };
+    let ended = ended.await;
+    session.close().await;
+    ended
+}
+
+/// Runs the statements; the id of the job that the last of them starts.
+async fn start(session: &Session, script: &Script, pipeline: &Pipeline) -> Result<String, Failure> {
     let mut job_id = None;
     for statement in &script.statements {
-        job_id = session.execute(statement).await.map_err(failed)?.job_id.or(job_id);
+        let answer = session.execute(statement).await.map_err(|error| failure(&error, pipeline))?;
+        job_id = answer.job_id.or(job_id);
     }
     let job_id = job_id.ok_or_else(|| Failure::new(Exit::Failed, "Flink took the statements and started no job"))?;
-    context.show(&Submitted { job_id: job_id.clone() }, |_| said(request, &job_id))?;
-    let ended = follow(&session, &job_id, pipeline, wait).await;
-    session.close().await;
-    if wait && ended.is_ok() && context.output == Output::Text {
-        let took = context.clock.monotonic().saturating_sub(started);
-        eprintln!("ended after {:.2} s", took.as_secs_f64());
-    }
-    ended
+    Ok(harmless(&job_id))
 }
 
 /// Makes the table where it is missing, as a jobmanager of ours does. A database that Flink reaches need not be reached from here.
@@ -85,7 +90,7 @@ async fn follow(session: &Session, job_id: &str, pipeline: &Pipeline, wait: bool
     loop {
         let state = session.job_state(job_id).await.map_err(failed)?;
         if state != last {
-            eprintln!("job {job_id} is {state}");
+            eprintln!("job {job_id} is {}", harmless(&state));
         }
         match state.as_str() {
             "FINISHED" => return Ok(Exit::Done),
@@ -93,13 +98,13 @@ async fn follow(session: &Session, job_id: &str, pipeline: &Pipeline, wait: bool
             "FAILED" => {
                 let message = format!("job {job_id} failed in Flink: its jobmanager has the whole stack trace");
                 let causes = session.job_failure(job_id).await;
-                return Err(Failure::new(Exit::Failed, message).because(harmless(causes, pipeline)));
+                return Err(Failure::new(Exit::Failed, message).because(without_passwords(causes, pipeline)));
             }
             "RUNNING" if !wait => return Ok(Exit::Done),
             // Flink's default is to try for ever: whoever waits is to know why.
             "RESTARTING" if state != last => {
-                let causes = harmless(session.job_failure(job_id).await, pipeline);
-                causes.into_iter().for_each(|cause| eprintln!("  because {}", crate::terminal::harmless(&cause)));
+                let causes = without_passwords(session.job_failure(job_id).await, pipeline);
+                causes.into_iter().for_each(|cause| eprintln!("  because {}", harmless(&cause)));
             }
             _ => {}
         }
@@ -120,12 +125,34 @@ fn failure(error: &Error, pipeline: &Pipeline) -> Failure {
         Error::Unreachable { .. } | Error::Timeout { .. } | Error::Foreign { .. } => Exit::NoJobManager,
         Error::Client { .. } | Error::Failed { .. } | Error::Refused { .. } => Exit::Failed,
     };
-    Failure::new(exit, error.to_string()).because(harmless(error.causes(), pipeline))
+    Failure::new(exit, error.to_string()).because(without_passwords(error.causes(), pipeline))
 }
 
 /// Flink's words without the job's passwords: a statement that it refuses may be quoted in them.
-fn harmless(words: Vec<String>, pipeline: &Pipeline) -> Vec<String> {
-    let secrets: Vec<&str> = pipeline.secrets().map(|secret| secret.expose()).filter(|text| !text.is_empty()).collect();
-    let hide = |text: String| secrets.iter().fold(text, |text, secret| text.replace(secret, "<password>"));
+fn without_passwords(words: Vec<String>, pipeline: &Pipeline) -> Vec<String> {
+    let secrets = pipeline.secrets().map(|secret| secret.expose()).filter(|text| !text.is_empty());
+    // As they are, and as they stand in a statement.
+    let hidden: Vec<String> = secrets.flat_map(|text| [text.replace('\'', "''"), text.to_owned()]).collect();
+    let hide = |text: String| hidden.iter().fold(text, |text, secret| text.replace(secret, "<password>"));
     words.into_iter().map(hide).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+    use crate::request::JobArgs as _;
+
+    #[test]
+    fn flink_s_words_are_told_without_passwords() {
+        let environment = Environment::of(&[("POSTGRES_PASSWORD", "hunt'er2")]);
+        let request = crate::args::Sessionize::default().request(&environment, Place::Cluster).expect("valid");
+        let refused = Error::Refused {
+            statement: "CREATE".to_owned(),
+            causes: vec!["near 'hunt''er2'".to_owned(), "hunt'er2 is wrong".to_owned()],
+        };
+        let expected = Failure::new(Exit::Failed, "Flink refuses \"CREATE\"")
+            .because(["near '<password>'".to_owned(), "<password> is wrong".to_owned()]);
+        assert_eq!(failure(&refused, &request.pipeline), expected);
+    }
 }
