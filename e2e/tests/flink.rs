@@ -34,8 +34,7 @@ async fn flink_and_gapwise_make_the_same_table_of_the_same_topic() -> Result<()>
     fill(&cluster).await?;
     let on = format!("flink={}", flink.gateway());
     let submit = |table: &str, more: &[&str]| {
-        let args =
-            ["submit", "sessionize", "--parallelism", "2", "--table", table, "--wait", "--name", "the-same"];
+        let args = ["submit", "sessionize", "--parallelism", "2", "--table", table, "--wait", "--name", "the-same"];
         cluster.jobctl_with(&[&args[..], &OPTIONS, more].concat(), &[("KAFKA_TOPIC", TOPIC)])
     };
     let said = submit("of_flink", &["--on", &on])?;
@@ -89,12 +88,12 @@ async fn printed_script_is_taken_as_it_stands(flink: &Flink) -> Result<()> {
          --sink postgres://me:hunter2@db:6/web?sslmode=require",
         "--gap 100d --watermark-delay 1500ms --from 2025-01-14T17:00:00Z --until latest --parallelism 3 --name it's",
     ];
+    let login = [("KAFKA_WEB_TRAFFIC_KEY", "k"), ("KAFKA_WEB_TRAFFIC_SECRET", "hunter2")];
     for line in lines {
-        let args: Vec<&str> =
-            ["explain", "sessionize", "--flink-sql"].into_iter().chain(line.split_whitespace()).collect();
-        let script =
-            programs::run("jobctl", &args, &[("KAFKA_WEB_TRAFFIC_KEY", "k"), ("KAFKA_WEB_TRAFFIC_SECRET", "hunter2")])?
-                .ok()?;
+        // A build without TLS would refuse the default protocol.
+        let args = ["explain", "sessionize", "--flink-sql", "--kafka-property", "security.protocol=sasl_plaintext"];
+        let args: Vec<&str> = args.into_iter().chain(line.split_whitespace()).collect();
+        let script = programs::run("jobctl", &args, &login)?.ok()?;
         ensure!(!script.contains("hunter2"), "{script}");
         let plan = planned(&session, &script).await.with_context(|| script.clone())?;
         let gap = if line.contains("100d") { "gap=[8640000000 ms]" } else { "gap=[90500 ms]" };

@@ -10,8 +10,7 @@ use std::thread;
 use program::{Ended, jobctl};
 
 /// Without notes.
-const QUIET: [&str; 8] =
-    ["submit", "sessionize", "--on-late", "drop", "--on-bad-record", "skip", "--max-future", "0"];
+const QUIET: [&str; 8] = ["submit", "sessionize", "--on-late", "drop", "--on-bad-record", "skip", "--max-future", "0"];
 
 fn submit_on(on: &str) -> Ended {
     jobctl(&[&QUIET[..], &["--on", on]].concat())
@@ -24,7 +23,8 @@ fn gateway_that_is_not_there_or_is_something_else() {
     let absent = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let ended = submit_on(&format!("flink=http://{absent}"));
     let remedy = "start one with Flink's `bin/sql-gateway.sh start`, or correct the address";
-    let expected = format!("{note}error: no Flink SQL Gateway at http://{absent}: {remedy}\n  because Connection refused");
+    let expected =
+        format!("{note}error: no Flink SQL Gateway at http://{absent}: {remedy}\n  because Connection refused");
     assert!(ended.code == 3 && ended.stderr.starts_with(&expected), "{}", ended.stderr);
 
     let other = serve_once("HTTP/1.1 404 Not Found\r\ncontent-length: 6\r\n\r\n<html>");

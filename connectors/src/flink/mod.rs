@@ -6,9 +6,9 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`error`] | what can go wrong, for the user |
-//! | [`http`] | one request and its answer |
-//! | [`stack_trace`] | what a Java stack trace says, without the stack |
+//! | `error` | what can go wrong, for the user |
+//! | `http` | one request and its answer |
+//! | `stack_trace` | what a Java stack trace says, without the stack |
 //!
 //! Tests: beside the code for texts, and `e2e/tests/flink.rs` against a real Flink.
 

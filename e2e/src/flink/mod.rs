@@ -1,7 +1,7 @@
 //! A real Flink for one test: a jobmanager, a taskmanager and a SQL Gateway, each a process of its own, as a user has them.
 //!
 //! No tarball: Maven copies the jars once into the cache, as it does Kafka's, and the main classes are those that Flink's own
-//! scripts start. What those scripts compute (memory, mostly) is in [`config`]. Checked with 2.2.0 on Java 17: the gateway
+//! scripts start. What those scripts compute (memory, mostly) is in `config`. Checked with 2.2.0 on Java 17: the gateway
 //! answers after 4 s, and the three have 600 MB resident between them.
 
 mod config;
@@ -50,8 +50,7 @@ impl Flink {
         Ok(false)
     }
 
-    /// Starts one on free ports, with its files in `dir`, and waits until its gateway answers. Its taskmanager has
-    /// [`config::SLOTS`] slots.
+    /// Starts one on free ports, with its files in `dir`, and waits until its gateway listens. Its taskmanager has two slots.
     ///
     /// # Errors
     /// If it does not start; with the end of a log.

@@ -130,7 +130,7 @@ impl Script {
         for note in &self.notes {
             text += &format!("-- Note: {note}.\n");
         }
-        text += &format!("-- The table in Postgres, which Flink does not make:\n--   {};\n", self.table);
+        text += &format!("-- The table in Postgres, which Flink does not make:\n--   {}\n", self.table);
         for statement in &self.statements {
             let is_long = statement.contains('\n');
             text += &format!("{}{statement};\n", if is_long { "\n" } else { "" });

@@ -29,7 +29,7 @@ fn homework_is_this_script() {
 -- Note: events of the future are believed, however far they are ahead (--max-future).
 -- Note: <password> stands for a password.
 -- The table in Postgres, which Flink does not make:
---   CREATE TABLE IF NOT EXISTS "public"."sessionized_aggregated_events" ("event_hour" TIMESTAMP(3), "ip" VARCHAR, "host" VARCHAR, "num_hits" BIGINT);
+--   CREATE TABLE IF NOT EXISTS "public"."sessionized_aggregated_events" ("event_hour" TIMESTAMP(3), "ip" VARCHAR, "host" VARCHAR, "num_hits" BIGINT)
 SET 'pipeline.name' = 'sessionize';
 SET 'parallelism.default' = '1';
 SET 'pipeline.max-parallelism' = '128';
