@@ -96,7 +96,7 @@ async fn printed_script_is_taken_as_it_stands(flink: &Flink) -> Result<()> {
         let script = programs::run("jobctl", &args, &login)?.ok()?;
         ensure!(!script.contains("hunter2"), "{script}");
         let plan = planned(&session, &script).await.with_context(|| script.clone())?;
-        let gap = if line.contains("100d") { "gap=[8640000000 ms]" } else { "gap=[90500 ms]" };
+        let gap = if line.contains("100d") { "gap=[100 d]" } else { "gap=[90500 ms]" };
         // A watermark that is made in the source is one for each partition.
         ensure!(plan.contains(gap) && plan.contains("watermark=["), "{plan}");
         for table in ["events", "timed_events", "sessions"] {

@@ -38,7 +38,12 @@ impl Http {
         };
         let base = Url::parse(address).ok().filter(is_plain);
         let base = base.ok_or_else(|| Error::Address(without_user(address).to_owned()))?;
-        let client = Client::builder().timeout(REQUEST_LIMIT).connect_timeout(CONNECT_LIMIT).build();
+        let client = Client::builder()
+            .timeout(REQUEST_LIMIT)
+            .connect_timeout(CONNECT_LIMIT)
+            // Statements have passwords in them, and are for nobody else.
+            .redirect(reqwest::redirect::Policy::none())
+            .build();
         let client = client.map_err(|error| Error::Client { cause: words(error) })?;
         Ok(Http { client, base })
     }
