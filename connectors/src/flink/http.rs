@@ -33,11 +33,7 @@ struct Errors {
 
 impl Http {
     pub(super) fn new(address: &str) -> Result<Self, Error> {
-        let is_plain = |url: &Url| {
-            matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty() && url.path() == "/"
-        };
-        let base = Url::parse(address).ok().filter(is_plain);
-        let base = base.ok_or_else(|| Error::Address(without_user(address).to_owned()))?;
+        let base = base(address)?;
         let client = Client::builder()
             .timeout(REQUEST_LIMIT)
             .connect_timeout(CONNECT_LIMIT)
@@ -102,6 +98,14 @@ impl Http {
     }
 }
 
+fn base(address: &str) -> Result<Url, Error> {
+    let is_plain = |url: &Url| {
+        matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty() && url.path() == "/"
+    };
+    let base = Url::parse(address).ok().filter(is_plain);
+    base.ok_or_else(|| Error::Address(without_user(address).to_owned()))
+}
+
 /// What is told of an answer's errors: the trace's exceptions where there is a trace, else the texts as they are.
 fn told(errors: &[String]) -> Vec<String> {
     let of_traces: Vec<String> = errors.iter().flat_map(|text| stack_trace::causes(text)).collect();
@@ -125,10 +129,10 @@ mod tests {
     #[test]
     fn addresses_are_plain_ones() {
         for address in ["http://h:8083", "https://h", "http://[::1]:8083/"] {
-            assert!(Http::new(address).is_ok(), "{address}");
+            assert!(base(address).is_ok(), "{address}");
         }
         for address in ["h:8083", "ftp://h", "http://", "http://h:8083/v2", "http://me:hunter2@h:8083"] {
-            let error = Http::new(address).expect_err(address).to_string();
+            let error = base(address).expect_err(address).to_string();
             assert!(error.contains("write `http://HOST:8083`") && !error.contains("hunter2"), "{error}");
         }
     }

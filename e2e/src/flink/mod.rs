@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use localcluster::deadline::Deadline;
 use localcluster::jvm::{self, Jars, Java};
 use localcluster::process::{Launch, OwnedChild};
@@ -42,9 +42,9 @@ impl Flink {
     /// # Errors
     /// In CI, which has all that it takes: there the test is not to be skipped.
     pub fn is_available_for(what: &str) -> Result<bool> {
-        let Err(missing) = installation() else { return Ok(true) };
+        let Err(missing) = installation().map_err(anyhow::Error::from) else { return Ok(true) };
         if std::env::var_os("CI").is_some() {
-            return Err(missing).with_context(|| format!("{what} must not be skipped in CI"));
+            return Err(missing.context(format!("{what} must not be skipped in CI")));
         }
         let _ = writeln!(io::stderr(), "SKIPPED: {what} ({missing:#})");
         Ok(false)

@@ -123,7 +123,8 @@ fn every_option_means_the_same() {
 #[test]
 fn passwords_are_in_what_goes_to_flink_and_nowhere_else() {
     let variables = [
-        ("KAFKA_URL", "SSL://k:1"),
+        ("KAFKA_URL", "k:1"),
+        ("KAFKA_TOPIC", "t"),
         ("KAFKA_WEB_TRAFFIC_KEY", "key"),
         ("KAFKA_WEB_TRAFFIC_SECRET", "hun\"ter'2"),
         ("POSTGRES_PASSWORD", "hunter3"),
