@@ -10,7 +10,7 @@
 //! | `http` | one request and its answer |
 //! | `stack_trace` | what a Java stack trace says, without the stack |
 //!
-//! Tests: beside the code for texts, and `e2e/tests/flink.rs` against a real Flink.
+//! Tests: beside the code for texts, and `e2e/tests/clusters/flink.rs` against a real Flink.
 
 mod error;
 mod http;

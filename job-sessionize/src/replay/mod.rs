@@ -10,7 +10,7 @@
 //! checked of these is: each part begins with an event of the session, and together they hold its events, less the late ones.
 //!
 //! Pure, and for one part of the keys at a time, so that a caller can bound the memory. Tested by examples here, against the
-//! operator in `tests/replay.rs`, and on whole clusters by `e2e/tests/audit.rs`.
+//! operator in `tests/replay.rs`, and on whole clusters by `e2e/tests/clusters/audit.rs`.
 
 mod compare;
 mod findings;

@@ -2,7 +2,7 @@
 //!
 //! The statements are made of the job as it is submitted, so that every option means the same in both. What Flink SQL cannot
 //! say is a note where the rows are the same all the same for input that is in time and readable, and is refused where they
-//! are not. Held against a real Flink by `e2e/tests/flink.rs`; the reasons are in `docs/design/0007-flink.md`.
+//! are not. Held against a real Flink by `e2e/tests/clusters/flink.rs`; the reasons are in `docs/design/0007-flink.md`.
 
 mod client_settings;
 mod sink;
