@@ -7,6 +7,7 @@ pub mod broker;
 pub mod cluster;
 pub mod expected;
 pub mod feed;
+pub mod flink;
 pub mod hits;
 pub mod interrupted;
 pub mod job;

@@ -89,6 +89,16 @@ impl Options {
         Options { on_late, on_bad_record, ..self }
     }
 
+    /// What becomes of late events.
+    pub const fn on_late(self) -> OnLate {
+        self.on_late
+    }
+
+    /// What becomes of bad records.
+    pub const fn on_bad_record(self) -> OnBadRecord {
+        self.on_bad_record
+    }
+
     /// Reads what [`Options::to_json`] wrote.
     ///
     /// # Errors

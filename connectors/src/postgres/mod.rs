@@ -26,5 +26,5 @@ pub use error::{DriverWords, Error};
 pub use fence::fence;
 pub use publisher::PostgresPublisher;
 pub use settings::{Settings, SettingsError, SslMode};
-pub use table::check;
+pub use table::{check, check_result, definition};
 pub use table_name::{TableName, TableNameError};

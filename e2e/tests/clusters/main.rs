@@ -11,6 +11,7 @@ mod bad_input;
 mod checkpoints_in_s3;
 mod damaged_checkpoints;
 mod explain;
+mod flink;
 mod full_disk;
 mod kill_points;
 mod million_events;

@@ -4,6 +4,7 @@ mod audit;
 mod checkpoints;
 mod completions;
 mod explain;
+mod flink;
 mod inspect;
 mod outcome;
 mod progress;
@@ -104,6 +105,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
             block_on(checkpoints::rescale(context, &rescale.job.job, parallelism))
         }
         Command::Audit(args) => audit::audit(context, &args),
+        Command::Explain(args) if args.flink_sql => flink::print(context, &args),
         Command::Explain(args) => block_on(explain::explain(context, &args)),
         Command::Sessions(args) => block_on(explain::sessions(context, &args)),
         Command::Taskmanagers => block_on(inspect::taskmanagers(context)),
@@ -114,7 +116,10 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
 
 fn submit_job(context: &Context, args: Submit<impl JobArgs + clap::Args>) -> Result<Exit, Failure> {
     let request = requested(context, &args.job, Place::Cluster)?;
-    let Submit { from_savepoint, accept_duplicates, wait, .. } = args;
+    let Submit { on, from_savepoint, accept_duplicates, wait, .. } = args;
+    if let Some(on) = on {
+        return block_on(flink::submit(context, &request, &on, wait));
+    }
     let savepoint = from_savepoint.map(|folder| FromSavepoint { folder, accept_duplicates });
     block_on(submit::submit(context, request, savepoint, wait))
 }

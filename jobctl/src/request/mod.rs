@@ -22,6 +22,7 @@ use crate::failure::Failure;
 pub(crate) use audit::{AuditRequest, audit, rows_before};
 pub(crate) use given::Given;
 pub(crate) use running::new_parallelism;
+pub(crate) use uri::shown;
 
 /// A job as it is handed to a jobmanager.
 #[derive(Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::Unavailable;
 use crate::program;
 
-/// The oldest Java that Kafka 4 runs on.
+/// The oldest Java that Kafka 4 runs on; Flink 2 would run on an older one.
 pub const MINIMUM_JAVA: u32 = 17;
 
 /// A Java that is new enough.
@@ -16,21 +16,21 @@ pub struct Java {
 }
 
 impl Java {
-    /// `$JAVA_HOME/bin/java`, else the one on the `PATH`.
+    /// `$JAVA_HOME/bin/java`, else the one on the `PATH`; `name` is the program that needs it, for messages.
     ///
     /// # Errors
     /// If there is none, or only an older one.
-    pub fn find() -> Result<Java, Unavailable> {
+    pub fn find(name: &'static str) -> Result<Java, Unavailable> {
         let at_home = std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java"));
         let program = at_home
             .filter(|java| program::is_executable(java))
             .or_else(|| program::on_path("java"))
-            .ok_or(Unavailable::NoJava)?;
-        let said = program::run(Command::new(&program).arg("-version")).map_err(|_| Unavailable::NoJava)?;
+            .ok_or(Unavailable::NoJava(name))?;
+        let said = program::run(Command::new(&program).arg("-version")).map_err(|_| Unavailable::NoJava(name))?;
         match major_version(&said) {
             Some(found) if found >= MINIMUM_JAVA => Ok(Java { program }),
-            Some(found) => Err(Unavailable::OldJava { found }),
-            None => Err(Unavailable::NoJava),
+            Some(found) => Err(Unavailable::OldJava { name, found }),
+            None => Err(Unavailable::NoJava(name)),
         }
     }
 
