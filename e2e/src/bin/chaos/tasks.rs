@@ -84,7 +84,11 @@ impl Task {
         let Task::ProcessEvents(api) = self else { return None };
         match without_location(sql).await {
             Ok((rows, without)) if without * WITHOUT_LOCATION_OF <= rows => {
-                eprintln!("{without} of {rows} rows of public ips without a location, {} calls for {} ips", api.calls(), api.ips());
+                eprintln!(
+                    "{without} of {rows} rows of public ips without a location, {} calls for {} ips",
+                    api.calls(),
+                    api.ips()
+                );
                 None
             }
             Ok((rows, without)) => Some(format!("{without} of {rows} rows are without a location")),
