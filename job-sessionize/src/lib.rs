@@ -9,6 +9,7 @@
 //! | [`side_tables`] | what becomes of late events and bad records |
 //! | [`operator`] | keyed events and watermarks → rows of closed sessions |
 //! | [`open_sessions`] | questions about the sessions that are open |
+//! | [`late_replay`] | late events put into the sessions of a table that they belong to |
 //! | [`replay`] | the sessions of a log, computed once more in another way, and compared with a table |
 //!
 //! Deliberately absent: clients of Kafka or Postgres, threads, clocks. A session's rules are `stream_core::session`'s, the
@@ -18,6 +19,7 @@
 
 pub mod decoder;
 pub mod key;
+pub mod late_replay;
 pub mod open_sessions;
 pub mod operator;
 pub mod options;
