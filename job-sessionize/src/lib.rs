@@ -63,7 +63,7 @@ impl JobDefinition for Sessionize {
         let late_events = side_tables::late_events(options, context.job_id, context.source.name());
         let OperatorContext { key_groups, max_parallelism, .. } = *context;
         let operator = SessionOperator::new(options.windows(), options.form(), key_groups, max_parallelism);
-        Ok(Box::new(operator.keeping(late_events)))
+        Ok(Box::new(operator.keeping(late_events).with_last_event(options.has_last_event)))
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Options {
     pub(crate) on_late: OnLate,
     /// What becomes of bad records.
     pub(crate) on_bad_record: OnBadRecord,
+    /// Whether rows have the time of the session's last event.
+    pub(crate) has_last_event: bool,
 }
 
 /// Options that make no job.
@@ -59,6 +61,8 @@ struct Stored {
     on_late: OnLate,
     #[serde(default)]
     on_bad_record: OnBadRecord,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    last_event: bool,
 }
 
 impl Options {
@@ -68,6 +72,7 @@ impl Options {
         allowed_lateness_ms: 0,
         on_late: OnLate::Drop,
         on_bad_record: OnBadRecord::Skip,
+        has_last_event: false,
     };
 
     /// Sessions that end after `gap` without an event and take late events for `allowed_lateness` more. What is late or bad
@@ -89,6 +94,11 @@ impl Options {
         Options { on_late, on_bad_record, ..self }
     }
 
+    /// The same, with or without the time of the last event in each row.
+    pub const fn with_last_event(self, has_last_event: bool) -> Self {
+        Options { has_last_event, ..self }
+    }
+
     /// Reads what [`Options::to_json`] wrote.
     ///
     /// # Errors
@@ -101,8 +111,8 @@ impl Options {
         if gap_ms == 0 {
             return Err(InvalidOptions::NoGap);
         }
-        let Stored { on_late, on_bad_record, .. } = stored;
-        Ok(Options { gap_ms, allowed_lateness_ms, on_late, on_bad_record })
+        let Stored { on_late, on_bad_record, last_event: has_last_event, .. } = stored;
+        Ok(Options { gap_ms, allowed_lateness_ms, on_late, on_bad_record, has_last_event })
     }
 
     /// The options as they travel.
@@ -112,6 +122,7 @@ impl Options {
             allowed_lateness_ms: self.allowed_lateness_ms.unsigned_abs(),
             on_late: self.on_late,
             on_bad_record: self.on_bad_record,
+            last_event: self.has_last_event,
         };
         serde_json::to_string(&stored).expect("numbers and names can always be written")
     }
@@ -146,6 +157,8 @@ mod tests {
         );
         assert_eq!(Options::from_json(&options.to_json()).expect("own text"), options);
         assert_eq!(Options::from_json(&Options::default().to_json()).expect("own text"), Options::default());
+        let with_last = Options::default().with_last_event(true);
+        assert_eq!(Options::from_json(&with_last.to_json()).expect("own text"), with_last);
     }
 
     #[test]

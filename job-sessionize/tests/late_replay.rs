@@ -89,7 +89,9 @@ fn apply(outcome: Outcome<usize>, rows: &mut Table, late: &mut Vec<(u8, i64)>) {
         let of_rows = correction.rows.iter().map(|place| rows[place].2);
         let last = of_rows.chain(correction.late.iter().map(|&place| late[place].1)).max().expect("of something");
         assert!(correction.last.is_none_or(|told| told.0 == last), "{correction:?}");
-        correction.rows.iter().for_each(|place| drop(rows.remove(place)));
+        correction.rows.iter().for_each(|place| {
+            rows.remove(place);
+        });
         let place = rows.last_key_value().map_or(0, |(place, _)| place + 1);
         let key = u8::try_from(correction.key).expect("as it was pushed");
         rows.insert(place, (key, correction.start.0, last, correction.num_hits));
@@ -97,7 +99,9 @@ fn apply(outcome: Outcome<usize>, rows: &mut Table, late: &mut Vec<(u8, i64)>) {
     }
     replayed.sort_unstable();
     assert!(replayed.windows(2).all(|two| two[0] != two[1]), "an event is in one session");
-    replayed.iter().rev().for_each(|&place| drop(late.remove(place)));
+    for place in replayed.into_iter().rev() {
+        late.remove(place);
+    }
 }
 
 /// Sort by key and time, part where more than the gap lies between.

@@ -3,6 +3,7 @@
 
 mod aggregate;
 mod event_time;
+mod late;
 mod pipeline;
 mod process_events;
 mod sessionize;
@@ -13,6 +14,7 @@ use crate::exit;
 
 pub(crate) use aggregate::Aggregate;
 pub(crate) use event_time::EventTime;
+pub(crate) use late::{Late, LateReplay};
 pub(crate) use pipeline::{Running, Sink, Source, Submit};
 pub(crate) use process_events::ProcessEvents;
 pub(crate) use sessionize::Sessionize;
@@ -48,6 +50,7 @@ Examples:
   jobctl describe sessionize
   jobctl explain sessionize
   jobctl audit sessionize --replay
+  jobctl late replay sessionize
   jobctl stop sessionize --drain
   jobctl submit sessionize --from-savepoint file:///var/lib/gapwise/savepoints/…";
 
@@ -93,6 +96,11 @@ pub(crate) enum Command {
     /// Checks that the job's table holds what it should: by the ledger's accounts, or row by row
     #[command(after_help = AUDIT_HELP)]
     Audit(Audit),
+    /// Late events of a job
+    Late {
+        #[command(subcommand)]
+        command: Late,
+    },
     /// Says why a job shows no results: what holds it up, and which partition holds event time back
     #[command(after_help = EXPLAIN_HELP)]
     Explain(Explain),

@@ -38,4 +38,8 @@ pub(crate) struct Sessionize {
     /// The table [default: sessionized_aggregated_events] [env: GAPWISE_TABLE]
     #[arg(long, value_name = "TABLE", help_heading = "Sink")]
     pub(crate) table: Option<String>,
+    /// Writes the time of each session's last event into a fifth column, `last_event TIMESTAMP(3)`: what a session lasted, and
+    /// what `jobctl late replay` must know of it. A table of yours needs the column [env: GAPWISE_LAST_EVENT]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", help_heading = "Sink")]
+    pub(crate) last_event: Option<String>,
 }

@@ -20,12 +20,15 @@ impl JobArgs for args::Sessionize {
         let options = Options::new(gap, event_time.allowed_lateness)
             .map_err(|error| Failure::usage(given_gap.map_or(error.to_string(), |given| given.refused(&error))))?;
         let running = running(&self.running, environment, place)?;
-        let options = options.with_policies(event_time.on_late, running.on_bad_record);
+        let has_last_event =
+            Given::find("--last-event", &self.last_event, environment).map_or(Ok(false), |given| given.switch())?;
+        let options =
+            options.with_policies(event_time.on_late, running.on_bad_record).with_last_event(has_last_event);
         let times = event_time.times(Duration::from_millis(options.windows().gap_ms.unsigned_abs()));
         let source = source::spec(&self.source, environment, place, Sessionize::NAME, times)?;
         let table = Given::find("--table", &self.table, environment);
         let table = table.map_or(options::DEFAULT_TABLE.to_owned(), |given| given.text);
-        let sink = sink::spec(&self.sink, environment, place, table, pipeline::columns())?;
+        let sink = sink::spec(&self.sink, environment, place, table, pipeline::columns_of(options))?;
         let (parallelism, max_parallelism) = (running.parallelism, running.max_parallelism);
         running.request(pipeline::pipeline(options, parallelism, max_parallelism, source, sink))
     }

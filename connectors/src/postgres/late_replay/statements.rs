@@ -10,8 +10,8 @@ use super::super::table_name::{TableName, literal, quoted};
 /// The keys that have late events, numbered from 0, for as long as the connection lasts.
 const KEYS: &str = "pg_temp.gapwise_late_keys";
 
-/// What the values of a statement are; see `Values`.
-const VALUES: &str = "pg_catalog.unnest($1::pg_catalog.int8[], $2::pg_catalog.int8[], $3::pg_catalog.text[], $4::pg_catalog.int8[], \
+/// What the values of a statement are; see `Values`. Of several arrays the server takes only the bare name.
+const VALUES: &str = "unnest($1::pg_catalog.int8[], $2::pg_catalog.int8[], $3::pg_catalog.text[], $4::pg_catalog.int8[], \
                       $5::pg_catalog.int8[], $6::pg_catalog.int8[]) AS v(key, part, place, start, last, hits)";
 
 /// Of which job and tables.
