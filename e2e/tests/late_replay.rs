@@ -106,12 +106,13 @@ async fn whoever_is_killed_in_between_the_sessions_are_those_of_all_events(clust
 
 async fn what_cannot_be_decided_yet_is_left_with_a_word(cluster: &Cluster) -> Result<()> {
     let replayed = Replayed::create(cluster, "waiting", &[]).await?;
-    // The table as it always was: a session of 0 s to 8 s, of which the row says that it began at 0 s and had two hits.
+    // The table as it always was: a session of 0 s to 8 s, of which the row says that it began at 0 s and had two hits, so that it
+    // may have ended anywhere up to 10 s.
     let mut events = vec![event("a", 0), event("a", 8)];
     events.extend(event_time_is(100));
     feed::produce_records(&replayed.bootstrap, "waiting", &events)?;
     replayed.wait_for("the first session", |now| now.rows_total == 1)?;
-    let late = [event("a", 5), event("a", 15), event("a", 40), event("a", 85)];
+    let late = [event("a", 5), event("a", 16), event("a", 40), event("a", 85)];
     feed::produce_records(&replayed.bootstrap, "waiting", &late)?;
     replayed.wait_for("all late events", |now| now.late == 4)?;
     let text = replayed.said(cluster, &["late", "replay", "waiting"])?.ok()?;
