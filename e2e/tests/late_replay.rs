@@ -76,7 +76,10 @@ async fn whoever_is_killed_in_between_the_sessions_are_those_of_all_events(clust
     ensure!(text(&mut sql, account).await? == late.len().to_string(), "the account");
     let audit = replayed.audit(cluster, &["--replay"])?;
     let (rows, replay) = (audit["replay"]["rows"].clone(), &audit["replay"]);
-    ensure!(replay["equal"] == rows && replay["closed_sessions"] == rows && replay["sessions_in_parts"] == 0, "{audit}");
+    ensure!(
+        replay["equal"] == rows && replay["closed_sessions"] == rows && replay["sessions_in_parts"] == 0,
+        "{audit}"
+    );
     ensure!(audit["checks"].to_string().contains("late events marked as replayed"), "{audit}");
     let lasts = format!("SELECT count(*) FROM {TABLE} WHERE last_event IS NULL OR last_event < event_hour");
     ensure!(text(&mut sql, &lasts).await? == "0", "a session has no last event");
@@ -94,7 +97,8 @@ async fn whoever_is_killed_in_between_the_sessions_are_those_of_all_events(clust
         "UPDATE gapwise_late_replay SET rows_added = rows_added + 1",
         "UPDATE gapwise_late_replay SET events = events - 1",
     ] {
-        sql.execute(&format!("BEGIN; CREATE TABLE kept AS SELECT * FROM gapwise_late_replay; {change}; COMMIT")).await?;
+        sql.execute(&format!("BEGIN; CREATE TABLE kept AS SELECT * FROM gapwise_late_replay; {change}; COMMIT"))
+            .await?;
         ensure!(replayed.said(cluster, &["audit", "killed"])?.code == Some(1), "unseen: {change}");
         let back = "UPDATE late_events SET replayed_at = coalesce(replayed_at, now()); DELETE FROM gapwise_late_replay; \
                     INSERT INTO gapwise_late_replay SELECT * FROM kept; DROP TABLE kept";
@@ -116,7 +120,12 @@ async fn what_cannot_be_decided_yet_is_left_with_a_word(cluster: &Cluster) -> Re
     feed::produce_records(&replayed.bootstrap, "waiting", &late)?;
     replayed.wait_for("all late events", |now| now.late == 4)?;
     let text = replayed.said(cluster, &["late", "replay", "waiting"])?.ok()?;
-    ensure!(text.contains("2 late events replayed, of 1 keys: 1 sessions corrected, 0 rows joined to others, 1 sessions made"), "{text}");
+    ensure!(
+        text.contains(
+            "2 late events replayed, of 1 keys: 1 sessions corrected, 0 rows joined to others, 1 sessions made"
+        ),
+        "{text}"
+    );
     ensure!(text.contains("1 late events are left: the table does not show yet"), "{text}");
     ensure!(text.contains("1 late events are left: whether they touch a session"), "{text}");
     let told = replayed.replayed(cluster, &[])?;

@@ -145,6 +145,7 @@ mod tests {
     use stream_core::event_batch::KeyedEvent;
     use stream_core::key_group::hash_key;
     use stream_core::origin::Origin;
+    use stream_core::session::Limits;
     use stream_core::time::EventTime;
 
     use super::*;
@@ -162,7 +163,7 @@ mod tests {
     impl Probe {
         fn new(form: Form, allowed_lateness_ms: i64) -> Self {
             let max = MaxParallelism::DEFAULT;
-            let config = Config { gap_ms: 5 * MINUTE, allowed_lateness_ms };
+            let config = Config { gap_ms: 5 * MINUTE, allowed_lateness_ms, limits: Limits::NONE };
             let all = KeyGroupRange { start: 0, end: max.get() };
             Probe { operator: SessionOperator::new(config, form, all, max), out: Collector::new(max, 1) }
         }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use stream_core::event_batch::KeyedEvent;
 use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
 use stream_core::origin::Origin;
-use stream_core::session::{Added, Config, Windows};
+use stream_core::session::{Added, Config, Limits, Windows};
 use stream_core::time::EventTime;
 use stream_core::watermark::Watermark;
 
@@ -31,7 +31,7 @@ type Table = BTreeMap<usize, Session>;
 impl Job {
     fn new() -> Self {
         let max = MaxParallelism::DEFAULT;
-        let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0 };
+        let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0, limits: Limits::NONE };
         let windows = Windows::new(config, KeyGroupRange { start: 0, end: max.get() }, max);
         Job { windows, newest: i64::MIN, watermark: i64::MIN, rows: Table::new(), late: Vec::new() }
     }
@@ -121,14 +121,16 @@ fn sorted(rows: &Table) -> Vec<Session> {
 
 /// Time goes on, with steps back that are often behind the watermark.
 fn events() -> impl Strategy<Value = Vec<(u8, i64)>> {
-    prop::collection::vec((0_u8..3, 0_i64..8, prop_oneof![2 => Just(0_i64), 1 => 0_i64..120]), 1..150).prop_map(|steps| {
-        let mut now = 0;
-        let at = |(key, step, back)| {
-            now += step;
-            (key, now - back)
-        };
-        steps.into_iter().map(at).collect()
-    })
+    prop::collection::vec((0_u8..3, 0_i64..8, prop_oneof![2 => Just(0_i64), 1 => 0_i64..120]), 1..150).prop_map(
+        |steps| {
+            let mut now = 0;
+            let at = |(key, step, back)| {
+                now += step;
+                (key, now - back)
+            };
+            steps.into_iter().map(at).collect()
+        },
+    )
 }
 
 proptest! {

@@ -130,7 +130,10 @@ impl<P> Sweep<P> {
                 let (start, earliest) = (start.0, last.map_or(start.0, |last| last.0));
                 let (rows, late) = (vec![place], Vec::new());
                 let row = Session { start, earliest, latest: latest.max(earliest), num_hits, rows, late };
-                let touches = self.session.as_ref().is_some_and(|session| start.saturating_sub(session.earliest) <= self.rules.gap_ms);
+                let touches = self
+                    .session
+                    .as_ref()
+                    .is_some_and(|session| start.saturating_sub(session.earliest) <= self.rules.gap_ms);
                 self.add(row, touches);
             }
             Span::Late { time, .. } if self.is_too_recent(time) => self.outcome.left.too_recent += 1,

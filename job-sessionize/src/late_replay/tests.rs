@@ -38,8 +38,7 @@ fn event_extends_a_session_on_either_side_at_one_gap_and_not_beyond() {
 
 #[test]
 fn event_between_two_sessions_makes_them_one_and_what_is_apart_stays_as_it_is() {
-    let outcome =
-        sweep(1000, &[row(1, 0, Some(0), 1), row(2, 50, Some(60), 2), late(9, 75), row(3, 90, Some(90), 1)]);
+    let outcome = sweep(1000, &[row(1, 0, Some(0), 1), row(2, 50, Some(60), 2), late(9, 75), row(3, 90, Some(90), 1)]);
     assert_eq!(told(&outcome), (vec![(50, Some(90), 4, &[2, 3][..], &[9][..])], 0, 0));
 }
 

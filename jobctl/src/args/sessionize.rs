@@ -27,6 +27,14 @@ pub(crate) struct Sessionize {
     /// Inactivity that ends a session, such as `5m`, `90s`, `1h30m` [default: 5m] [env: GAPWISE_GAP]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) gap: Option<String>,
+    /// The longest a session may last, such as `24h`: one that goes on is parted there, at the first event that far behind its start, and
+    /// goes on as another. For robots, which never pause; not together with --allowed-lateness [default: no limit] [env: GAPWISE_MAX_SESSION]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) max_session: Option<String>,
+    /// The most events that a session may have, such as `10000`, at least 100: the next one begins another [default: no limit]
+    /// [env: GAPWISE_MAX_HITS]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) max_hits: Option<String>,
     #[command(flatten)]
     pub(crate) event_time: EventTime,
     #[command(flatten)]

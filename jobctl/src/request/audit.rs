@@ -97,11 +97,7 @@ fn source_of(args: &args::Audit, environment: &Environment, own: &SourceSpec) ->
 ///
 /// # Errors
 /// If that is none.
-pub(super) fn sink_of(
-    given: &Option<String>,
-    environment: &Environment,
-    own: &SinkSpec,
-) -> Result<SinkSpec, Failure> {
+pub(super) fn sink_of(given: &Option<String>, environment: &Environment, own: &SinkSpec) -> Result<SinkSpec, Failure> {
     let is_elsewhere =
         given.is_some() || environment.get("GAPWISE_SINK").is_some() || environment.get("POSTGRES_URL").is_some();
     let as_submitted = args::Sink { sink: if is_elsewhere { given.clone() } else { Some(own.uri.clone()) } };

@@ -4,6 +4,7 @@ use job_sessionize::Sessionize;
 use job_sessionize::operator::Form;
 use job_sessionize::options::Options;
 use stream_core::pipeline::{Pipeline, SinkSpec};
+use stream_core::session::Limits;
 use web_intake::late_events::LATE_EVENTS;
 
 use super::Given;
@@ -44,12 +45,18 @@ pub(crate) fn late_replay(
         let uri = &pipeline.sink.uri;
         return Err(Failure::usage(format!("the job writes to `{uri}`: only rows in Postgres can be corrected")));
     }
-    let options =
-        Options::from_json(&pipeline.options).map_err(|error| Failure::failed("cannot read the job's options", &error))?;
+    let options = Options::from_json(&pipeline.options)
+        .map_err(|error| Failure::failed("cannot read the job's options", &error))?;
     if options.form() == Form::DataStream {
         return Err(Failure::usage(
             "the job was submitted with --allowed-lateness: it publishes a session again for each late event, and no row tells \
              which are of one session; late events can be replayed of a job without it",
+        ));
+    }
+    if options.windows().limits != Limits::NONE {
+        return Err(Failure::usage(
+            "the job was submitted with --max-session or --max-hits: its longest sessions stand there in parts, which a late event would put \
+             together again; late events can be replayed of a job without them",
         ));
     }
     let late_table = pipeline.sink.side_tables.iter().find(|table| table.name.ends_with(LATE_EVENTS));
@@ -107,6 +114,8 @@ mod tests {
             ("sessionize --on-late drop", "does not keep late events"),
             ("sessionize --on-late fail", "does not keep late events"),
             ("sessionize --allowed-lateness 1s", "publishes a session again"),
+            ("sessionize --max-session 24h", "stand there in parts"),
+            ("sessionize --max-hits 1000", "stand there in parts"),
         ] {
             let refused = asked("", job).expect_err(job);
             assert!(refused.contains(why), "{job}: {refused}");

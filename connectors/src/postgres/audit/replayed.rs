@@ -47,10 +47,8 @@ impl Audit {
     /// As a user is to read them: the table is missing, was never replayed from, or may not be read.
     pub async fn marked_as_replayed(&mut self, table: &str, job_id: &str) -> Result<u64, ConnectorError> {
         let table: TableName = table.parse().map_err(Error::TableName)?;
-        let statement = format!(
-            "SELECT pg_catalog.count(replayed_at)::text FROM {table} WHERE job_id = {}",
-            literal(job_id)
-        );
+        let statement =
+            format!("SELECT pg_catalog.count(replayed_at)::text FROM {table} WHERE job_id = {}", literal(job_id));
         let row = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_one(&mut self.connection).await;
         row.and_then(|row| number(&row, 0)).map_err(|error| failed(&self.settings, &table, error).into())
     }

@@ -110,9 +110,9 @@ impl Statements {
     /// Sessions of late events alone.
     pub(super) fn make(&self) -> String {
         let [start, ip, host, hits] = self.session_columns();
-        let (column, value) = self.last_column().map_or((String::new(), String::new()), |last| {
-            (format!(", {last}"), format!(", {}", timestamp("v.last")))
-        });
+        let (column, value) = self
+            .last_column()
+            .map_or((String::new(), String::new()), |last| (format!(", {last}"), format!(", {}", timestamp("v.last"))));
         format!(
             "INSERT INTO {} ({start}, {ip}, {host}, {hits}{column}) \
              SELECT {}, k.ip, k.host, v.hits{value} FROM {VALUES} JOIN {KEYS} AS k ON k.number = v.key",

@@ -106,7 +106,13 @@ pub(super) fn check_side_tables(verdict: &mut Verdict, tables: &[SideTable], fou
 /// Checks that as many late events are marked as replayed as the account of late replays says.
 pub(super) fn check_replayed(verdict: &mut Verdict, marked: u64, own: &LedgerEntry) {
     let expected = own.replayed.events.into();
-    verdict.check("late events marked as replayed", marked.into(), "=", expected, "events in the account of late replays");
+    verdict.check(
+        "late events marked as replayed",
+        marked.into(),
+        "=",
+        expected,
+        "events in the account of late replays",
+    );
 }
 
 /// The sum of `num_hits` is the number of events in sessions, unless something is counted otherwise by intention.

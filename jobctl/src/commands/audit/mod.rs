@@ -17,6 +17,7 @@ use job_sessionize::replay::{self, Findings, Parts, Row, Rules};
 use stream_core::checkpoint::Cut;
 use stream_core::pipeline::{Pipeline, SinkSpec, SourceSpec};
 use stream_core::row::{Field, RowBatch};
+use stream_core::session::Limits;
 use web_intake::dead_letters::DEAD_LETTER_EVENTS;
 use web_intake::intake::IN_FUTURE;
 use web_intake::late_events::LATE_EVENTS;
@@ -29,9 +30,9 @@ use crate::render;
 use crate::request::{self, AuditRequest};
 use crate::view::Audit;
 use accounts::Verdict;
-pub(super) use reading::last_section;
 use buckets::Buckets;
 use reading::Totals;
+pub(super) use reading::last_section;
 
 /// The columns of the accounts.
 pub(super) const HITS: &str = "num_hits";
@@ -138,6 +139,7 @@ fn rules(options: &Options, pipeline: &Pipeline, cut: &Cut, late: u64, rows_befo
     let may_be_silent = !pipeline.source.idle_timeout.is_zero() && (cut.splits.len() > 1 || is_by_clock);
     Rules {
         gap_ms: options.windows().gap_ms,
+        limits: options.windows().limits,
         form: options.form(),
         last_section: last_section(cut),
         watermark: cut.watermark,
@@ -225,7 +227,12 @@ fn in_parts(findings: &Findings, rules: &Rules, late: u64) -> String {
         Parts::Anywhere => {
             "a partition may have been silent longer than the idle timeout, and have been left out of the watermark"
         }
-        Parts::WhereBehind | Parts::Never => "each holds an event behind its partition's watermark",
+        Parts::WhereBehind | Parts::Never if rules.limits == Limits::NONE => {
+            "each holds an event behind its partition's watermark"
+        }
+        Parts::WhereBehind | Parts::Never => {
+            "each holds an event behind its partition's watermark, or reached a limit out of order"
+        }
     };
     let known = match rules.form {
         Form::Sql => format!(
