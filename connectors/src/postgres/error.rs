@@ -111,7 +111,8 @@ pub enum Error {
     },
     /// An audit cannot read.
     #[error(
-        "user `{user}` may not read table {table} and its gapwise_ledger; grant SELECT on both, or use another user"
+        "user `{user}` may not read table {table} and, beside it, gapwise_ledger and (once late events were replayed) \
+         gapwise_late_replay; grant SELECT on them, or use another user"
     )]
     MayNotRead {
         /// Who asked.

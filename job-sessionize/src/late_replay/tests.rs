@@ -16,12 +16,14 @@ fn late(place: u8, time: i64) -> Span<u8> {
     Span::Late { place, time: EventTime(time) }
 }
 
+/// Start, last event and hits of a session that changes, its rows and its late events.
+type Told<'a> = (i64, Option<i64>, i64, &'a [u8], &'a [u8]);
+
 /// What changes, and how many events are too recent and undecided.
-fn told(outcome: &Outcome<u8>) -> (Vec<(i64, Option<i64>, i64, &[u8], &[u8])>, u64, u64) {
-    let correction = |c: &'_ Correction<u8>| (c.start.0, c.last.map(|last| last.0), c.num_hits);
+fn told(outcome: &Outcome<u8>) -> (Vec<Told<'_>>, u64, u64) {
     let corrections = outcome.corrections.iter().map(|c| {
-        let (start, last, hits) = correction(c);
-        (start, last, hits, c.rows.as_slice(), c.late.as_slice())
+        let last = c.last.map(|last| last.0);
+        (c.start.0, last, c.num_hits, c.rows.as_slice(), c.late.as_slice())
     });
     (corrections.collect(), outcome.left.too_recent, outcome.left.undecided)
 }
@@ -31,8 +33,7 @@ fn event_extends_a_session_on_either_side_at_one_gap_and_not_beyond() {
     let outcome = sweep(1000, &[late(9, 80), row(1, 100, Some(150), 3), late(8, 170)]);
     assert_eq!(told(&outcome), (vec![(80, Some(170), 5, &[1][..], &[9, 8][..])], 0, 0));
     let outcome = sweep(1000, &[late(9, 79), row(1, 100, Some(150), 3), late(8, 171)]);
-    let own: Vec<(i64, Option<i64>, i64, &[u8], &[u8])> =
-        vec![(79, Some(79), 1, &[], &[9]), (171, Some(171), 1, &[], &[8])];
+    let own: Vec<Told<'_>> = vec![(79, Some(79), 1, &[], &[9]), (171, Some(171), 1, &[], &[8])];
     assert_eq!(told(&outcome), (own, 0, 0));
 }
 
@@ -46,7 +47,7 @@ fn event_between_two_sessions_makes_them_one_and_what_is_apart_stays_as_it_is() 
 fn event_waits_until_all_that_could_touch_it_has_had_its_window_closed() {
     let spans = [late(9, 100)];
     assert_eq!(told(&sweep(138, &spans)), (vec![], 1, 0));
-    let own: Vec<(i64, Option<i64>, i64, &[u8], &[u8])> = vec![(100, Some(100), 1, &[], &[9])];
+    let own: Vec<Told<'_>> = vec![(100, Some(100), 1, &[], &[9])];
     assert_eq!(told(&sweep(139, &spans)), (own, 0, 0));
 }
 
@@ -55,7 +56,7 @@ fn without_the_last_event_an_event_is_put_only_where_it_certainly_belongs() {
     let row = row(1, 100, None, 3);
     // One gap behind the start it belongs to the session wherever that ends; behind three gaps it does not.
     assert_eq!(told(&sweep(1000, &[row, late(9, 120)])), (vec![(100, None, 4, &[1][..], &[9][..])], 0, 0));
-    let own: Vec<(i64, Option<i64>, i64, &[u8], &[u8])> = vec![(161, Some(161), 1, &[], &[9])];
+    let own: Vec<Told<'_>> = vec![(161, Some(161), 1, &[], &[9])];
     assert_eq!(told(&sweep(1000, &[row, late(9, 161)])), (own, 0, 0));
     for at in [121, 160] {
         assert_eq!(told(&sweep(1000, &[row, late(9, at)])), (vec![], 0, 1), "at {at}");
