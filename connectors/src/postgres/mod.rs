@@ -3,7 +3,7 @@
 //! Rows go in by `COPY … (FORMAT binary)`, which is the form they already have. An epoch's rows and the move of the ledger
 //! become visible by one commit (`docs/design/0002-exactly-once.md`); what else is in the table is nobody's business.
 //!
-//! Tests: beside the code for URLs and names, and `e2e/tests/postgres_sink.rs` against a real server.
+//! Tests: beside the code for URLs and names, and `e2e/tests/services/postgres_sink.rs` against a real server.
 
 mod audit;
 mod client;

@@ -13,7 +13,7 @@
 //! times, and must stand there so, if they came in that order. If not, it is checked like any other in parts (`limited`).
 //!
 //! Pure, and for one part of the keys at a time, so that a caller can bound the memory. Tested by examples here, against the
-//! operator in `tests/replay.rs`, and on whole clusters by `e2e/tests/audit.rs`.
+//! operator in `tests/replay.rs`, and on whole clusters by `e2e/tests/clusters/audit.rs`.
 
 mod compare;
 mod findings;
