@@ -1,5 +1,4 @@
 //! `jobctl late replay` on a real cluster: late events go into their sessions once, whoever dies, and an audit knows of it.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::process::Stdio;
 use std::time::Duration;

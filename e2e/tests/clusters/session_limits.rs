@@ -1,5 +1,4 @@
 //! Limits of sessions on a real cluster: robots are in parts within the limits, everybody else is as without, and an audit knows the rule.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeSet;
 use std::time::Duration;
