@@ -1,8 +1,8 @@
 //! Sessions that reach a limit: their parts by the rule, and what can be said of others.
 //!
-//! The rule (`docs/design/0008-limits-of-sessions.md`) is exact where the events of a visitor come in the order of their times. Where they do not, the
-//! parts are others, and nobody knows afterwards which. What holds of those: each begins with an event of the session and has no more
-//! hits than it may, and together they hold its events, less the late ones and those that are open.
+//! The rule (`docs/design/0008-limits-of-sessions.md`) is exact where the events of a visitor come in the order of their times.
+//! Where they do not, the parts are others, and nobody knows afterwards which. What holds of those: each begins with an event of the
+//! session and has no more hits than it may, and together they hold its events, less the late ones and those that are open.
 
 use stream_core::session::Limits;
 use stream_core::time::EventTime;

@@ -7,7 +7,7 @@
 //! Which row becomes what is the caller's to say. The sink's columns are a session's start, ip, host and hits, and behind them the time
 //! of its last event where the table has it.
 //!
-//! Tests: `e2e/tests/late_replay.rs`, against a real server.
+//! Tests: `e2e/tests/clusters/late_replay.rs`, against a real server.
 
 mod statements;
 
