@@ -4,6 +4,7 @@
 mod aggregate;
 mod event_time;
 mod explain;
+mod late;
 mod pipeline;
 mod process_events;
 mod sessionize;
@@ -16,6 +17,7 @@ pub(crate) use aggregate::Aggregate;
 pub(crate) use event_time::EventTime;
 use explain::EXPLAIN_HELP;
 pub(crate) use explain::Explain;
+pub(crate) use late::{Late, LateReplay};
 pub(crate) use pipeline::{Running, Sink, Source, Submit};
 pub(crate) use process_events::ProcessEvents;
 pub(crate) use sessionize::Sessionize;
@@ -51,6 +53,7 @@ Examples:
   jobctl describe sessionize
   jobctl explain sessionize
   jobctl audit sessionize --replay
+  jobctl late replay sessionize
   jobctl stop sessionize --drain
   jobctl submit sessionize --from-savepoint file:///var/lib/gapwise/savepoints/…";
 
@@ -100,6 +103,11 @@ pub(crate) enum Command {
     /// what a job is in Flink SQL
     #[command(after_help = EXPLAIN_HELP, mut_args = explain::only_with_flink_sql)]
     Explain(Box<Explain>),
+    /// Late events of a job
+    Late {
+        #[command(subcommand)]
+        command: Late,
+    },
     /// Lists the sessions that are open now, those with the most events first
     #[command(
         after_help = "Examples:\n  jobctl sessions sessionize --open --top 20\n  jobctl sessions sessionize --open --ip 203.0.113.7"

@@ -13,7 +13,7 @@ use cpu_time::ThreadTime;
 use stream_core::event_batch::KeyedEvent;
 use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
 use stream_core::origin::Origin;
-use stream_core::session::{Config, Windows};
+use stream_core::session::{Config, Limits, Windows};
 use stream_core::snapshot::SnapshotKind;
 use stream_core::time::EventTime;
 
@@ -127,6 +127,6 @@ fn key(number: u64) -> String {
 
 fn no_windows() -> Windows {
     let max = MaxParallelism::DEFAULT;
-    let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0 };
+    let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0, limits: Limits::NONE };
     Windows::new(config, KeyGroupRange { start: 0, end: max.get() }, max)
 }

@@ -6,6 +6,7 @@ mod completions;
 mod explain;
 mod flink;
 mod inspect;
+mod late;
 mod outcome;
 mod progress;
 mod run;
@@ -17,7 +18,7 @@ use serde::Serialize;
 use stream_core::time::Timestamp;
 use stream_runtime::clock::{Clock as _, SystemClock};
 
-use crate::args::{Args, Command, RunJob, Submit, SubmitJob};
+use crate::args::{Args, Command, Late, RunJob, Submit, SubmitJob};
 use crate::client::{Client, FromSavepoint};
 use crate::environment::Environment;
 use crate::exit::Exit;
@@ -106,6 +107,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         }
         Command::Audit(args) => audit::audit(context, &args),
         Command::Explain(args) if args.flink_sql => flink::print(context, &args),
+        Command::Late { command: Late::Replay(args) } => late::replay(context, &args),
         Command::Explain(args) => block_on(explain::explain(context, &args)),
         Command::Sessions(args) => block_on(explain::sessions(context, &args)),
         Command::Taskmanagers => block_on(inspect::taskmanagers(context)),

@@ -16,6 +16,7 @@ use job_sessionize::options::Options;
 use serde::Serialize;
 use stream_core::pipeline::Pipeline;
 use stream_core::secret::Secret;
+use stream_core::session::Limits;
 use web_intake::{OnBadRecord, OnLate};
 
 use crate::failure::Failure;
@@ -84,6 +85,12 @@ pub(crate) fn script(request: &JobRequest, passwords: Passwords) -> Result<Scrip
 fn notes(Pipeline { source, .. }: &Pipeline, options: Options) -> Result<Vec<String>, Failure> {
     if options.windows().allowed_lateness_ms > 0 {
         return Err(Failure::usage("--allowed-lateness: Flink SQL has none for sessions: leave it out"));
+    }
+    if options.windows().limits != Limits::NONE {
+        return Err(Failure::usage("--max-session, --max-hits: Flink SQL limits no session: leave them out"));
+    }
+    if options.has_last_event() {
+        return Err(Failure::usage("--last-event: the table in Flink SQL has four columns: leave it out"));
     }
     let mut notes = vec!["rows are written at least once: after a failure some may be in the table twice".to_owned()];
     let mut note = |is_so: bool, text: &str| notes.extend(is_so.then(|| text.to_owned()));

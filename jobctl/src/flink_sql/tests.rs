@@ -150,6 +150,8 @@ fn passwords_are_in_what_goes_to_flink_and_nowhere_else() {
 fn what_would_give_other_rows_is_refused() {
     for (line, word) in [
         ("--allowed-lateness 1s", "--allowed-lateness: Flink SQL has none"),
+        ("--max-hits 1000", "--max-session, --max-hits: Flink SQL limits no session"),
+        ("--last-event", "--last-event: the table in Flink SQL has four columns"),
         ("--on-late fail", "--on-late: Flink SQL drops late events"),
         ("--gap 1000d", "--gap: Flink SQL has no interval above 999 days"),
         ("--watermark-delay 1000d", "--watermark-delay: Flink SQL has no interval"),
