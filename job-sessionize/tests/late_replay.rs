@@ -161,6 +161,31 @@ proptest! {
         prop_assert_eq!(sorted(&job.rows), sessions(&events));
     }
 
+    /// Rows may stand in parts, and nobody knows where they end: an event is never put where it may not belong.
+    #[test]
+    fn what_is_replayed_without_the_last_events_certainly_belongs(events in events()) {
+        let mut job = Job::new();
+        job.read(&events);
+        job.advance(i64::MAX);
+        let span = |&(_, start, last, _): &Session| (start, last);
+        for correction in sweep(i64::MAX, false, &job.rows, &job.late).corrections {
+            let of_rows = correction.rows.iter().map(|place| span(&job.rows[place]));
+            let mut spans: Vec<_> = of_rows.chain(correction.late.iter().map(|&at| (job.late[at].1, job.late[at].1))).collect();
+            spans.sort_unstable();
+            let (start, mut last) = spans[0];
+            for (next, end) in spans {
+                prop_assert!(next - last <= GAP_MS, "parts of a session touch: {:?}", correction);
+                last = last.max(end);
+            }
+            let is_of_key = |row: &&Session| i64::from(row.0) == correction.key;
+            if correction.rows.is_empty() {
+                let touches = |(from, to): (i64, i64)| from - last <= GAP_MS && start - to <= GAP_MS;
+                let others = job.rows.values().filter(is_of_key).map(span);
+                prop_assert!(!others.into_iter().any(touches), "a session of its own is apart: {:?}", correction);
+            }
+        }
+    }
+
     /// Rows of events that came in time, of which nobody knows where they end: what is replayed is where it belongs.
     #[test]
     fn what_is_replayed_without_the_last_events_is_where_it_would_be_with_them(

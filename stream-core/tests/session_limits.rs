@@ -171,6 +171,21 @@ fn a_window_that_holds_as_many_events_as_it_may_fires_at_once_and_once() {
 }
 
 #[test]
+fn a_late_event_that_is_allowed_and_fills_a_window_fires_it_once() {
+    let limits = Limits { max_events: 2, ..Limits::NONE };
+    let mut run = Run::new(Config { gap_ms: 10, allowed_lateness_ms: 100, limits });
+    run.event(1, 0);
+    run.watermark(9);
+    run.event(1, 5);
+    run.watermark(14);
+    assert_eq!(run.rows, [(1, 0, 0, 1), (1, 0, 5, 2)]);
+    run.event(1, 3);
+    assert_eq!(run.rows.len(), 3, "it is full: another one begins, and is late");
+    let run = run.end();
+    assert_eq!(run.rows, [(1, 0, 0, 1), (1, 0, 5, 2), (1, 3, 3, 1)]);
+}
+
+#[test]
 fn a_session_is_parted_at_its_longest_and_not_before() {
     let limits = Limits { max_span_ms: 20, ..Limits::NONE };
     let mut run = Run::new(Config { gap_ms: 10, allowed_lateness_ms: 0, limits });
