@@ -34,7 +34,7 @@ Examples:
 pub(crate) struct LateReplay {
     #[command(flatten)]
     pub(crate) job: JobName,
-    /// Keys of (ip, host) in a transaction, such as 1000; each reads the table once, unless ip and host have an index
+    /// Keys of (ip, host) in a transaction, such as 1000; each transaction reads the table once
     /// [default: 10000] [env: GAPWISE_BATCH_KEYS]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) batch_keys: Option<String>,
