@@ -14,6 +14,7 @@ NAME ?=
 GEO_DB ?=
 MINUTES ?= 3
 SECONDS ?= 75
+FUZZ_SECONDS ?= 60
 SEED ?=
 # Crates without I/O are tested in the dev profile too, with overflow checks.
 PURE := -p stream-core -p web-event -p web-intake -p job-aggregate -p job-process-events -p job-sessionize -p jobs
@@ -151,6 +152,8 @@ check: ## format, lints, docs, purity of stream-core, dependency rules
 	@$(MAKE) --no-print-directory deny
 
 .PHONY: test
+# Tests of whole clusters mostly wait, so one more than there are cores still leaves them time.
+test: export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 1)
 test: build ## everything, fast suites first; starts and stops its own Kafka and Postgres
 	cargo test $(PURE)
 	cargo test --release --workspace $(CARGO_FEATURES)
@@ -159,8 +162,12 @@ test: build ## everything, fast suites first; starts and stops its own Kafka and
 sim: build ## a whole job under simulated faults, seed after seed (SECONDS=75)
 	@$(BIN)/sim --seconds $(SECONDS)
 
+.PHONY: fuzz
+fuzz: ## bytes that no producer would send, against the readers of records (FUZZ_SECONDS=60 for each)
+	@scripts/fuzz $(FUZZ_SECONDS)
+
 .PHONY: chaos
-chaos: build ## kill everything around a job again and again, then check every row (MINUTES=3 SEED=n)
+chaos: build ## kill everything around a job again and again, then check every row (MINUTES=3 SEED=n ARGS='--job process_events')
 	@$(BIN)/chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: conformance
@@ -173,6 +180,7 @@ bench: build ## CPU for each event, from a file of 2 M events to CSV
 
 .PHONY: bench-checkpoints
 bench-checkpoints: build ## pause, size and duration of checkpoints with 200 k and 2 M open sessions
+	@cargo bench --quiet --package stream-core --bench stalls
 	@$(BIN)/bench-checkpoints $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: bench-sink

@@ -2,13 +2,15 @@
 //!
 //! [`RealConnectors`] is what the processes are given as their [`Connectors`]; it looks at the scheme of a URI and hands
 //! over to [`kafka`], [`postgres`] or [`mod@file`], for look-ups to [`geo`]. [`RealStores`] likewise opens where checkpoints are kept. Only this crate
-//! names a client library. What a job does with the records, and when an epoch is published, is decided elsewhere.
+//! names a client library, and that of a Flink cluster is [`flink`], on which a job can be submitted too. What a job does with the records, and when an epoch is published, is decided elsewhere.
 //!
 //! Tests: beside the code and in `tests/` for everything that needs no server, in `e2e/tests` against real ones.
 
 mod dispatch;
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "flink")]
+pub mod flink;
 #[cfg(feature = "geo")]
 pub mod geo;
 #[cfg(feature = "kafka")]

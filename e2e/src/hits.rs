@@ -9,10 +9,7 @@ use anyhow::{Context, Result, ensure};
 use connectors::postgres::Client;
 
 use crate::oracle;
-use crate::traffic::CLOSING_HOST;
-
-/// The `ip` of an event that is sent late on purpose.
-pub const LATE_IP: &str = "8.8.8.8";
+use crate::traffic::{CLOSING_HOST, LATE_IP};
 
 const EVENTS: &str = "
     DROP TABLE IF EXISTS oracle_events;

@@ -1,8 +1,8 @@
 //! What the table should hold, computed by Postgres itself from the records of the topic.
 //!
 //! Nothing of the engine takes part: librdkafka reads the records, Postgres' JSON functions read the events, and window
-//! functions find the sessions. A session begins where the event before is *more* than the gap away: at exactly the gap the
-//! windows `[t, t + gap)` touch, and Flink merges windows that touch.
+//! functions find the sessions ([`Subject`]). A session begins where the event before is *more* than the gap away: at exactly
+//! the gap the windows `[t, t + gap)` touch, and Flink merges windows that touch.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,67 +20,47 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
-use crate::traffic::{CLOSING_HOST, FUTURE_IP, LATE_IP, NO_JSON};
+use crate::subject::Subject;
 
 const BROKER_LIMIT: Duration = Duration::from_secs(30);
 /// A topic that has not been read to its end has a next record by then.
 const NEXT_RECORD_LIMIT: Duration = Duration::from_secs(120);
 
-/// No JSON text holds these two as bytes, so a record is a field as it is. A record that belongs to no session says so.
+/// No JSON text holds these two as bytes, so a record is a field as it is.
 const LOAD: &str = "
-    DROP TABLE IF EXISTS oracle_records, oracle_sessions;
+    DROP TABLE IF EXISTS oracle_records, oracle_rows;
     CREATE UNLOGGED TABLE oracle_records (partition int, number bigint, record text);
-    COPY oracle_records FROM '{file}' (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02');
-    ALTER TABLE oracle_records ADD COLUMN kept text GENERATED ALWAYS AS (CASE
-        WHEN record LIKE '{no_json}%' OR record LIKE '%\"ip\":\"{future}\"%' THEN 'dead_letter_events'
-        WHEN record LIKE '%\"ip\":\"{late}\"%' THEN 'late_events' END) STORED;";
+    COPY oracle_records FROM '{file}' (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02');";
 
-/// Events of one time are told apart by their place in the topic, so that all steps see them in one order.
-const SESSIONS: &str = "
-    CREATE UNLOGGED TABLE oracle_sessions AS
-        WITH events AS (
-            SELECT record::json->>'ip' AS ip, record::json->>'host' AS host, partition, number,
-                   replace(record::json->>'event_time', 'Z', '')::timestamp(3) AS at
-            FROM oracle_records WHERE kept IS NULL),
-        marked AS (
-            SELECT *, coalesce(at - lag(at) OVER visitor > interval '{gap} milliseconds', true) AS is_first
-            FROM events WINDOW visitor AS (PARTITION BY ip, host ORDER BY at, partition, number)),
-        numbered AS (
-            SELECT *, count(*) FILTER (WHERE is_first) OVER visitor AS session
-            FROM marked WINDOW visitor AS (PARTITION BY ip, host ORDER BY at, partition, number))
-        SELECT min(at)::timestamp(3) AS event_hour, ip, host, count(*) AS num_hits
-        FROM numbered WHERE host <> '{closing}' GROUP BY ip, host, session;";
-
-/// What both sides are compared on. The sessions of the closing events are there or not, as the job was ended.
+/// A record that makes no row says where it is kept. Rows are compared as text, whatever their columns are.
 const COMPARE: &str = "
-    CREATE TEMP TABLE found AS SELECT event_hour::timestamp(3), ip::text, host::text, num_hits::bigint
-        FROM sessionized_aggregated_events WHERE host IS DISTINCT FROM '{closing}';
-    CREATE TEMP TABLE missing AS SELECT * FROM oracle_sessions EXCEPT ALL SELECT * FROM found;
-    CREATE TEMP TABLE surplus AS SELECT s.*, EXISTS (SELECT FROM oracle_sessions AS o
-            WHERE (o.event_hour, o.ip, o.host, o.num_hits) IS NOT DISTINCT FROM (s.event_hour, s.ip, s.host, s.num_hits)
-        ) AS is_duplicate
-        FROM (SELECT * FROM found EXCEPT ALL SELECT * FROM oracle_sessions) AS s;
+    ALTER TABLE oracle_records ADD COLUMN kept text GENERATED ALWAYS AS (CASE {makes_no_row} END) STORED;
+    CREATE UNLOGGED TABLE oracle_rows AS {expected};
+    CREATE TEMP TABLE expected AS SELECT r::text AS line FROM oracle_rows AS r;
+    CREATE TEMP TABLE found AS SELECT r::text AS line FROM ({found}) AS r;
+    CREATE TEMP TABLE missing AS SELECT * FROM expected EXCEPT ALL SELECT * FROM found;
+    CREATE TEMP TABLE surplus AS SELECT line, line IN (SELECT line FROM expected) AS is_duplicate
+        FROM (SELECT * FROM found EXCEPT ALL SELECT * FROM expected) AS s;
     CREATE TEMP TABLE to_keep AS SELECT kept, partition, number FROM oracle_records WHERE kept IS NOT NULL;
-    CREATE TEMP TABLE kept AS
-        SELECT 'late_events' AS kept, partition::int, \"offset\"::bigint AS number FROM late_events
-        UNION ALL SELECT 'dead_letter_events', partition::int, \"offset\"::bigint FROM dead_letter_events;
+    CREATE TEMP TABLE kept AS {kept};
     CREATE TEMP TABLE wrongly_kept AS
         (SELECT 'lost' AS what, * FROM (SELECT * FROM to_keep EXCEPT ALL SELECT * FROM kept) AS l)
         UNION ALL (SELECT 'surplus', * FROM (SELECT * FROM kept EXCEPT ALL SELECT * FROM to_keep) AS s);";
 
+const KEPT: &str = "SELECT '{table}' AS kept, partition::int, \"offset\"::bigint AS number FROM {table}";
+
 const COUNT: &str = "
-    SELECT (SELECT count(*) FROM oracle_records), (SELECT count(*) FROM oracle_sessions), (SELECT count(*) FROM found),
+    SELECT (SELECT count(*) FROM oracle_records), (SELECT count(*) FROM expected), (SELECT count(*) FROM found),
            (SELECT count(*) FROM missing), (SELECT count(*) FROM surplus WHERE is_duplicate),
            (SELECT count(*) FROM surplus WHERE NOT is_duplicate), (SELECT count(*) FROM kept),
            (SELECT count(*) FROM wrongly_kept)";
 
 const FIRST: &str = "
     SELECT * FROM (
-        SELECT 'missing' AS what, event_hour, ip, host, num_hits FROM missing
-        UNION ALL SELECT CASE WHEN is_duplicate THEN 'duplicate' ELSE 'different' END, event_hour, ip, host, num_hits
-        FROM surplus
-        UNION ALL SELECT what || ' in ' || kept, NULL, partition::text, number::text, 1 FROM wrongly_kept) AS difference
-    ORDER BY ip, host, event_hour, what LIMIT 20";
+        SELECT 'missing' AS what, line FROM missing
+        UNION ALL SELECT CASE WHEN is_duplicate THEN 'duplicate' ELSE 'different' END, line FROM surplus
+        UNION ALL SELECT what || ' in ' || kept, partition || ' ' || number FROM wrongly_kept) AS difference
+    ORDER BY line, what LIMIT 20";
 
 /// How the table compares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,15 +115,15 @@ impl fmt::Display for Verdict {
 ///
 /// # Errors
 /// If the topic cannot be read, or the database refuses.
-pub async fn compare(sql: &mut Client, dir: &Path, bootstrap: &str, topic: &str, gap_ms: i64) -> Result<Verdict> {
+pub async fn compare(sql: &mut Client, dir: &Path, bootstrap: &str, topic: &str, subject: Subject) -> Result<Verdict> {
     load_records(sql, dir, bootstrap, topic).await?;
-    for statement in [SESSIONS, COMPARE] {
-        let filled = statement.replace("{gap}", &gap_ms.to_string()).replace("{closing}", CLOSING_HOST);
-        sql.execute(&filled).await?;
-    }
+    let side_tables = subject.tables()[1..].iter().map(|table| KEPT.replace("{table}", table));
+    let kept = side_tables.collect::<Vec<_>>().join(" UNION ALL ");
+    let compare = COMPARE.replace("{expected}", &subject.expected()).replace("{found}", &subject.found());
+    sql.execute(&compare.replace("{kept}", &kept).replace("{makes_no_row}", &subject.makes_no_row())).await?;
     let counts = sql.query_text(COUNT).await?;
     let first = lines(&sql.query_text(FIRST).await?);
-    sql.execute("DROP TABLE found, missing, surplus, to_keep, kept, wrongly_kept").await?;
+    sql.execute("DROP TABLE expected, found, missing, surplus, to_keep, kept, wrongly_kept").await?;
     let counts: Vec<u64> =
         counts.rows.concat().iter().map(|field| Ok(field.as_deref().unwrap_or("0").parse()?)).collect::<Result<_>>()?;
     let [records, expected, rows, missing, duplicate, different, kept, wrongly_kept] = counts[..] else {
@@ -160,8 +140,7 @@ pub(crate) async fn load_records(sql: &mut Client, dir: &Path, bootstrap: &str, 
     let file = dir.join(format!("{topic}.records"));
     read_topic(bootstrap, topic, &file).with_context(|| format!("reading `{topic}`"))?;
     let file = file.to_str().context("a path that is text")?;
-    let load = LOAD.replace("{no_json}", NO_JSON).replace("{future}", FUTURE_IP).replace("{late}", LATE_IP);
-    sql.execute(&load.replace("{file}", file)).await?;
+    sql.execute(&LOAD.replace("{file}", file)).await?;
     Ok(())
 }
 

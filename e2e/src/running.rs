@@ -6,12 +6,13 @@ use anyhow::{Context, Result, ensure};
 use localcluster::deadline::Deadline;
 use tokio::task::block_in_place;
 
-use crate::audit::{Audit, Findings, LOOK_EVERY, Ledger};
+use crate::audit::{Audit, Findings, LOOK_EVERY, Ledger, Looks};
 use crate::cluster::Cluster;
 use crate::feed::{self, Feed};
 use crate::job::{Job, RECOVERY_LIMIT};
 use crate::oracle;
-use crate::traffic::{GAP_MS, PARTITIONS, Traffic};
+use crate::subject::Subject;
+use crate::traffic::{PARTITIONS, Traffic};
 
 /// Enough for hundreds of sessions each second, little enough for an unoptimised build.
 pub const RATE: u64 = 1_000;
@@ -111,7 +112,11 @@ impl Running {
         let job = Job { name: name.to_owned(), postgres_url };
         let interval = format!("{}ms", load.checkpoint_interval.as_millis());
         let id = job.submit(cluster, load.parallelism, &["--checkpoint-interval", &interval])?;
-        let audit = Audit::start_every(load.look_every, &url, Deadline::after(Duration::MAX))?;
+        let audit = Audit::start_with(
+            Looks { every: load.look_every, ..Looks::default() },
+            &url,
+            Deadline::after(Duration::MAX),
+        )?;
         let seed = name.bytes().fold(0, |seed, byte| seed * 31 + u64::from(byte));
         let feed = Some(Feed::start(&bootstrap, name, Traffic::new(seed), load.rate)?);
         Ok(Running { job, id, audit, feed, patience: RECOVERY_LIMIT, url })
@@ -185,7 +190,7 @@ impl Running {
         ensure!(findings.violations == 0, "{} violations: {:#?}", findings.violations, findings.told);
         let mut sql = connectors::postgres::Client::connect(&self.url.parse()?).await?;
         let bootstrap = cluster.broker.bootstrap_servers();
-        let verdict = oracle::compare(&mut sql, cluster.dir(), &bootstrap, &self.job.name, GAP_MS).await?;
+        let verdict = oracle::compare(&mut sql, cluster.dir(), &bootstrap, &self.job.name, Subject::SESSIONS).await?;
         ensure!(verdict.is_exact(), "{verdict}");
         Ok(findings)
     }

@@ -11,6 +11,7 @@ use e2e::broker::Broker;
 use e2e::cluster::readable_dir;
 use e2e::feed::{self, Feed};
 use e2e::oracle::{self, Verdict};
+use e2e::subject::Subject;
 use e2e::traffic::{GAP_MS, Traffic};
 use localcluster::deadline::Deadline;
 use localcluster::postgres::Postgres;
@@ -51,33 +52,33 @@ async fn it_sees_missing_duplicate_and_different_rows(sql: &mut Client, dir: &Pa
     feed::close(&bootstrap, "web", &traffic)?;
     ensure!(feed::topic_length(&bootstrap, "web").await? == traffic.taken() + 3);
 
-    let empty = oracle::compare(sql, dir, &bootstrap, "web", GAP_MS).await?;
+    let empty = oracle::compare(sql, dir, &bootstrap, "web", Subject::SESSIONS).await?;
     ensure!(empty.missing == empty.expected && empty.expected > 200 && !empty.is_exact(), "{empty}");
     ensure!(empty.wrongly_kept > 10, "all that is bad is lost: {empty}");
-    sql.execute("INSERT INTO sessionized_aggregated_events TABLE oracle_sessions").await?;
+    sql.execute("INSERT INTO sessionized_aggregated_events TABLE oracle_rows").await?;
     let kept = "SELECT partition, number FROM oracle_records WHERE kept =";
     for table in ["late_events", "dead_letter_events"] {
         sql.execute(&format!("INSERT INTO {table} {kept} '{table}'")).await?;
     }
-    let good = oracle::compare(sql, dir, &bootstrap, "web", GAP_MS).await?;
+    let good = oracle::compare(sql, dir, &bootstrap, "web", Subject::SESSIONS).await?;
     ensure!(good.is_exact() && good.records == traffic.taken() + 3, "{good}");
     let hits = sql.query_text("SELECT sum(num_hits) FROM sessionized_aggregated_events").await?.rows;
     ensure!(hits == [[Some((traffic.taken() - good.kept).to_string())]], "{hits:?}");
 
     for (change, expected) in [
-        ("INSERT INTO sessionized_aggregated_events SELECT * FROM oracle_sessions LIMIT 3", (0, 3, 0)),
+        ("INSERT INTO sessionized_aggregated_events SELECT * FROM oracle_rows LIMIT 3", (0, 3, 0)),
         ("DELETE FROM sessionized_aggregated_events WHERE num_hits = 1", (1, 0, 0)),
         ("UPDATE sessionized_aggregated_events SET num_hits = num_hits + 100 WHERE num_hits > 1", (1, 0, 1)),
     ] {
         sql.execute(change).await?;
         let Verdict { missing, duplicate, different, .. } =
-            oracle::compare(sql, dir, &bootstrap, "web", GAP_MS).await?;
+            oracle::compare(sql, dir, &bootstrap, "web", Subject::SESSIONS).await?;
         ensure!(
             (missing.min(1), duplicate, different.min(1)) == expected,
             "{change}: {missing} {duplicate} {different}"
         );
         sql.execute(
-            "TRUNCATE sessionized_aggregated_events; INSERT INTO sessionized_aggregated_events TABLE oracle_sessions",
+            "TRUNCATE sessionized_aggregated_events; INSERT INTO sessionized_aggregated_events TABLE oracle_rows",
         )
         .await?;
     }
@@ -86,7 +87,7 @@ async fn it_sees_missing_duplicate_and_different_rows(sql: &mut Client, dir: &Pa
         ("DELETE FROM dead_letter_events WHERE ctid = (SELECT min(ctid) FROM dead_letter_events)", 2),
     ] {
         sql.execute(change).await?;
-        let verdict = oracle::compare(sql, dir, &bootstrap, "web", GAP_MS).await?;
+        let verdict = oracle::compare(sql, dir, &bootstrap, "web", Subject::SESSIONS).await?;
         ensure!(verdict.wrongly_kept == expected && !verdict.is_exact(), "{change}: {verdict}");
     }
     Ok(())
@@ -102,7 +103,7 @@ async fn it_joins_events_that_are_a_gap_apart_and_no_others(
     block_in_place(|| feed::produce(&bootstrap, "gaps", &mut Traffic::new(5), 20_000))?;
     let mut expected = Vec::new();
     for gap_ms in [GAP_MS - 1, GAP_MS, GAP_MS + 1] {
-        expected.push(oracle::compare(sql, dir, &bootstrap, "gaps", gap_ms).await?.expected);
+        expected.push(oracle::compare(sql, dir, &bootstrap, "gaps", Subject::Sessions { gap_ms }).await?.expected);
     }
     ensure!(expected[0] > expected[1], "no two events are a gap apart, or it does not join them: {expected:?}");
     ensure!(expected[1] == expected[2], "{expected:?}");

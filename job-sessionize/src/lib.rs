@@ -9,6 +9,7 @@
 //! | [`side_tables`] | what becomes of late events and bad records |
 //! | [`operator`] | keyed events and watermarks → rows of closed sessions |
 //! | [`open_sessions`] | questions about the sessions that are open |
+//! | [`late_replay`] | late events put into the sessions of a table that they belong to |
 //! | [`replay`] | the sessions of a log, computed once more in another way, and compared with a table |
 //!
 //! Deliberately absent: clients of Kafka or Postgres, threads, clocks. A session's rules are `stream_core::session`'s, the
@@ -18,6 +19,7 @@
 
 pub mod decoder;
 pub mod key;
+pub mod late_replay;
 pub mod open_sessions;
 pub mod operator;
 pub mod options;
@@ -61,7 +63,7 @@ impl JobDefinition for Sessionize {
         let late_events = side_tables::late_events(options, context.job_id, context.source.name());
         let OperatorContext { key_groups, max_parallelism, .. } = *context;
         let operator = SessionOperator::new(options.windows(), options.form(), key_groups, max_parallelism);
-        Ok(Box::new(operator.keeping(late_events)))
+        Ok(Box::new(operator.keeping(late_events).with_last_event(options.has_last_event)))
     }
 }
 

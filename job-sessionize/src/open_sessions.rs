@@ -152,7 +152,7 @@ mod tests {
     use stream_core::event_batch::KeyedEvent;
     use stream_core::key_group::{KeyGroupRange, MaxParallelism};
     use stream_core::origin::Origin;
-    use stream_core::session::Config;
+    use stream_core::session::{Config, Limits};
     use stream_core::time::EventTime;
     use stream_core::watermark::Watermark;
 
@@ -162,7 +162,7 @@ mod tests {
 
     fn windows(events: &[(u8, u8, i64)]) -> Windows {
         let max = MaxParallelism::DEFAULT;
-        let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0 };
+        let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0, limits: Limits::NONE };
         let mut windows = Windows::new(config, KeyGroupRange { start: 0, end: max.get() }, max);
         let mut key = Vec::new();
         for &(ip, host, time) in events {
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn closed_session_is_not_open_even_if_it_still_takes_late_events() {
         let max = MaxParallelism::DEFAULT;
-        let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: GAP_MS };
+        let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: GAP_MS, limits: Limits::NONE };
         let mut kept = Windows::new(config, KeyGroupRange { start: 0, end: max.get() }, max);
         let mut key = Vec::new();
         Key { ip: Some("1"), host: Some("2") }.encode(&mut key);

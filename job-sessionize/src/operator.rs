@@ -29,7 +29,7 @@ pub enum Form {
 pub struct SessionOperator {
     windows: Windows,
     gap_ms: i64,
-    form: Form,
+    rows: Rows,
     late_events: LateEvents,
     late: u64,
     search: Option<Search>,
@@ -40,7 +40,14 @@ impl SessionOperator {
     pub fn new(windows: Config, form: Form, key_groups: KeyGroupRange, max_parallelism: MaxParallelism) -> Self {
         let gap_ms = windows.gap_ms;
         let windows = Windows::new(windows, key_groups, max_parallelism);
-        SessionOperator { windows, gap_ms, form, late_events: LateEvents::default(), late: 0, search: None }
+        let rows = Rows { form, gap_ms, has_last_event: false };
+        SessionOperator { windows, gap_ms, rows, late_events: LateEvents::default(), late: 0, search: None }
+    }
+
+    /// The same, whose rows have the time of the last event, or not.
+    pub(crate) fn with_last_event(mut self, has_last_event: bool) -> Self {
+        self.rows.has_last_event = has_last_event;
+        self
     }
 
     /// The same, which does this with late events.
@@ -51,9 +58,9 @@ impl SessionOperator {
 
 impl Operator for SessionOperator {
     fn on_events(&mut self, events: &EventBatch, out: &mut Collector) -> Result<(), Refusal> {
-        let SessionOperator { windows, form, late_events, late, .. } = self;
+        let SessionOperator { windows, rows, late_events, late, .. } = self;
         for event in events.iter() {
-            let added = windows.add(event, |fired| write_row(*form, fired, out));
+            let added = windows.add(event, |fired| rows.write(fired, out));
             if added == Added::Late {
                 *late += u64::from(event.count);
                 let Key { ip, host } = Key::decode(event.key).expect("every key was encoded by this job's decoder");
@@ -64,8 +71,8 @@ impl Operator for SessionOperator {
     }
 
     fn on_watermark(&mut self, watermark: Watermark, out: &mut Collector) {
-        let form = self.form;
-        self.windows.advance(watermark, |fired| write_row(form, fired, out));
+        let rows = self.rows;
+        self.windows.advance(watermark, |fired| rows.write(fired, out));
     }
 
     fn on_clock_watermark(&mut self, by_clock: Watermark) {
@@ -113,13 +120,24 @@ pub fn num_hits(form: Form, key: Key<'_>, events: u64) -> i64 {
     }
 }
 
-fn write_row(form: Form, fired: Fired<'_>, out: &mut Collector) {
-    let key = Key::decode(fired.key).expect("every key in a window was encoded by this job's decoder");
-    out.row(TableIndex::RESULT, 4).timestamp(fired.start).text(key.ip).text(key.host).bigint(num_hits(
-        form,
-        key,
-        fired.count,
-    ));
+/// What a row holds.
+#[derive(Clone, Copy, Debug)]
+struct Rows {
+    form: Form,
+    gap_ms: i64,
+    has_last_event: bool,
+}
+
+impl Rows {
+    fn write(self, fired: Fired<'_>, out: &mut Collector) {
+        let Rows { form, gap_ms, has_last_event } = self;
+        let key = Key::decode(fired.key).expect("every key in a window was encoded by this job's decoder");
+        let mut row = out.row(TableIndex::RESULT, if has_last_event { 5 } else { 4 });
+        row.timestamp(fired.start).text(key.ip).text(key.host).bigint(num_hits(form, key, fired.count));
+        if has_last_event {
+            row.timestamp(fired.end.saturating_add_ms(-gap_ms));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -127,10 +145,12 @@ mod tests {
     use stream_core::event_batch::KeyedEvent;
     use stream_core::key_group::hash_key;
     use stream_core::origin::Origin;
+    use stream_core::session::Limits;
     use stream_core::time::EventTime;
 
     use super::*;
-    use crate::pipeline::columns;
+    use crate::options::Options;
+    use crate::pipeline::{columns, columns_of};
     use crate::testing::shown;
 
     const MINUTE: i64 = 60_000;
@@ -143,7 +163,7 @@ mod tests {
     impl Probe {
         fn new(form: Form, allowed_lateness_ms: i64) -> Self {
             let max = MaxParallelism::DEFAULT;
-            let config = Config { gap_ms: 5 * MINUTE, allowed_lateness_ms };
+            let config = Config { gap_ms: 5 * MINUTE, allowed_lateness_ms, limits: Limits::NONE };
             let all = KeyGroupRange { start: 0, end: max.get() };
             Probe { operator: SessionOperator::new(config, form, all, max), out: Collector::new(max, 1) }
         }
@@ -181,6 +201,18 @@ mod tests {
         assert_eq!(probe.operator.counters(), counters(0, 1, 2, 0));
         assert_eq!(probe.rows(i64::MAX), ["2025-01-14 17:01:12.232 | 1.2.3.4 | a.io | 2"]);
         assert_eq!(probe.operator.counters(), counters(0, 0, 0, 2));
+    }
+
+    #[test]
+    fn row_has_the_time_of_the_last_event_where_that_is_asked_for() {
+        let mut probe = Probe::new(Form::Sql, 0);
+        probe.operator = probe.operator.with_last_event(true);
+        probe.event(Some("a.io"), 2 * MINUTE);
+        probe.event(Some("a.io"), 0);
+        probe.operator.on_watermark(Watermark(i64::MAX), &mut probe.out);
+        let rows = probe.out.take_rows(TableIndex::RESULT).unwrap_or_default();
+        let columns = columns_of(Options::DEFAULT.with_last_event(true));
+        assert_eq!(shown(&rows, &columns), ["1970-01-01 00:00:00.000 | 1.2.3.4 | a.io | 2 | 1970-01-01 00:02:00.000"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use stream_core::session;
+use stream_core::session::{self, Limits};
 use stream_core::time::millis;
 use web_intake::{OnBadRecord, OnLate};
 
@@ -23,15 +23,22 @@ pub const DEFAULT_TABLE: &str = "sessionized_aggregated_events";
 /// How far an event may be ahead of the wall clock.
 pub const DEFAULT_MAX_FUTURE: Duration = Duration::from_secs(3600);
 
+/// The fewest hits that a session can be limited to: those that are full stay in memory for a gap, and each event of the same visitor
+/// passes them.
+pub const LEAST_MAX_HITS: u64 = 100;
+
 /// The job's options. They travel as JSON ([`Options::to_json`]) inside the pipeline, which nobody but this job reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     gap_ms: i64,
     allowed_lateness_ms: i64,
+    limits: Limits,
     /// What becomes of late events.
     pub(crate) on_late: OnLate,
     /// What becomes of bad records.
     pub(crate) on_bad_record: OnBadRecord,
+    /// Whether rows have the time of the session's last event.
+    pub(crate) has_last_event: bool,
 }
 
 /// Options that make no job.
@@ -40,6 +47,15 @@ pub enum InvalidOptions {
     /// Every event would be its own session's end.
     #[error("the gap is 0: choose at least `1ms`")]
     NoGap,
+    /// A session would have to end before it has ended.
+    #[error("the longest session is shorter than the gap: choose at least the gap")]
+    ShortSession,
+    /// See [`LEAST_MAX_HITS`].
+    #[error("a session is limited to too few hits: choose at least {LEAST_MAX_HITS}")]
+    FewHits,
+    /// What a late event would do to a session that is in parts nobody could say.
+    #[error("a limit of sessions does not go with an allowed lateness: choose one of them")]
+    LimitsWithLateness,
     /// Times are counted in 64-bit milliseconds.
     #[error("`{0}` is too large: choose less than 292 million years")]
     TooLarge(&'static str),
@@ -59,6 +75,12 @@ struct Stored {
     on_late: OnLate,
     #[serde(default)]
     on_bad_record: OnBadRecord,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    last_event: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_session_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_hits: Option<u64>,
 }
 
 impl Options {
@@ -66,8 +88,10 @@ impl Options {
     pub const DEFAULT: Options = Options {
         gap_ms: DEFAULT_GAP.as_millis() as i64,
         allowed_lateness_ms: 0,
+        limits: Limits::NONE,
         on_late: OnLate::Drop,
         on_bad_record: OnBadRecord::Skip,
+        has_last_event: false,
     };
 
     /// Sessions that end after `gap` without an event and take late events for `allowed_lateness` more. What is late or bad
@@ -89,6 +113,46 @@ impl Options {
         Options { on_late, on_bad_record, ..self }
     }
 
+    /// What becomes of late events.
+    pub const fn on_late(self) -> OnLate {
+        self.on_late
+    }
+
+    /// What becomes of bad records.
+    pub const fn on_bad_record(self) -> OnBadRecord {
+        self.on_bad_record
+    }
+
+    /// Whether each row has the time of its last event.
+    pub const fn has_last_event(self) -> bool {
+        self.has_last_event
+    }
+
+    /// The same, with or without the time of the last event in each row.
+    pub const fn with_last_event(self, has_last_event: bool) -> Self {
+        Options { has_last_event, ..self }
+    }
+
+    /// The same, with sessions that last less than `max_session` and have at most `max_hits` events; `None` for no limit. What goes on beyond
+    /// it stands there in parts.
+    ///
+    /// # Errors
+    /// If a limit is below what a session can be, or late events are allowed for.
+    pub fn with_limits(self, max_session: Option<Duration>, max_hits: Option<u64>) -> Result<Self, InvalidOptions> {
+        let max_span_ms = max_session.map_or(Limits::NONE.max_span_ms, millis);
+        let limits = Limits { max_span_ms, max_events: max_hits.unwrap_or(Limits::NONE.max_events) };
+        if limits.max_span_ms < self.gap_ms {
+            return Err(InvalidOptions::ShortSession);
+        }
+        if limits.max_events < LEAST_MAX_HITS {
+            return Err(InvalidOptions::FewHits);
+        }
+        if limits != Limits::NONE && self.allowed_lateness_ms > 0 {
+            return Err(InvalidOptions::LimitsWithLateness);
+        }
+        Ok(Options { limits, ..self })
+    }
+
     /// Reads what [`Options::to_json`] wrote.
     ///
     /// # Errors
@@ -101,8 +165,10 @@ impl Options {
         if gap_ms == 0 {
             return Err(InvalidOptions::NoGap);
         }
-        let Stored { on_late, on_bad_record, .. } = stored;
-        Ok(Options { gap_ms, allowed_lateness_ms, on_late, on_bad_record })
+        let Stored { on_late, on_bad_record, last_event: has_last_event, max_session_ms, max_hits, .. } = stored;
+        let limits = Limits::NONE;
+        let options = Options { gap_ms, allowed_lateness_ms, limits, on_late, on_bad_record, has_last_event };
+        options.with_limits(max_session_ms.map(Duration::from_millis), max_hits)
     }
 
     /// The options as they travel.
@@ -112,13 +178,18 @@ impl Options {
             allowed_lateness_ms: self.allowed_lateness_ms.unsigned_abs(),
             on_late: self.on_late,
             on_bad_record: self.on_bad_record,
+            last_event: self.has_last_event,
+            max_session_ms: (self.limits.max_span_ms < Limits::NONE.max_span_ms)
+                .then_some(self.limits.max_span_ms.unsigned_abs()),
+            max_hits: (self.limits.max_events < Limits::NONE.max_events).then_some(self.limits.max_events),
         };
         serde_json::to_string(&stored).expect("numbers and names can always be written")
     }
 
     /// What a window is, for `stream_core::session`.
     pub fn windows(self) -> session::Config {
-        session::Config { gap_ms: self.gap_ms, allowed_lateness_ms: self.allowed_lateness_ms }
+        let Options { gap_ms, allowed_lateness_ms, limits, .. } = self;
+        session::Config { gap_ms, allowed_lateness_ms, limits }
     }
 
     /// Which of Flink's two forms of the job this is.
@@ -146,6 +217,11 @@ mod tests {
         );
         assert_eq!(Options::from_json(&options.to_json()).expect("own text"), options);
         assert_eq!(Options::from_json(&Options::default().to_json()).expect("own text"), Options::default());
+        let limited = Options::default().with_limits(Some(Duration::from_secs(3600)), Some(1000)).expect("valid");
+        assert!(limited.to_json().contains(r#""max_session_ms":3600000,"max_hits":1000"#), "{}", limited.to_json());
+        assert_eq!(Options::from_json(&limited.to_json()).expect("own text"), limited);
+        let with_last = Options::default().with_last_event(true);
+        assert_eq!(Options::from_json(&with_last.to_json()).expect("own text"), with_last);
     }
 
     #[test]
@@ -154,6 +230,17 @@ mod tests {
             let error = Options::new(gap, Duration::ZERO).expect_err("no gap");
             assert_eq!(error.to_string(), "the gap is 0: choose at least `1ms`");
         }
+    }
+
+    #[test]
+    fn limits_that_make_no_sessions_are_refused() {
+        let limited =
+            |options: Options, seconds: u64, hits| options.with_limits(Some(Duration::from_secs(seconds)), hits);
+        assert!(matches!(limited(Options::DEFAULT, 299, None), Err(InvalidOptions::ShortSession)));
+        assert!(matches!(limited(Options::DEFAULT, 300, Some(99)), Err(InvalidOptions::FewHits)));
+        let late = Options::new(DEFAULT_GAP, Duration::from_millis(1)).expect("valid");
+        assert!(matches!(limited(late, 300, None), Err(InvalidOptions::LimitsWithLateness)));
+        assert_eq!(late.with_limits(None, None).expect("none"), late);
     }
 
     #[test]

@@ -29,6 +29,12 @@ pub fn columns() -> Vec<Column> {
     ]
 }
 
+/// The same, and behind them the time of the last event if the options ask for it.
+pub fn columns_of(options: Options) -> Vec<Column> {
+    let last = Column { name: "last_event".to_owned(), column_type: ColumnType::Timestamp };
+    columns().into_iter().chain(options.has_last_event.then_some(last)).collect()
+}
+
 /// The job as a pipeline, ready to be submitted. The side tables of `sink` are the job's to say.
 pub fn pipeline(
     options: Options,

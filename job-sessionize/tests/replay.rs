@@ -61,7 +61,15 @@ impl Run {
         let late = operator.counters().late;
         let (watermark, parts) = (Watermark(watermark), Parts::WhereBehind);
         let gap_ms = options.windows().gap_ms;
-        let rules = Rules { gap_ms, form: options.form(), last_section: 0, watermark, late, parts };
+        let rules = Rules {
+            gap_ms,
+            limits: options.windows().limits,
+            form: options.form(),
+            last_section: 0,
+            watermark,
+            late,
+            parts,
+        };
         Run { rules, rows: rows(&mut out), events: told }
     }
 

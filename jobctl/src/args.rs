@@ -3,6 +3,8 @@
 
 mod aggregate;
 mod event_time;
+mod explain;
+mod late;
 mod pipeline;
 mod process_events;
 mod sessionize;
@@ -13,6 +15,9 @@ use crate::exit;
 
 pub(crate) use aggregate::Aggregate;
 pub(crate) use event_time::EventTime;
+use explain::EXPLAIN_HELP;
+pub(crate) use explain::Explain;
+pub(crate) use late::{Late, LateReplay};
 pub(crate) use pipeline::{Running, Sink, Source, Submit};
 pub(crate) use process_events::ProcessEvents;
 pub(crate) use sessionize::Sessionize;
@@ -48,6 +53,7 @@ Examples:
   jobctl describe sessionize
   jobctl explain sessionize
   jobctl audit sessionize --replay
+  jobctl late replay sessionize
   jobctl stop sessionize --drain
   jobctl submit sessionize --from-savepoint file:///var/lib/gapwise/savepoints/…";
 
@@ -93,9 +99,15 @@ pub(crate) enum Command {
     /// Checks that the job's table holds what it should: by the ledger's accounts, or row by row
     #[command(after_help = AUDIT_HELP)]
     Audit(Audit),
-    /// Says why a job shows no results: what holds it up, and which partition holds event time back
-    #[command(after_help = EXPLAIN_HELP)]
-    Explain(Explain),
+    /// Says why a job shows no results: what holds it up, and which partition holds event time back; or, with --flink-sql,
+    /// what a job is in Flink SQL
+    #[command(after_help = EXPLAIN_HELP, mut_args = explain::only_with_flink_sql)]
+    Explain(Box<Explain>),
+    /// Late events of a job
+    Late {
+        #[command(subcommand)]
+        command: Late,
+    },
     /// Lists the sessions that are open now, those with the most events first
     #[command(
         after_help = "Examples:\n  jobctl sessions sessionize --open --top 20\n  jobctl sessions sessionize --open --ip 203.0.113.7"
@@ -195,25 +207,6 @@ pub(crate) struct Audit {
     /// [env: GAPWISE_SINK]
     #[arg(long, value_name = "URI")]
     pub(crate) sink: Option<String>,
-}
-
-const EXPLAIN_HELP: &str = "\
-Causes it knows: ended, no_free_slot, restarting, not_running, sink_unavailable, sink_behind, backpressure, future_record, \
-all_idle, silent_partition, partition_behind. It looks twice, two seconds apart. With --ip and --host it also shows the session, \
-if it is open, and when it ends.
-
-Examples:
-  jobctl explain sessionize
-  jobctl explain sessionize --ip 203.0.113.7 --host www.example.com
-  jobctl explain sessionize --output json";
-
-/// `explain`.
-#[derive(ClapArgs, Debug)]
-pub(crate) struct Explain {
-    #[command(flatten)]
-    pub(crate) job: JobName,
-    #[command(flatten)]
-    pub(crate) key: SessionKey,
 }
 
 /// `sessions`.

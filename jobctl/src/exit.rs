@@ -12,7 +12,7 @@ pub enum Exit {
     Failed = 1,
     /// What the user typed cannot be.
     Usage = 2,
-    /// The jobmanager does not answer.
+    /// The jobmanager, or the gateway of a Flink cluster, does not answer.
     NoJobManager = 3,
     /// There is no such job, topic, table or file.
     NotFound = 4,
@@ -30,7 +30,7 @@ Exit codes:
   0  done
   1  the job failed, a check of `audit` does not hold, or something else failed
   2  usage: an option or its value cannot be
-  3  no jobmanager at that address
+  3  no jobmanager, or no Flink gateway, at that address
   4  no such job, topic, table or file
   5  too few free slots in the cluster
   6  the job was canceled

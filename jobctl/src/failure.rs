@@ -58,6 +58,13 @@ impl Failure {
         self
     }
 
+    /// The same with `what` as its message, and its own message as the nearest cause.
+    #[must_use]
+    pub(crate) fn after(self, what: &str) -> Self {
+        let Failure { exit, message, causes } = self;
+        Self::new(exit, what).because(std::iter::once(message).chain(causes))
+    }
+
     /// The lines to print.
     pub(crate) fn show(&self, colors: Colors) -> String {
         let mut lines = format!("{}: {}\n", colors.error("error"), one_line(&self.message));

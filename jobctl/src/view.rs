@@ -5,6 +5,7 @@
 
 mod audit;
 mod explanation;
+mod late;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -14,6 +15,7 @@ use stream_core::ids::CheckpointId;
 
 pub(crate) use audit::{Audit, Check, DifferentRow, Replay};
 pub(crate) use explanation::{EventTimeState, Explanation, OpenSession};
+pub(crate) use late::LateReplay;
 
 /// `jobctl list`.
 #[derive(Clone, Debug, Serialize)]

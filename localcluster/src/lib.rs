@@ -21,6 +21,7 @@ pub mod deadline;
 pub mod demo;
 pub mod devbroker_process;
 pub mod env_file;
+pub mod jvm;
 pub mod kafka_probe;
 pub mod load;
 pub mod machine;

@@ -1,17 +1,19 @@
 //! How long a subtask that holds many open windows stands still: to begin a snapshot, to copy one slice of it, and to make room for
-//! more windows. What counts is the column `slowest`: of a snapshot it must not grow with the state.
+//! more windows. What counts is the column `MAX` under `CPU`: of a snapshot it must not grow with the state. `WALL` also has the time
+//! in which another thread had the core, and of more slices the longest is longer.
 //!
 //! `cargo bench -p stream-core --bench stalls`. With the allocator of the product, because a large block that grows is its work. Of a
-//! delta one key in ten has changed.
+//! delta one key in ten has changed. There are as many slices as a whole snapshot has.
 
-use std::cell::RefCell;
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
-use divan::Bencher;
-use divan::counter::ItemsCount;
+use std::time::{Duration, Instant};
+
+use cpu_time::ThreadTime;
 use stream_core::event_batch::KeyedEvent;
 use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
 use stream_core::origin::Origin;
-use stream_core::session::{Config, Windows};
+use stream_core::session::{Config, Limits, Windows};
 use stream_core::snapshot::SnapshotKind;
 use stream_core::time::EventTime;
 
@@ -19,121 +21,104 @@ use stream_core::time::EventTime;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const GAP_MS: i64 = 300_000;
-
-fn main() {
-    divan::main();
-}
-
 /// As many as the taskmanager copies between two batches.
 const SLICE_KEYS: usize = 512;
+/// As many new windows as a batch may open.
+const BATCH: usize = 1024;
 const OPEN: [u64; 2] = [200_000, 2_000_000];
+const SNAPSHOTS: usize = 20;
 
-/// A subtask's windows with a snapshot to be begun.
+fn main() {
+    println!("{:9} {:20} {:>7}  {:^29}  {:^29}", "", "", "", "CPU, µs", "WALL, µs");
+    println!("{:>9} {:20} {:>7}  {COLUMNS}  {COLUMNS}", "OPEN", "STEP", "TIMES");
+    for open in OPEN {
+        for kind in [SnapshotKind::Full, SnapshotKind::Delta] {
+            let mut subtask = Subtask::new(open);
+            let (mut begins, mut slices) = (Stalls::default(), Stalls::default());
+            for _ in 0..SNAPSHOTS {
+                subtask.change(10);
+                begins.time(|| subtask.windows.begin_snapshot(kind));
+                while slices.time(|| subtask.windows.continue_snapshot(SLICE_KEYS)).is_none() {}
+            }
+            begins.print(open, &format!("begin {kind:?}"));
+            slices.print(open, &format!("slice of {kind:?}"));
+        }
+        grow_to(open).print(open, "batch of new windows");
+    }
+}
+
+const COLUMNS: &str = "    P50       P99       MAX  ";
+
+/// How long each of several steps took.
+#[derive(Default)]
+struct Stalls {
+    cpu: Vec<Duration>,
+    wall: Vec<Duration>,
+}
+
+impl Stalls {
+    fn time<T>(&mut self, step: impl FnOnce() -> T) -> T {
+        let (cpu, wall) = (ThreadTime::now(), Instant::now());
+        let done = step();
+        self.cpu.push(cpu.elapsed());
+        self.wall.push(wall.elapsed());
+        done
+    }
+
+    fn print(self, open: u64, step: &str) {
+        let times = self.cpu.len();
+        println!("{open:9} {step:20} {times:7}  {}  {}", quantiles(self.cpu), quantiles(self.wall));
+    }
+}
+
+fn quantiles(mut times: Vec<Duration>) -> String {
+    times.sort_unstable();
+    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)].as_secs_f64() * 1e6;
+    format!("{:8.1}  {:8.1}  {:9.1}", at(50), at(99), at(100))
+}
+
+/// A subtask's windows.
 struct Subtask {
     windows: Windows,
     keys: Vec<String>,
-    kind: SnapshotKind,
     /// Where the next change begins.
     round: usize,
 }
 
 impl Subtask {
     /// One open window for each of `open` keys, all of which were copied once.
-    fn new(open: u64, kind: SnapshotKind) -> Self {
-        let mut subtask = Subtask { windows: no_windows(), keys: (0..open).map(key).collect(), kind, round: 0 };
+    fn new(open: u64) -> Self {
+        let mut subtask = Subtask { windows: no_windows(), keys: (0..open).map(key).collect(), round: 0 };
         subtask.change(1);
         subtask.windows.begin_snapshot(SnapshotKind::Full);
-        subtask.finish();
+        subtask.windows.continue_snapshot(usize::MAX);
         subtask
     }
 
     /// An event for one key in `step`.
     fn change(&mut self, step: usize) {
         for key in self.keys.iter().skip(self.round % step).step_by(step) {
-            let key = key.as_bytes();
-            self.windows.add(
-                KeyedEvent { hash: hash_key(key), time: EventTime(0), count: 1, key, origin: Origin::default() },
-                |_| {},
-            );
+            add(&mut self.windows, key, 0);
         }
         self.round += 1;
     }
-
-    fn begin(&mut self) {
-        self.windows.begin_snapshot(self.kind);
-    }
-
-    /// Whether the snapshot is finished.
-    fn copy_slice(&mut self) -> bool {
-        self.windows.continue_snapshot(SLICE_KEYS).is_some()
-    }
-
-    fn finish(&mut self) {
-        self.windows.continue_snapshot(usize::MAX);
-    }
 }
 
-#[divan::bench(args = OPEN, consts = [false, true], sample_size = 1, sample_count = 40)]
-fn begin_snapshot<const IS_DELTA: bool>(bencher: Bencher<'_, '_>, open: u64) {
-    let subtask = RefCell::new(Subtask::new(open, kind(IS_DELTA)));
-    let prepare = || {
-        let mut subtask = subtask.borrow_mut();
-        subtask.finish();
-        subtask.change(10);
-    };
-    bencher.with_inputs(prepare).bench_local_values(|()| subtask.borrow_mut().begin());
-}
-
-#[divan::bench(args = OPEN, consts = [false, true], sample_size = 1, sample_count = 4000)]
-fn copy_slice<const IS_DELTA: bool>(bencher: Bencher<'_, '_>, open: u64) {
-    let subtask = RefCell::new(Subtask::new(open, kind(IS_DELTA)));
-    let is_finished = RefCell::new(true);
-    let prepare = || {
-        if is_finished.take() {
-            subtask.borrow_mut().change(10);
-            subtask.borrow_mut().begin();
-        }
-    };
-    let keys = ItemsCount::new(SLICE_KEYS);
-    bencher.counter(keys).with_inputs(prepare).bench_local_values(|()| {
-        is_finished.replace(subtask.borrow_mut().copy_slice());
-    });
-}
-
-fn kind(is_delta: bool) -> SnapshotKind {
-    if is_delta { SnapshotKind::Delta } else { SnapshotKind::Full }
-}
-
-#[divan::bench(sample_size = 1, sample_count = 196)]
-fn grow_to_200_000(bencher: Bencher<'_, '_>) {
-    grow(bencher);
-}
-
-#[divan::bench(sample_size = 1, sample_count = 1954)]
-fn grow_to_2_000_000(bencher: Bencher<'_, '_>) {
-    grow(bencher);
-}
-
-/// As many new windows as a batch may open.
-fn grow(bencher: Bencher<'_, '_>) {
-    const BATCH: u64 = 1024;
+/// Opens one window after the other.
+fn grow_to(open: u64) -> Stalls {
     const SESSIONS_PER_MS: i64 = 10;
-    let windows = RefCell::new(no_windows());
-    let next = RefCell::new(0);
-    let prepare = || {
-        let first = next.replace_with(|next| *next + BATCH);
-        (first..first + BATCH).map(|number| (key(number), number.cast_signed() / SESSIONS_PER_MS)).collect::<Vec<_>>()
-    };
-    bencher.counter(ItemsCount::new(BATCH)).with_inputs(prepare).bench_local_refs(|keys| {
-        let mut windows = windows.borrow_mut();
-        for (key, time) in keys {
-            let key = key.as_bytes();
-            windows.add(
-                KeyedEvent { hash: hash_key(key), time: EventTime(*time), count: 1, key, origin: Origin::default() },
-                |_| {},
-            );
-        }
-    });
+    let (mut windows, mut stalls) = (no_windows(), Stalls::default());
+    let keys: Vec<(String, i64)> = (0..open).map(|n| (key(n), n.cast_signed() / SESSIONS_PER_MS)).collect();
+    for batch in keys.chunks(BATCH) {
+        stalls.time(|| batch.iter().for_each(|(key, time)| add(&mut windows, key, *time)));
+    }
+    stalls
+}
+
+fn add(windows: &mut Windows, key: &str, time: i64) {
+    let key = key.as_bytes();
+    let event = KeyedEvent { hash: hash_key(key), time: EventTime(time), count: 1, key, origin: Origin::default() };
+    windows.add(event, |_| {});
 }
 
 fn key(number: u64) -> String {
@@ -142,6 +127,6 @@ fn key(number: u64) -> String {
 
 fn no_windows() -> Windows {
     let max = MaxParallelism::DEFAULT;
-    let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0 };
+    let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0, limits: Limits::NONE };
     Windows::new(config, KeyGroupRange { start: 0, end: max.get() }, max)
 }

@@ -9,7 +9,7 @@ use stream_core::collector::Collector;
 use stream_core::event_batch::{EventBatch, KeyedEvent};
 use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
 use stream_core::origin::Origin;
-use stream_core::session::{Config, Windows};
+use stream_core::session::{Config, Limits, Windows};
 use stream_core::time::EventTime;
 use stream_core::tumbling;
 use stream_core::watermark::Watermark;
@@ -79,7 +79,7 @@ fn batches(keys: u64, routed: fn(&[u8]) -> &[u8]) -> Vec<EventBatch> {
 fn session_windows(bencher: Bencher<'_, '_>, keys: u64) {
     let batches = batches(keys, |key| key);
     let max = MaxParallelism::DEFAULT;
-    let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0 };
+    let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0, limits: Limits::NONE };
     bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
         let mut windows = Windows::new(config, KeyGroupRange { start: 0, end: max.get() }, max);
         let mut sessions = 0_u64;

@@ -13,7 +13,7 @@ use stream_core::event_batch::{EventBatch, KeyedEvent};
 use stream_core::ids::SubtaskIndex;
 use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
 use stream_core::origin::Origin;
-use stream_core::session::{Added, Config, Fired, Windows};
+use stream_core::session::{Added, Config, Fired, Limits, Windows};
 use stream_core::time::EventTime;
 use stream_core::watermark::{Progress, SplitWatermarks, Valve, Watermark};
 
@@ -94,7 +94,7 @@ proptest! {
         gap_ms in 1_i64..40,
         allowed_lateness_ms in prop_oneof![Just(0_i64), 0_i64..100],
     ) {
-        let config = Config { gap_ms, allowed_lateness_ms };
+        let config = Config { gap_ms, allowed_lateness_ms, limits: Limits::NONE };
         let mut model = Model { config, watermark: i64::MIN, windows: vec![] };
         let mut windows = all_keys(config);
         let (mut accepted, mut fired_before) = (0, 0);
@@ -184,7 +184,7 @@ impl Cluster {
         for _ in 0..split_count {
             splits.add_split();
         }
-        let config = Config { gap_ms, allowed_lateness_ms: 0 };
+        let config = Config { gap_ms, allowed_lateness_ms: 0, limits: Limits::NONE };
         let subtask = |index| {
             let range = KeyGroupRange::of_subtask(max, parallelism, SubtaskIndex(index));
             (Valve::new(1), Windows::new(config, range, max))

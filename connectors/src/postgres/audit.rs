@@ -3,6 +3,8 @@
 //! Everything is read in one transaction that sees one state of the database (`REPEATABLE READ`) and writes nothing: the rows
 //! that are read later are those of the ledger that was read first.
 
+mod replayed;
+
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
@@ -20,6 +22,8 @@ use super::copy::HEADER;
 use super::error::{DriverWords, Error, sql_state};
 use super::settings::Settings;
 use super::table_name::{TableName, literal, quoted};
+
+pub use replayed::Replayed;
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
@@ -62,6 +66,8 @@ pub struct LedgerEntry {
     pub accounts: Accounts,
     /// That cut; none before the first epoch, and in a ledger of a version that did not keep it.
     pub cut: Option<Cut>,
+    /// What late replays did since.
+    pub replayed: Replayed,
 }
 
 impl Audit {
@@ -97,8 +103,12 @@ impl Audit {
             nullable = quoted(nullable),
         );
         let rows = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(&mut self.connection).await;
-        let look = rows.map_err(|error| self.failed(error))?;
-        read(&look).map_err(|error| self.failed(error).into())
+        let mut look = rows.and_then(|rows| read(&rows)).map_err(|error| self.failed(error))?;
+        for (job_id, replayed) in self.replayed().await.map_err(|error| self.failed(error))? {
+            let entry = look.entries.iter_mut().find(|entry| entry.job_id == job_id);
+            entry.into_iter().for_each(|entry| entry.replayed = replayed);
+        }
+        Ok(look)
     }
 
     /// How many rows of a job each side table has, in the sink's order.
@@ -227,6 +237,7 @@ fn entry(job_id: String, row: &PgRow) -> Result<LedgerEntry, sqlx::Error> {
             open: count(10)?,
         },
         cut,
+        replayed: Replayed::default(),
     })
 }
 

@@ -111,7 +111,8 @@ pub enum Error {
     },
     /// An audit cannot read.
     #[error(
-        "user `{user}` may not read table {table} and its gapwise_ledger; grant SELECT on both, or use another user"
+        "user `{user}` may not read table {table} and, beside it, gapwise_ledger and (once late events were replayed) \
+         gapwise_late_replay; grant SELECT on them, or use another user"
     )]
     MayNotRead {
         /// Who asked.
@@ -131,6 +132,43 @@ pub enum Error {
         address: String,
         /// In the server's words.
         source: DriverWords,
+    },
+    /// A late replay lacks rights.
+    #[error(
+        "user `{user}` may not replay late events; run sql/ledger/late_replay.sql as the owner of the tables, and then: {grants}"
+    )]
+    MayNotReplay {
+        /// Who asked.
+        user: String,
+        /// The statements that grant all that it needs.
+        grants: String,
+        /// In the server's words.
+        source: DriverWords,
+    },
+    /// There is no table, no ledger, or no table of late events.
+    #[error(
+        "at `{address}` table {table}, its columns, the gapwise_ledger or the late_events beside it are missing; \
+         check that this is the database that the job publishes into"
+    )]
+    NothingToReplay {
+        /// The table.
+        table: TableName,
+        /// Host and port.
+        address: String,
+        /// In the server's words.
+        source: DriverWords,
+    },
+    /// Another session replays the same job.
+    #[error("another replay of late events into {table} is under way; wait for it, and run this again")]
+    ReplayUnderWay {
+        /// Where to.
+        table: TableName,
+    },
+    /// Rows that a replay was to correct are others now.
+    #[error("somebody else changed rows of {table} meanwhile; what was not replayed is as it was: run this again")]
+    ChangedMeanwhile {
+        /// The table.
+        table: TableName,
     },
     /// The ledger's row stays locked.
     #[error(
@@ -231,15 +269,19 @@ impl Error {
             | Error::NoTable { .. }
             | Error::NoRight { .. }
             | Error::MayNotRead { .. }
+            | Error::MayNotReplay { .. }
             | Error::NoLedger { .. } => ConnectorErrorKind::Denied,
             Error::NoDatabase { .. }
             | Error::NoSchema { .. }
             | Error::NothingToAudit { .. }
+            | Error::NothingToReplay { .. }
             | Error::LedgerGone { .. }
             | Error::TableGone { .. } => ConnectorErrorKind::NotFound,
             Error::NotATable { .. } | Error::Mismatch { .. } => ConnectorErrorKind::Mismatch,
             Error::LedgerLocked { .. }
             | Error::LedgerForeign { .. }
+            | Error::ReplayUnderWay { .. }
+            | Error::ChangedMeanwhile { .. }
             | Error::Rejected { .. }
             | Error::Statement { .. } => ConnectorErrorKind::Failed,
         }
@@ -255,6 +297,8 @@ impl From<Error> for ConnectorError {
             | Error::Refused { source, .. }
             | Error::Broken { source, .. }
             | Error::NothingToAudit { source, .. }
+            | Error::MayNotReplay { source, .. }
+            | Error::NothingToReplay { source, .. }
             | Error::Rejected { source, .. }
             | Error::Statement { source, .. } => ConnectorError::caused_by(kind, message, source),
             Error::Settings(_)
@@ -267,6 +311,8 @@ impl From<Error> for ConnectorError {
             | Error::NotATable { .. }
             | Error::NoLedger { .. }
             | Error::LedgerLocked { .. }
+            | Error::ReplayUnderWay { .. }
+            | Error::ChangedMeanwhile { .. }
             | Error::LedgerForeign { .. }
             | Error::LedgerGone { .. }
             | Error::TableGone { .. }

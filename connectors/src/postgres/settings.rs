@@ -124,6 +124,15 @@ impl Settings {
         }
     }
 
+    /// The same as a URL for Java's driver. The user is in it unless there is a password: then both go another way, together.
+    pub fn jdbc_url(&self) -> String {
+        let user = self.password.is_none().then(|| format!("user={}", encode(self.user())));
+        let mode = (self.ssl_mode != SslMode::default()).then(|| format!("sslmode={}", self.ssl_mode));
+        let parameters: Vec<String> = user.into_iter().chain(mode).collect();
+        let mark = if parameters.is_empty() { "" } else { "?" };
+        format!("jdbc:postgresql{}{mark}{}", self.uri().trim_start_matches("postgres"), parameters.join("&"))
+    }
+
     /// Fills in `HOST[:PORT][/DATABASE][?…]`.
     fn with_location(mut self, location: &str) -> Result<Self, SettingsError> {
         let (location, parameters) = location.split_once('?').unwrap_or((location, ""));
@@ -294,6 +303,14 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn java_s_driver_gets_the_user_in_the_url_or_with_the_password() {
+        let settings: Settings = "postgres://m%26e@[::1]:6/a%20b?sslmode=require".parse().unwrap();
+        assert_eq!(settings.jdbc_url(), "jdbc:postgresql://[::1]:6/a%20b?user=m%26e&sslmode=require");
+        let settings = Settings { password: Some(Secret::new("hunter2")), ssl_mode: SslMode::Prefer, ..settings };
+        assert_eq!(settings.jdbc_url(), "jdbc:postgresql://[::1]:6/a%20b");
+    }
 
     /// `user:password@host:port/database mode`, with `-` for what is absent.
     fn shown(url: &str) -> String {

@@ -10,7 +10,7 @@ use super::connect::{close, connect_sink};
 use super::error::{DriverWords, Error, sql_state};
 use super::ledger;
 use super::settings::Settings;
-use super::table_name::{TableName, quoted};
+use super::table_name::{TableName, TableNameError, quoted};
 use super::tables::{Table, Tables};
 
 /// Two jobs may create the table at once; who comes second finds it at the next look.
@@ -28,6 +28,33 @@ pub async fn check(spec: &SinkSpec) -> Result<(), ConnectorError> {
     let result = check_all(&mut connection, &settings, &tables).await;
     close(connection).await;
     Ok(result?)
+}
+
+/// As [`check`], for rows that somebody else is to write: without a ledger, and without side tables.
+///
+/// # Errors
+/// As those of [`check`].
+pub async fn check_result(spec: &SinkSpec) -> Result<(), ConnectorError> {
+    let settings = Settings::from_spec(spec).map_err(Error::from)?;
+    let Tables { result: Table { name, columns }, .. } = Tables::of(spec).map_err(Error::TableName)?;
+    let mut connection = connect_sink(&settings, "check").await?;
+    let result = Check { settings: &settings, table: &name, columns: &columns }.run(&mut connection).await;
+    close(connection).await;
+    Ok(result?)
+}
+
+/// The statement that makes the table of the result.
+///
+/// # Errors
+/// If its name is none.
+pub fn definition(spec: &SinkSpec) -> Result<String, TableNameError> {
+    Ok(create_statement(&spec.table.parse()?, &spec.columns))
+}
+
+fn create_statement(table: &TableName, columns: &[Column]) -> String {
+    let definition = |column: &Column| format!("{} {}", quoted(&column.name), type_name(column.column_type));
+    let columns: Vec<String> = columns.iter().map(definition).collect();
+    format!("CREATE TABLE IF NOT EXISTS {table} ({})", columns.join(", "))
 }
 
 async fn check_all(connection: &mut PgConnection, settings: &Settings, tables: &Tables) -> Result<(), Error> {
@@ -84,9 +111,7 @@ impl Check<'_> {
     }
 
     async fn create(&self, connection: &mut PgConnection) -> Result<(), Error> {
-        let definition = |column: &Column| format!("{} {}", quoted(&column.name), type_name(column.column_type));
-        let columns: Vec<String> = self.columns.iter().map(definition).collect();
-        let statement = format!("CREATE TABLE IF NOT EXISTS {} ({})", self.table, columns.join(", "));
+        let statement = create_statement(self.table, self.columns);
         let created = sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await;
         let table = self.table.clone();
         match created {

@@ -1,7 +1,7 @@
 //! Where checkpoints and jobs are kept, chosen by the scheme of a URI: a folder or a bucket of S3.
 //!
 //! Not here: what the objects mean. Tests: what is special to a kind, beside the code; the contract of the port, which all
-//! kinds keep, in `e2e/tests/store_contract.rs`.
+//! kinds keep, in `e2e/tests/services/store_contract.rs`.
 
 mod folder;
 mod name;

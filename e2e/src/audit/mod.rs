@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 pub use sample::{Ledger, Sample};
 
 use crate::recovery_time::Publication;
+use crate::subject::Subject;
 
 /// Twice as often as the twenty times a second that are asked of it.
 pub const LOOK_EVERY: Duration = Duration::from_millis(25);
@@ -27,6 +28,21 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const CONNECT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// So many violations are told; the others are counted.
 const TOLD: usize = 50;
+
+/// What the auditor looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Looks {
+    /// Whose table.
+    pub subject: Subject,
+    /// Between two looks, each of which counts the whole table, which the server has to do beside its work.
+    pub every: Duration,
+}
+
+impl Default for Looks {
+    fn default() -> Looks {
+        Looks { subject: Subject::SESSIONS, every: LOOK_EVERY }
+    }
+}
 
 /// What the auditor saw.
 #[derive(Clone, Debug, Default)]
@@ -56,19 +72,20 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Looks at the database of `url` every [`LOOK_EVERY`] from now on; times are those of `clock`. Table and ledger need not be there yet.
+    /// Looks at the sessions in the database of `url` every [`LOOK_EVERY`] from now on; times are those of `clock`. Table and ledger
+    /// need not be there yet.
     ///
     /// # Errors
     /// If there is no thread.
     pub fn start(url: &str, clock: Deadline) -> Result<Audit> {
-        Audit::start_every(LOOK_EVERY, url, clock)
+        Audit::start_with(Looks::default(), url, clock)
     }
 
-    /// As [`Audit::start`], less often: a look counts the whole table, which the server has to do beside its work.
+    /// As [`Audit::start`], at what one likes and as often as one likes.
     ///
     /// # Errors
     /// As [`Audit::start`].
-    pub fn start_every(look_every: Duration, url: &str, clock: Deadline) -> Result<Audit> {
+    pub fn start_with(looks: Looks, url: &str, clock: Deadline) -> Result<Audit> {
         let settings = url.parse().map_err(|error| anyhow!("the auditor's URL: {error}"))?;
         let (findings, stop) = (Arc::new(Mutex::new(Findings::default())), Arc::new(AtomicBool::new(false)));
         let (its_findings, its_stop) = (Arc::clone(&findings), Arc::clone(&stop));
@@ -77,7 +94,7 @@ impl Audit {
             runtime.block_on(async {
                 while !its_stop.load(Ordering::Relaxed) {
                     if let Ok(client) = Client::connect(&settings).await {
-                        look_until_it_fails(client, look_every, clock, &its_findings, &its_stop).await;
+                        look_until_it_fails(client, looks, clock, &its_findings, &its_stop).await;
                     }
                     sleep_until(Instant::now() + CONNECT_AGAIN_AFTER).await;
                 }
@@ -126,16 +143,16 @@ impl Drop for Audit {
 
 async fn look_until_it_fails(
     mut client: Client,
-    look_every: Duration,
+    looks: Looks,
     clock: Deadline,
     findings: &Mutex<Findings>,
     stop: &AtomicBool,
 ) {
-    let mut ticks = interval(look_every);
+    let mut ticks = interval(looks.every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !stop.load(Ordering::Relaxed) {
         ticks.tick().await;
-        let failure = match timeout(ANSWER_LIMIT, sample::look(&mut client, clock)).await {
+        let failure = match timeout(ANSWER_LIMIT, sample::look(&mut client, looks.subject, clock)).await {
             Ok(Ok(sample)) => {
                 if let Some(sample) = sample {
                     lock(findings).take(sample);

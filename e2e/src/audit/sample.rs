@@ -6,18 +6,25 @@ use anyhow::{Context, Result, bail};
 use connectors::postgres::Client;
 use localcluster::deadline::Deadline;
 
-/// One statement: one snapshot of the database, so both sides are of the same instant.
-const LOOK: &str = "
-    SELECT t.rows, t.hits, l.token, l.last_epoch, l.prev_epoch, l.rows_total, l.events_read, l.events_in_sessions,
-           l.late, l.bad, l.open_events, (SELECT count(*) FROM late_events), (SELECT count(*) FROM dead_letter_events)
-    FROM (SELECT count(*) AS rows, coalesce(sum(num_hits), 0) AS hits FROM sessionized_aggregated_events) AS t,
-         gapwise_ledger AS l";
+use crate::subject::Subject;
 
-/// Before the job has made its table and ledger there is nothing to look at.
-const ARE_THERE: &str = "SELECT to_regclass('sessionized_aggregated_events') IS NOT NULL \
-                                AND to_regclass('gapwise_ledger') IS NOT NULL \
-                                AND to_regclass('late_events') IS NOT NULL \
-                                AND to_regclass('dead_letter_events') IS NOT NULL";
+/// One statement: one snapshot of the database, so both sides are of the same instant.
+fn statement(subject: Subject) -> String {
+    let (table, hits) = (subject.tables()[0], subject.hits());
+    let late = if subject.has_late_events() { "(SELECT count(*) FROM late_events)" } else { "0" };
+    format!(
+        "SELECT t.rows, t.hits, l.token, l.last_epoch, l.prev_epoch, l.rows_total, l.events_read, l.events_in_sessions,
+                l.late, l.bad, l.open_events, {late}, (SELECT count(*) FROM dead_letter_events)
+         FROM (SELECT count(*) AS rows, {hits} AS hits FROM {table}) AS t, gapwise_ledger AS l"
+    )
+}
+
+/// Before the job has made its tables and ledger there is nothing to look at.
+fn are_there(subject: Subject) -> String {
+    let is_there = |table: &&str| format!("to_regclass('{table}') IS NOT NULL");
+    let tables = subject.tables().iter().chain(&["gapwise_ledger"]);
+    format!("SELECT {}", tables.map(is_there).collect::<Vec<_>>().join(" AND "))
+}
 
 /// The table and the ledger at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +67,11 @@ pub struct Ledger {
 }
 
 /// Looks once; `None` where the job has published nothing that could be looked at.
-pub(super) async fn look(client: &mut Client, clock: Deadline) -> Result<Option<Sample>> {
-    let table = match client.query_text(LOOK).await {
+pub(super) async fn look(client: &mut Client, subject: Subject, clock: Deadline) -> Result<Option<Sample>> {
+    let table = match client.query_text(&statement(subject)).await {
         Ok(table) => table,
         Err(error) => {
-            let are_there = client.query_text(ARE_THERE).await?.rows;
+            let are_there = client.query_text(&are_there(subject)).await?.rows;
             if are_there == [[Some("t".to_owned())]] {
                 return Err(error.into());
             }

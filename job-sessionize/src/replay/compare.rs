@@ -2,7 +2,7 @@
 
 use stream_core::time::EventTime;
 
-use super::{DifferenceKind, Event, Findings, Parts, Row, Rules, Session, sessions};
+use super::{DifferenceKind, Event, Findings, Parts, Row, Rules, Session, limited, sessions};
 use crate::key::Key;
 use crate::operator::Form;
 
@@ -13,12 +13,18 @@ pub fn compare(rules: &Rules, events: &mut [Event<'_>], rows: &mut [Row<'_>], fi
     rows.sort_unstable();
     let sessions = sessions(rules, events);
     for session in &sessions {
-        let (count, of_events) = match session.is_closed {
-            true => (&mut findings.closed, &mut findings.closed_events),
-            false => (&mut findings.open, &mut findings.open_events),
+        let mut count = |is_closed: bool, of_session: u64| {
+            let (count, of_events) = match is_closed {
+                true => (&mut findings.closed, &mut findings.closed_events),
+                false => (&mut findings.open, &mut findings.open_events),
+            };
+            *count += 1;
+            *of_events += of_session;
         };
-        *count += 1;
-        *of_events += session.events;
+        match session.limited.as_slice() {
+            [] => count(session.is_closed, session.events),
+            parts => parts.iter().for_each(|part| count(part.is_closed, part.events)),
+        }
     }
     findings.rows += rows.len() as u64;
 
@@ -65,6 +71,10 @@ impl OfKey<'_, '_> {
             }
         }
         for ((session, is_there), parts) in self.sessions.iter().zip(is_there).zip(parts) {
+            if !session.limited.is_empty() {
+                limited::compare(self.rules, session, &parts, findings);
+                continue;
+            }
             if parts.is_empty() && (is_there || !session.is_closed) {
                 continue;
             }
@@ -91,7 +101,9 @@ impl OfKey<'_, '_> {
         let first = start.map_or(self.sessions.len(), |start| self.sessions.partition_point(|s| s.start < start));
         let of_start = self.sessions.iter().enumerate().skip(first);
         let of_start = of_start.take_while(move |(_, session)| Some(session.start) == start);
-        of_start.filter(move |(_, s)| s.is_closed && Some(s.num_hits) == num_hits).map(|(index, _)| index)
+        of_start
+            .filter(move |(_, s)| s.is_closed && s.limited.is_empty() && Some(s.num_hits) == num_hits)
+            .map(|(index, _)| index)
     }
 
     /// The session that a row may be a part of: it begins with one of its events.
@@ -146,7 +158,7 @@ impl OfKey<'_, '_> {
     }
 }
 
-fn has_no_host(session: &Session<'_>) -> bool {
+pub(super) fn has_no_host(session: &Session<'_>) -> bool {
     Key::decode(&session.key).is_none_or(|key| key.host.is_none())
 }
 

@@ -9,15 +9,20 @@
 //! knows afterwards. So a session that holds such an event, or may hold one, may also stand in the table in parts; what can be
 //! checked of these is: each part begins with an event of the session, and together they hold its events, less the late ones.
 //!
+//! **Limits** (`--max-session`, `--max-hits`). A session that reaches one is parted where the rule parts its events in the order of their
+//! times, and must stand there so, if they came in that order. If not, it is checked like any other in parts (`limited`).
+//!
 //! Pure, and for one part of the keys at a time, so that a caller can bound the memory. Tested by examples here, against the
-//! operator in `tests/replay.rs`, and on whole clusters by `e2e/tests/audit.rs`.
+//! operator in `tests/replay.rs`, and on whole clusters by `e2e/tests/clusters/audit.rs`.
 
 mod compare;
 mod findings;
+mod limited;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
+use stream_core::session::Limits;
 use stream_core::time::EventTime;
 use stream_core::watermark::Watermark;
 
@@ -32,6 +37,8 @@ pub use findings::{Difference, DifferenceKind, Findings, LISTED_DIFFERENCES};
 pub struct Rules {
     /// The inactivity that ends a session, in milliseconds.
     pub gap_ms: i64,
+    /// How long and how large a session may be.
+    pub limits: Limits,
     /// How it counts.
     pub form: Form,
     /// The last section: in those before it event time was ended, so that all their sessions are closed.
@@ -89,6 +96,8 @@ struct Session<'a> {
     events: u64,
     num_hits: i64,
     is_closed: bool,
+    /// Its parts, if it reached a limit. As a whole it is then no row.
+    limited: Vec<limited::Part>,
     is_behind: bool,
     /// Where its events are.
     place: Range<usize>,
@@ -121,13 +130,16 @@ fn sessions<'a>(rules: &Rules, events: &[Event<'a>]) -> Vec<Session<'a>> {
         let key = stored_key(first.key);
         let hits = num_hits(rules.form, Key::decode(&key).expect("it was encoded just now"), events);
         let last_instant = last.time.0.saturating_add(rules.gap_ms) - 1;
+        let is_ended = first.section < rules.last_section || last_instant <= rules.watermark.0;
+        let limited = limited::parts(rules, of_session, is_ended);
         sessions.push(Session {
             key,
             start: first.time,
             last: last.time,
             events,
             num_hits: hits,
-            is_closed: first.section < rules.last_section || last_instant <= rules.watermark.0,
+            is_closed: is_ended,
+            limited,
             is_behind: of_session.iter().any(|event| event.is_behind),
             place: begin..begin + of_session.len(),
         });

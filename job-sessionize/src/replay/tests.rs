@@ -10,7 +10,15 @@ fn key(host: Option<&str>) -> Vec<u8> {
 
 fn rules(watermark: i64) -> Rules {
     let watermark = Watermark(watermark);
-    Rules { gap_ms: GAP, form: Form::Sql, last_section: 0, watermark, late: 0, parts: Parts::Never }
+    Rules {
+        gap_ms: GAP,
+        limits: Limits::NONE,
+        form: Form::Sql,
+        last_section: 0,
+        watermark,
+        late: 0,
+        parts: Parts::Never,
+    }
 }
 
 /// Events of one key as (section, time), and rows as (start, hits).
@@ -133,4 +141,42 @@ fn the_first_differences_are_listed_in_order_and_all_are_counted() {
     let findings = compared(rules(i64::MAX), &times, &[]);
     assert_eq!((findings.missing, findings.first.len()), (50, LISTED_DIFFERENCES));
     assert!(findings.first.iter().map(|row| row.event_hour.map(|at| at.0)).eq((0..20).map(|n| Some(n * 100))));
+}
+
+#[test]
+fn a_session_that_reaches_a_limit_is_parted_by_the_rule() {
+    let limited = |max_span_ms, max_events, watermark| Rules {
+        limits: Limits { max_span_ms, max_events },
+        parts: Parts::WhereBehind,
+        ..rules(watermark)
+    };
+    let times = [0, 8, 16, 24, 32];
+    for (rules, rows) in [
+        (limited(20, u64::MAX, 100), vec![(0, 3), (24, 2)]),
+        (limited(i64::MAX, 2, 100), vec![(0, 2), (16, 2), (32, 1)]),
+        // The last part is open; one that is full never is.
+        (limited(20, u64::MAX, 40), vec![(0, 3)]),
+        (limited(i64::MAX, 2, 0), vec![(0, 2), (16, 2)]),
+        (limited(i64::MAX, 5, 0), vec![(0, 5)]),
+    ] {
+        let findings = compared(rules, &times, &rows);
+        assert_eq!((differences(&findings), findings.in_parts), ([0, 0, 0], 0), "{rules:?}");
+        assert_eq!(findings.equal, rows.len() as u64, "{rules:?}");
+        let events: i64 = rows.iter().map(|row| row.1).sum();
+        assert_eq!(findings.closed_events, events.unsigned_abs(), "{rules:?}");
+    }
+}
+
+#[test]
+fn other_parts_are_explained_by_another_order_as_long_as_they_hold_its_events() {
+    let limits = Limits { max_span_ms: 20, max_events: 3 };
+    let rules = Rules { limits, parts: Parts::WhereBehind, ..rules(100) };
+    let times = [0, 8, 16, 24, 32];
+    let findings = compared(rules, &times, &[(0, 1), (8, 3), (32, 1)]);
+    assert_eq!((differences(&findings), findings.in_parts, findings.parts), ([0, 0, 0], 1, 3));
+    assert!(compared(rules, &times, &[(0, 1), (8, 3)]).differences() > 0, "one is gone");
+    assert!(compared(rules, &times, &[(0, 4), (32, 1)]).differences() > 0, "one has more hits than it may");
+    assert!(compared(rules, &times, &[(0, 1), (9, 3), (32, 1)]).differences() > 0, "one begins with no event");
+    let findings = compared(Rules { parts: Parts::Never, ..rules }, &times, &[(0, 1), (8, 3), (32, 1)]);
+    assert_eq!(differences(&findings), [2, 0, 3], "by the rule it is two");
 }

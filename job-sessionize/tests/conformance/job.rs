@@ -8,7 +8,7 @@ use stream_core::ids::{SplitId, SubtaskIndex, TableIndex};
 use stream_core::key_group::{KeyGroupRange, MaxParallelism};
 use stream_core::operator::{Decoded, Decoder as _, Hold, Operator as _, Record, SplitRecords};
 use stream_core::row::RowBatch;
-use stream_core::session::Config;
+use stream_core::session::{Config, Limits};
 use stream_core::time::{EventTime, millis};
 use stream_core::watermark::{Progress, SplitWatermarks, Watermark};
 
@@ -25,7 +25,7 @@ pub(crate) struct Job {
 impl Job {
     pub(crate) fn new(gap_ms: i64, splits: usize, parallelism: u32) -> Self {
         let max_parallelism = MaxParallelism::DEFAULT;
-        let config = Config { gap_ms, allowed_lateness_ms: 0 };
+        let config = Config { gap_ms, allowed_lateness_ms: 0, limits: Limits::NONE };
         let window = |index| {
             let range = KeyGroupRange::of_subtask(max_parallelism, parallelism, SubtaskIndex(index));
             SessionOperator::new(config, Form::Sql, range, max_parallelism)

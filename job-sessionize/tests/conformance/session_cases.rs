@@ -13,7 +13,7 @@ use stream_core::ids::TableIndex;
 use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
 use stream_core::operator::Operator as _;
 use stream_core::origin::Origin;
-use stream_core::session::{Added, Config, Windows};
+use stream_core::session::{Added, Config, Limits, Windows};
 use stream_core::time::EventTime;
 use stream_core::watermark::Watermark;
 
@@ -31,7 +31,7 @@ pub(crate) fn run(case: &Value) -> anyhow::Result<()> {
         ("tvf", tvf, Form::Sql, 0),
         ("datastream", &expected["datastream"], Form::DataStream, lateness),
     ] {
-        check(expected, form, Config { gap_ms, allowed_lateness_ms }, &steps).context(name)?;
+        check(expected, form, Config { gap_ms, allowed_lateness_ms, limits: Limits::NONE }, &steps).context(name)?;
     }
     Ok(())
 }

@@ -7,6 +7,10 @@ use clap::Args as ClapArgs;
 pub(crate) struct Submit<J: ClapArgs> {
     #[command(flatten)]
     pub(crate) job: J,
+    /// Where the job is to run: `flink=http://HOST:8083` is the SQL Gateway of a Flink cluster, which knows `sessionize`
+    /// [default: the cluster of --jobmanager]
+    #[arg(long, value_name = "CLUSTER", conflicts_with = "from_savepoint")]
+    pub(crate) on: Option<String>,
     /// Waits until the job has ended, and ends as it did
     #[arg(long)]
     pub(crate) wait: bool,

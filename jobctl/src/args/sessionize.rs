@@ -27,6 +27,14 @@ pub(crate) struct Sessionize {
     /// Inactivity that ends a session, such as `5m`, `90s`, `1h30m` [default: 5m] [env: GAPWISE_GAP]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) gap: Option<String>,
+    /// The longest a session may last, such as `24h`: one that goes on is parted there, at the first event that far behind its start, and
+    /// goes on as another. For robots, which never pause; not together with --allowed-lateness [default: no limit] [env: GAPWISE_MAX_SESSION]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) max_session: Option<String>,
+    /// The most events that a session may have, such as `10000`, at least 100: the next one begins another [default: no limit]
+    /// [env: GAPWISE_MAX_HITS]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) max_hits: Option<String>,
     #[command(flatten)]
     pub(crate) event_time: EventTime,
     #[command(flatten)]
@@ -38,4 +46,8 @@ pub(crate) struct Sessionize {
     /// The table [default: sessionized_aggregated_events] [env: GAPWISE_TABLE]
     #[arg(long, value_name = "TABLE", help_heading = "Sink")]
     pub(crate) table: Option<String>,
+    /// Writes the time of each session's last event into a fifth column, `last_event TIMESTAMP(3)`: what a session lasted, and
+    /// what `jobctl late replay` must know of it. A table of yours needs the column [env: GAPWISE_LAST_EVENT]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", help_heading = "Sink")]
+    pub(crate) last_event: Option<String>,
 }

@@ -4,7 +4,9 @@ mod audit;
 mod checkpoints;
 mod completions;
 mod explain;
+mod flink;
 mod inspect;
+mod late;
 mod outcome;
 mod progress;
 mod run;
@@ -16,7 +18,7 @@ use serde::Serialize;
 use stream_core::time::Timestamp;
 use stream_runtime::clock::{Clock as _, SystemClock};
 
-use crate::args::{Args, Command, RunJob, Submit, SubmitJob};
+use crate::args::{Args, Command, Late, RunJob, Submit, SubmitJob};
 use crate::client::{Client, FromSavepoint};
 use crate::environment::Environment;
 use crate::exit::Exit;
@@ -104,6 +106,8 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
             block_on(checkpoints::rescale(context, &rescale.job.job, parallelism))
         }
         Command::Audit(args) => audit::audit(context, &args),
+        Command::Explain(args) if args.flink_sql => flink::print(context, &args),
+        Command::Late { command: Late::Replay(args) } => late::replay(context, &args),
         Command::Explain(args) => block_on(explain::explain(context, &args)),
         Command::Sessions(args) => block_on(explain::sessions(context, &args)),
         Command::Taskmanagers => block_on(inspect::taskmanagers(context)),
@@ -114,7 +118,10 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
 
 fn submit_job(context: &Context, args: Submit<impl JobArgs + clap::Args>) -> Result<Exit, Failure> {
     let request = requested(context, &args.job, Place::Cluster)?;
-    let Submit { from_savepoint, accept_duplicates, wait, .. } = args;
+    let Submit { on, from_savepoint, accept_duplicates, wait, .. } = args;
+    if let Some(on) = on {
+        return block_on(flink::submit(context, &request, &on, wait));
+    }
     let savepoint = from_savepoint.map(|folder| FromSavepoint { folder, accept_duplicates });
     block_on(submit::submit(context, request, savepoint, wait))
 }

@@ -5,6 +5,7 @@ mod checkpoint;
 mod cluster;
 mod explanation;
 mod job;
+mod late;
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub(crate) use checkpoint::checkpoints;
 pub(crate) use cluster::{cluster, taskmanagers};
 pub(crate) use explanation::{explanation, open_sessions};
 pub(crate) use job::{details, jobs};
+pub(crate) use late::late_replay;
 
 /// What is not there, or not known.
 const NONE: &str = "-";

@@ -50,7 +50,7 @@ pub(crate) fn audit(
         )));
     }
     let source = if args.replay { source_of(args, environment, &pipeline.source)? } else { pipeline.source.clone() };
-    Ok(AuditRequest { source, sink: sink_of(args, environment, &pipeline.sink)? })
+    Ok(AuditRequest { source, sink: sink_of(&args.sink, environment, &pipeline.sink)? })
 }
 
 /// The rows that stood in the table before.
@@ -93,10 +93,14 @@ fn source_of(args: &args::Audit, environment: &Environment, own: &SourceSpec) ->
     Ok(SourceSpec { uri: found.uri, properties, secrets: found.secrets, ..own.clone() })
 }
 
-fn sink_of(args: &args::Audit, environment: &Environment, own: &SinkSpec) -> Result<SinkSpec, Failure> {
+/// A job's database, as it is reached from here; `given` is what was typed.
+///
+/// # Errors
+/// If that is none.
+pub(super) fn sink_of(given: &Option<String>, environment: &Environment, own: &SinkSpec) -> Result<SinkSpec, Failure> {
     let is_elsewhere =
-        args.sink.is_some() || environment.get("GAPWISE_SINK").is_some() || environment.get("POSTGRES_URL").is_some();
-    let as_submitted = args::Sink { sink: if is_elsewhere { args.sink.clone() } else { Some(own.uri.clone()) } };
+        given.is_some() || environment.get("GAPWISE_SINK").is_some() || environment.get("POSTGRES_URL").is_some();
+    let as_submitted = args::Sink { sink: if is_elsewhere { given.clone() } else { Some(own.uri.clone()) } };
     // The ledger knows the table by its name.
     let mut found = sink::spec(&as_submitted, environment, Place::Cluster, own.table.clone(), own.columns.clone())?;
     found.side_tables = own.side_tables.clone();

@@ -7,6 +7,7 @@ mod aggregate;
 mod audit;
 mod event_time;
 mod given;
+mod late;
 mod process_events;
 mod running;
 mod sessionize;
@@ -21,7 +22,9 @@ use crate::environment::Environment;
 use crate::failure::Failure;
 pub(crate) use audit::{AuditRequest, audit, rows_before};
 pub(crate) use given::Given;
+pub(crate) use late::{LateReplayRequest, late_replay};
 pub(crate) use running::new_parallelism;
+pub(crate) use uri::shown;
 
 /// A job as it is handed to a jobmanager.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use job_sessionize::options::{self, Options};
+use job_sessionize::options::{self, InvalidOptions, Options};
 use job_sessionize::{Sessionize, pipeline};
 
 use super::event_time::event_time;
@@ -19,14 +19,37 @@ impl JobArgs for args::Sessionize {
         let event_time = event_time(&self.event_time, environment, place)?;
         let options = Options::new(gap, event_time.allowed_lateness)
             .map_err(|error| Failure::usage(given_gap.map_or(error.to_string(), |given| given.refused(&error))))?;
+        let options = self.with_limits(options, environment)?;
         let running = running(&self.running, environment, place)?;
-        let options = options.with_policies(event_time.on_late, running.on_bad_record);
+        let has_last_event =
+            Given::find("--last-event", &self.last_event, environment).map_or(Ok(false), |given| given.switch())?;
+        let options = options.with_policies(event_time.on_late, running.on_bad_record).with_last_event(has_last_event);
         let times = event_time.times(Duration::from_millis(options.windows().gap_ms.unsigned_abs()));
         let source = source::spec(&self.source, environment, place, Sessionize::NAME, times)?;
         let table = Given::find("--table", &self.table, environment);
         let table = table.map_or(options::DEFAULT_TABLE.to_owned(), |given| given.text);
-        let sink = sink::spec(&self.sink, environment, place, table, pipeline::columns())?;
+        let sink = sink::spec(&self.sink, environment, place, table, pipeline::columns_of(options))?;
         let (parallelism, max_parallelism) = (running.parallelism, running.max_parallelism);
         running.request(pipeline::pipeline(options, parallelism, max_parallelism, source, sink))
+    }
+}
+
+impl args::Sessionize {
+    /// The options with the limits that were asked for.
+    ///
+    /// # Errors
+    /// If one cannot be.
+    fn with_limits(&self, options: Options, environment: &Environment) -> Result<Options, Failure> {
+        let max_session = Given::find("--max-session", &self.max_session, environment);
+        let max_hits = Given::find("--max-hits", &self.max_hits, environment);
+        let longest = max_session.as_ref().map(Given::duration).transpose()?;
+        let most = max_hits.as_ref().map(|given| given.number("a number of events", u64::MAX)).transpose()?;
+        options.with_limits(longest, most).map_err(|error| {
+            let given = match error {
+                InvalidOptions::FewHits => max_hits,
+                _ => max_session.or(max_hits),
+            };
+            Failure::usage(given.map_or(error.to_string(), |given| given.refused(&error)))
+        })
     }
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Error, Java, file};
+use super::Error;
+use crate::jvm::{Java, file};
 use crate::program;
 
 /// Protects nothing: the key store lies beside a certificate that nobody else trusts. Java wants six letters.

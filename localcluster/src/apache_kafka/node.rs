@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::certificate::{self, Certificate};
+use super::jars::JARS;
 use super::properties::{LOG4J, server_properties};
-use super::{Error, Jars, Java, Listeners, file};
+use super::{Error, Listeners};
+use crate::jvm::{self, Jars, Java, file};
 use crate::process::Launch;
+use crate::program;
 
 /// Any 16 bytes in URL-safe base 64 will do; the same for all, since no two of our clusters ever meet.
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
@@ -26,8 +30,8 @@ impl Node {
     /// # Errors
     /// If Java or the jars are missing and cannot be fetched, or a file cannot be written.
     pub fn prepare(cache: &Path, dir: &Path, listeners: &Listeners) -> Result<Node, Error> {
-        let java = Java::find()?;
-        let jars = Jars::find_or_fetch(cache)?;
+        let java = Java::find(JARS.name).map_err(jvm::Error::from)?;
+        let jars = JARS.find_or_fetch(cache)?;
         fs::create_dir_all(dir).map_err(file("make", dir))?;
         let dir = dir.canonicalize().map_err(file("find", dir))?;
         let certificate = listeners.sasl_ssl.map(|_| certificate::make(&java, &dir)).transpose()?;
@@ -61,7 +65,13 @@ impl Node {
     fn format(&self) -> Result<(), Error> {
         let config = self.file("server.properties").display().to_string();
         let args = ["format", "--cluster-id", CLUSTER_ID, "--config", &config];
-        let formatted = self.jars.run(&self.java, &self.file("log4j2.properties"), "kafka.tools.StorageTool", &args);
+        let formatted = program::run(
+            Command::new(self.java.program())
+                .arg("-XX:TieredStopAtLevel=1")
+                .args(self.jars.java_args(&self.file("log4j2.properties")))
+                .arg("kafka.tools.StorageTool")
+                .args(args),
+        );
         formatted.map(drop).map_err(|source| Error::Prepare { step: "formatting of its data folder", source })
     }
 
@@ -75,6 +85,6 @@ impl Node {
 
     fn write(&self, name: &str, text: &str) -> Result<(), Error> {
         let path = self.file(name);
-        fs::write(&path, text).map_err(file("write", &path))
+        Ok(fs::write(&path, text).map_err(file("write", &path))?)
     }
 }

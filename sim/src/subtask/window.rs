@@ -9,7 +9,7 @@ use stream_core::collector::Collector;
 use stream_core::ids::{CheckpointId, SubtaskId, TableIndex};
 use stream_core::key_group::{KeyGroup, KeyGroupRange, MaxParallelism};
 use stream_core::operator::{Operator, OperatorCounters};
-use stream_core::session::Config;
+use stream_core::session::{Config, Limits};
 use stream_core::snapshot::{KeyedSnapshot, Section, SnapshotKind};
 use stream_core::watermark::{Valve, Watermark};
 
@@ -50,7 +50,7 @@ impl Window {
     pub(crate) fn new(id: SubtaskId, deployment: &Deployment, world: &mut World) -> Self {
         let planned = deployment.plan.task(id).expect("it is planned");
         let key_groups = planned.key_groups.expect("an operator has key groups");
-        let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0 };
+        let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0, limits: Limits::NONE };
         let mut operator = SessionOperator::new(config, Form::Sql, key_groups, MaxParallelism::DEFAULT);
         let watermark = restore(&mut operator, key_groups, deployment, world).unwrap_or(Watermark::NONE);
         let inputs = deployment.parallelism as usize;

@@ -13,6 +13,8 @@
 //! that joins no window is late, although its own window may not be over. It may belong to a window that was closed too early,
 //! and must not open a second one beside it.
 //!
+//! Nor are limits ([`Limits`]), off unless set: a window that would be longer or larger is not joined.
+//!
 //! Every accepted event is counted once, as *open* or as *fired*: open until a window that holds it fires for the first time,
 //! fired from then on. A fired window can be joined by late events so that it ends behind the watermark, where it has not
 //! fired; still only its new events are open, those that it was fired with stay fired. So the number of fired events never
@@ -22,6 +24,7 @@
 //! Tested by examples here, against a naive oracle (`tests/session_properties.rs`), and against Flink's own answers
 //! (`job-sessionize/tests/conformance`); snapshots by `tests/snapshot_properties.rs`.
 
+mod limits;
 mod query;
 mod record;
 mod restore;
@@ -33,6 +36,7 @@ use crate::key_group::{KeyGroupRange, MaxParallelism};
 use crate::time::EventTime;
 use crate::timers::Timers;
 use crate::watermark::Watermark;
+pub use limits::Limits;
 use span::Span;
 use store::{Entry, SessionRef, Store};
 
@@ -43,6 +47,8 @@ pub struct Config {
     pub gap_ms: i64,
     /// How much longer, in event-time milliseconds, a fired window takes late events; 0 as in SQL.
     pub allowed_lateness_ms: i64,
+    /// How long and how large a window may be.
+    pub limits: Limits,
 }
 
 /// A window as it fires.
@@ -78,6 +84,8 @@ pub struct Windows {
     timers: Timers<SessionRef>,
     due: Vec<(i64, SessionRef)>,
     firing: Vec<SessionRef>,
+    /// Used again for each event that has windows to join within limits.
+    touching: Vec<SessionRef>,
     /// Events that no window was fired with yet.
     open_events: u64,
     /// Events that a window was fired with, from the beginning of this attempt.
@@ -95,20 +103,27 @@ impl Windows {
             timers: Timers::new(),
             due: Vec::new(),
             firing: Vec::new(),
+            touching: Vec::new(),
             open_events: 0,
             fired_events: 0,
         }
     }
 
-    /// Adds an event. `fire` is called only where late events are allowed for: for a window that has already fired.
+    /// Adds an event. `fire` is called only where late events are allowed for, for a window that has already fired, and where events are
+    /// limited, for one that holds as many as it may.
     ///
     /// # Panics
     /// If the key's group is not of this subtask's range: it was routed wrongly.
-    pub fn add(&mut self, event: KeyedEvent<'_>, fire: impl FnMut(Fired<'_>)) -> Added {
+    pub fn add(&mut self, event: KeyedEvent<'_>, mut fire: impl FnMut(Fired<'_>)) -> Added {
         let start = event.time.0;
         let end = start.saturating_add(self.config.gap_ms);
         let mut joined = Span { start, end, count: u64::from(event.count), reported: 0 };
-        let session = match self.join(&event, &mut joined) {
+        let is_limited = self.config.limits != Limits::NONE;
+        let keeper = match is_limited {
+            false => self.join(&event, &mut joined),
+            true => self.join_within_limits(&event, &mut joined),
+        };
+        let session = match keeper {
             Some(keeper) => {
                 self.store.get_mut(keeper).span = joined;
                 keeper
@@ -118,7 +133,11 @@ impl Windows {
             None => self.store.insert(event.hash, event.key, Entry::new(joined)),
         };
         self.open_events = self.open_events.saturating_add(u64::from(event.count));
-        self.settle(session, fire);
+        self.settle(session, &mut fire);
+        // It is kept until its end, so that older snapshots say no other; joined it is no more.
+        if is_limited && joined.count >= self.config.limits.max_events && !self.store.get(session).has_fired {
+            self.fire(session, &mut fire);
+        }
         Added::Accepted
     }
 
@@ -142,7 +161,8 @@ impl Windows {
         }
         let store = &self.store;
         self.firing.sort_unstable_by(|&a, &b| {
-            (store.get(a).span.end, store.key(a)).cmp(&(store.get(b).span.end, store.key(b)))
+            let order = |session| (store.get(session).span.end, store.key(session), store.get(session).span.order());
+            order(a).cmp(&order(b))
         });
         for session in std::mem::take(&mut self.firing) {
             self.store.will_fire(session);
@@ -212,9 +232,9 @@ impl Windows {
 
     /// After a window changed by an event: fires it at once if its end has passed (an allowed late event), and makes sure
     /// that a timer will come up no later than the next thing that must happen to it.
-    fn settle(&mut self, session: SessionRef, mut fire: impl FnMut(Fired<'_>)) {
+    fn settle(&mut self, session: SessionRef, fire: &mut impl FnMut(Fired<'_>)) {
         if self.store.get(session).span.last_instant() <= self.watermark.0 {
-            self.fire(session, &mut fire);
+            self.fire(session, fire);
         } else {
             self.store.get_mut(session).has_fired = false;
         }

@@ -71,6 +71,9 @@ impl Windows {
             if span.last_instant() <= self.watermark.0 {
                 entry.has_fired = true;
                 entry.span.reported = span.count;
+            } else {
+                // As large as it may be, and fired for that.
+                entry.has_fired = span.reported == span.count;
             }
             self.open_events = self.open_events.saturating_add(entry.span.unreported());
             let session = self.store.insert(hash, key, entry);

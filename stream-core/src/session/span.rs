@@ -24,6 +24,11 @@ impl Span {
         self.reported = self.reported.saturating_add(other.reported);
     }
 
+    /// What tells windows of one key apart, as far as it matters which is which.
+    pub(super) fn order(&self) -> (i64, i64, u64, u64) {
+        (self.start, self.end, self.count, self.reported)
+    }
+
     /// Events that no window was fired with.
     pub(super) fn unreported(&self) -> u64 {
         self.count.saturating_sub(self.reported)

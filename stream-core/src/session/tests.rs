@@ -13,7 +13,7 @@ impl Probe {
     fn new(allowed_lateness_ms: i64) -> Self {
         let max = MaxParallelism::DEFAULT;
         let range = KeyGroupRange { start: 0, end: max.get() };
-        let windows = Windows::new(Config { gap_ms: GAP, allowed_lateness_ms }, range, max);
+        let windows = Windows::new(Config { gap_ms: GAP, allowed_lateness_ms, limits: Limits::NONE }, range, max);
         Probe { windows, fired: Vec::new() }
     }
 

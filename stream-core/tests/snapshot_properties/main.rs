@@ -30,8 +30,15 @@ fn lateness() -> impl Strategy<Value = i64> {
     prop_oneof![Just(0_i64), 0_i64..150]
 }
 
+fn limits() -> impl Strategy<Value = session::Limits> {
+    let limited = (1_i64..100, 1_u64..10);
+    let limited = limited.prop_map(|(max_span_ms, max_events)| session::Limits { max_span_ms, max_events });
+    prop_oneof![Just(session::Limits::NONE), limited]
+}
+
 fn sessions() -> impl Strategy<Value = session::Config> {
-    (1_i64..40, lateness()).prop_map(|(gap_ms, allowed_lateness_ms)| session::Config { gap_ms, allowed_lateness_ms })
+    let config = |(gap_ms, allowed_lateness_ms, limits)| session::Config { gap_ms, allowed_lateness_ms, limits };
+    (1_i64..40, lateness(), limits()).prop_map(config)
 }
 
 fn tumbling() -> impl Strategy<Value = tumbling::Config> {

@@ -10,7 +10,7 @@
 //! At the TIME-th arrival at the point (the first unless told otherwise), of that subject if one is named, the process says so in
 //! its log and kills itself by SIGKILL; with `pause` it stops itself by SIGSTOP, and whoever sends SIGCONT has a zombie. The
 //! subject of a point within a task is the task's name (`window[0]`), that of an object is its kind (`state`, `rows`,
-//! `manifest`). Tests: the spelling beside the code, the places by `e2e/tests/kill_points`.
+//! `manifest`). Tests: the spelling beside the code, the places by `e2e/tests/clusters/kill_points`.
 
 mod armed;
 mod point;

@@ -1,12 +1,13 @@
 //! `make chaos`: a real cluster, a job, and everything that can die dying again and again; then the books are checked.
 //!
-//! The judge stands outside: an auditor polls table and ledger in Postgres, and at the end Postgres computes the sessions by
+//! The judge stands outside: an auditor polls table and ledger in Postgres, and at the end Postgres computes the rows by
 //! itself from the topic's records. A seed decides traffic and faults; processes and clocks decide the rest, so a failing
 //! seed may need a few runs.
 
 mod fault;
 mod injector;
 mod report;
+mod tasks;
 mod terminal;
 
 use std::process::ExitCode;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use e2e::audit::{Audit, Ledger};
+use e2e::audit::{Audit, Ledger, Looks};
 use e2e::broker::Choice;
 use e2e::cluster::{Cluster, Shape};
 use e2e::feed::{self, Feed};
@@ -22,14 +23,15 @@ use e2e::interrupted::Interrupted;
 use e2e::job::Job;
 use e2e::oracle::{self, Verdict};
 use e2e::proxy::Proxy;
-use e2e::traffic::{GAP_MS, PARTITIONS, Traffic};
+use e2e::traffic::Traffic;
 use localcluster::deadline::{Deadline, pause};
 
 use injector::Injector;
 use report::Report;
+use tasks::{JobType, Task};
 use terminal::Progress;
 
-/// Kills, halts and cuts off everything around a job, and checks that every session is published once.
+/// Kills, halts and cuts off everything around a job, and checks that every row is published once.
 #[derive(Debug, Parser)]
 #[command(
     name = "chaos",
@@ -47,6 +49,10 @@ struct Args {
     /// Events a second.
     #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     rate: u64,
+
+    /// Which job.
+    #[arg(long, value_name = "JOB_TYPE", default_value = "sessionize", value_enum)]
+    job: JobType,
 
     /// Which broker.
     #[arg(long, value_name = "BROKER", default_value = "best", value_enum)]
@@ -117,7 +123,8 @@ async fn run(args: &Args) -> Result<bool> {
     if is_good {
         std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove `{}`", dir.display()))?;
     } else {
-        eprintln!("again: make chaos MINUTES={} SEED={seed}\nlogs: {}", args.minutes, dir.display());
+        let job = args.job.name();
+        eprintln!("again: make chaos MINUTES={} SEED={seed} ARGS='--job {job}'\nlogs: {}", args.minutes, dir.display());
     }
     Ok(is_good)
 }
@@ -130,11 +137,12 @@ async fn torment(args: &Args, seed: u64, cluster: Cluster) -> Result<bool> {
     let through_proxy = direct.replace(&format!(":{}/", cluster.postgres.port()), &format!(":{}/", proxy.port()));
     feed::create_topic(&bootstrap, JOB).await?;
     let job = Job { name: JOB.into(), postgres_url: through_proxy };
-    job.submit(&cluster, PARALLELISM, &[]).context("submitting the job")?;
+    let task = Task::begin(args.job, seed)?;
+    task.submit(&cluster, &job, PARALLELISM).context("submitting the job")?;
 
     let time = Duration::from_secs(60 * args.minutes);
     let clock = Deadline::after(time);
-    let audit = Audit::start(&direct, clock)?;
+    let audit = Audit::start_with(Looks { subject: task.subject(), ..Looks::default() }, &direct, clock)?;
     let feed = Feed::start(&bootstrap, JOB, Traffic::new(seed).spoilt(LATE_FROM), args.rate)?;
     let mut injector = Injector::new(cluster, proxy, JOB, clock, fault::plan(seed, time))?;
     let mut progress = Progress::new();
@@ -151,18 +159,19 @@ async fn torment(args: &Args, seed: u64, cluster: Cluster) -> Result<bool> {
     let traffic = feed.stop().context("the feed")?;
     feed::close(&bootstrap, JOB, &traffic).context("the closing events")?;
     let records = feed::topic_length(&bootstrap, JOB).await?;
-    failures.extend(end(&mut injector, &job, &audit, records, &interrupted));
+    failures.extend(end(&mut injector, &job, &task, &audit, records, &interrupted));
     let took = clock.elapsed();
     progress.say("comparing");
     let findings = audit.finish()?;
     let mut sql = injector.cluster.sql().await?;
-    let verdict = match oracle::compare(&mut sql, &dir, &bootstrap, JOB, GAP_MS).await {
+    let verdict = match oracle::compare(&mut sql, &dir, &bootstrap, JOB, task.subject()).await {
         Ok(verdict) => verdict,
         Err(error) => {
             failures.push(format!("the table could not be compared: {error:#}"));
             Verdict::default()
         }
     };
+    failures.extend(task.failure(&mut sql).await);
     progress.say("");
     let report = Report {
         seed,
@@ -187,12 +196,19 @@ async fn torment(args: &Args, seed: u64, cluster: Cluster) -> Result<bool> {
 }
 
 /// Lets the job publish everything, and ends it; what did not go as it should.
-fn end(injector: &mut Injector, job: &Job, audit: &Audit, records: u64, interrupted: &Interrupted) -> Vec<String> {
+fn end(
+    injector: &mut Injector,
+    job: &Job,
+    task: &Task,
+    audit: &Audit,
+    records: u64,
+    interrupted: &Interrupted,
+) -> Vec<String> {
     let mut failures = Vec::new();
-    let closing = u64::from(PARTITIONS.unsigned_abs());
+    let open = task.open_at_the_end();
     let deadline = Deadline::after(CATCH_UP_LIMIT);
     let (mut asked, mut is_lost) = (deadline, false);
-    let has_caught_up = |ledger: Ledger| ledger.events_read == records && ledger.open_events == closing;
+    let has_caught_up = |ledger: Ledger| ledger.events_read == records && ledger.open_events == open;
     deadline.wait_until(|| {
         if let Err(error) = injector.supervise() {
             failures.push(format!("a process does not start again: {error:#}"));
@@ -217,7 +233,7 @@ fn end(injector: &mut Injector, job: &Job, audit: &Audit, records: u64, interrup
     if let Err(error) = job.stop(&injector.cluster, true) {
         failures.push(format!("the job could not be stopped: {error:#}"));
     } else if audit.wait_for(Duration::from_secs(5), |ledger| ledger.open_events == 0).is_none() {
-        failures.push(format!("the job was drained, and sessions are open: {:?}", audit.ledger()));
+        failures.push(format!("the job was drained, and events are open: {:?}", audit.ledger()));
     }
     failures
 }

@@ -46,15 +46,21 @@ pub(super) fn check(look: &Look, own: &LedgerEntry, form: Form, rows_before: u64
     let mut verdict = Verdict::default();
     let sum = |number: fn(&LedgerEntry) -> u64| look.entries.iter().map(number).map(i128::from).sum::<i128>();
     let (published, in_sessions) = (sum(|entry| entry.rows_total), sum(|entry| entry.accounts.in_sessions));
+    // What late replays did to the table stands in an account of their own.
+    let replayed = sum(|entry| entry.replayed.events);
+    let rows_added = look.entries.iter().map(|entry| i128::from(entry.replayed.rows_added)).sum::<i128>();
+    let (published, in_sessions) = (published + rows_added, in_sessions + replayed);
     let jobs = match look.entries.len() {
         1 => String::new(),
         jobs => format!(" by {jobs} jobs"),
     };
     let before = if rows_before > 0 { format!(", and {rows_before} before") } else { String::new() };
     let rows = i128::from(look.rows);
-    let of = format!("rows published{jobs}{before}");
+    let by_replay = if replayed > 0 { format!(", and {rows_added:+} by late replays") } else { String::new() };
+    let of = format!("rows published{jobs}{by_replay}{before}");
     verdict.check("rows in the table", rows, "=", published + i128::from(rows_before), &of);
-    check_hits(&mut verdict, look, form, rows_before, in_sessions, &jobs);
+    let more = if replayed > 0 { format!("{jobs}, and {replayed} late ones replayed") } else { jobs };
+    check_hits(&mut verdict, look, form, rows_before, in_sessions, &more);
     for entry in std::iter::once(own).chain(look.entries.iter().filter(|entry| entry.job_id != own.job_id)) {
         let Accounts { read, bad, late, in_sessions, open } = entry.accounts;
         let what = match entry.job_id == own.job_id {
@@ -62,7 +68,11 @@ pub(super) fn check(look: &Look, own: &LedgerEntry, form: Form, rows_before: u64
             false => format!("events read by {:.12}", entry.job_id),
         };
         let parts = [in_sessions, open, late, bad].into_iter().map(i128::from).sum();
-        let of = format!("{in_sessions} in sessions, {open} open, {late} late, {bad} bad");
+        let replayed = match entry.replayed.events {
+            0 => String::new(),
+            events => format!(" ({events} of them replayed)"),
+        };
+        let of = format!("{in_sessions} in sessions, {open} open, {late} late{replayed}, {bad} bad");
         verdict.check(&what, read.into(), "=", parts, &of);
     }
     let more = rows - published - i128::from(rows_before);
@@ -93,6 +103,18 @@ pub(super) fn check_side_tables(verdict: &mut Verdict, tables: &[SideTable], fou
     }
 }
 
+/// Checks that as many late events are marked as replayed as the account of late replays says.
+pub(super) fn check_replayed(verdict: &mut Verdict, marked: u64, own: &LedgerEntry) {
+    let expected = own.replayed.events.into();
+    verdict.check(
+        "late events marked as replayed",
+        marked.into(),
+        "=",
+        expected,
+        "events in the account of late replays",
+    );
+}
+
 /// The sum of `num_hits` is the number of events in sessions, unless something is counted otherwise by intention.
 fn check_hits(verdict: &mut Verdict, look: &Look, form: Form, rows_before: u64, in_sessions: i128, jobs: &str) {
     let no_host = if form == Form::Sql { look.nulls } else { 0 };
@@ -121,6 +143,7 @@ fn check_hits(verdict: &mut Verdict, look: &Look, form: Form, rows_before: u64, 
 
 #[cfg(test)]
 mod tests {
+    use connectors::postgres::Replayed;
     use stream_core::ids::CheckpointId;
 
     use super::*;
@@ -134,6 +157,7 @@ mod tests {
             side_rows: Vec::new(),
             accounts,
             cut: None,
+            replayed: Replayed::default(),
         }
     }
 
@@ -152,6 +176,18 @@ mod tests {
         assert_eq!(failing(&look(15, 70, 0), Form::Sql, 0), []);
         assert_eq!(failing(&look(14, 70, 0), Form::Sql, 0), [("rows in the table".to_owned(), -1)]);
         assert_eq!(failing(&look(15, 71, 0), Form::Sql, 0), [("hits in the table".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn rows_and_hits_that_late_replays_moved_are_accounted_for() {
+        let mut replayed = look(14, 72, 0);
+        replayed.entries[0].replayed = Replayed { events: 2, rows_added: -1 };
+        assert_eq!(failing(&replayed, Form::Sql, 0), []);
+        let verdict = check(&replayed, &replayed.entries[0], Form::Sql, 0);
+        assert_eq!(verdict.checks[0].of, "rows published by 2 jobs, and -1 by late replays");
+        assert!(verdict.checks[2].of.contains("2 late (2 of them replayed)"), "{:?}", verdict.checks[2]);
+        replayed.entries[0].replayed.events = 1;
+        assert_eq!(failing(&replayed, Form::Sql, 0), [("hits in the table".to_owned(), 1)]);
     }
 
     #[test]

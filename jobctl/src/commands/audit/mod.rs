@@ -9,16 +9,18 @@ mod reading;
 
 use std::collections::BTreeSet;
 
-use connectors::postgres;
+use connectors::postgres::{self, LedgerEntry, Look};
 use job_sessionize::key::Key;
 use job_sessionize::operator::Form;
 use job_sessionize::options::Options;
 use job_sessionize::replay::{self, Findings, Parts, Row, Rules};
 use stream_core::checkpoint::Cut;
-use stream_core::pipeline::{Pipeline, SourceSpec};
+use stream_core::pipeline::{Pipeline, SinkSpec, SourceSpec};
 use stream_core::row::{Field, RowBatch};
+use stream_core::session::Limits;
 use web_intake::dead_letters::DEAD_LETTER_EVENTS;
 use web_intake::intake::IN_FUTURE;
+use web_intake::late_events::LATE_EVENTS;
 
 use super::{Context, block_on};
 use crate::args;
@@ -30,10 +32,11 @@ use crate::view::Audit;
 use accounts::Verdict;
 use buckets::Buckets;
 use reading::Totals;
+pub(super) use reading::last_section;
 
 /// The columns of the accounts.
-const HITS: &str = "num_hits";
-const HOST: &str = "host";
+pub(super) const HITS: &str = "num_hits";
+pub(super) const HOST: &str = "host";
 
 pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failure> {
     let rows_before = request::rows_before(args)?;
@@ -42,7 +45,7 @@ pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failu
     let options =
         Options::from_json(&pipeline.options).map_err(|error| Failure::failed("cannot audit this job", &error))?;
     let mut buckets = args.replay.then(Buckets::new);
-    let (look, side_rows, of_the_future) = block_on(async {
+    let (look, side_rows, marked, of_the_future) = block_on(async {
         let failed = |error| Failure::connector(&error);
         let mut audit = postgres::Audit::begin(&sink).await.map_err(failed)?;
         let look = audit.look(HITS, HOST).await.map_err(failed)?;
@@ -59,23 +62,25 @@ pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failu
         // Of a job that the ledger does not know there is more to say than that its side tables are not here, either.
         let is_known = look.entries.iter().any(|entry| entry.job_id == job);
         let side_rows = if is_known { audit.side_rows(&job).await.map_err(failed)? } else { Vec::new() };
-        let has_dead_letters = sink.side_tables.iter().find(|table| table.name.ends_with(DEAD_LETTER_EVENTS));
-        let of_the_future = match has_dead_letters.filter(|_| args.replay && is_known) {
-            Some(table) => audit.records_where(&table.name, &job, IN_FUTURE).await.map_err(failed)?,
+        let marked = match side_table(&sink, LATE_EVENTS) {
+            Some(late) if look.entries.iter().any(|entry| entry.job_id == job && entry.replayed.events > 0) => {
+                Some(audit.marked_as_replayed(late, &job).await.map_err(failed)?)
+            }
+            _ => None,
+        };
+        let of_the_future = match side_table(&sink, DEAD_LETTER_EVENTS).filter(|_| args.replay && is_known) {
+            Some(table) => audit.records_where(table, &job, IN_FUTURE).await.map_err(failed)?,
             None => BTreeSet::new(),
         };
         audit.close().await;
-        Ok((look, side_rows, of_the_future))
+        Ok((look, side_rows, marked, of_the_future))
     })?;
-    let own = look.entries.iter().find(|entry| entry.job_id == job).ok_or_else(|| {
-        let message = format!(
-            "the ledger of {} in `{}` knows nothing of job {job}: pass the database that it publishes into with --sink",
-            sink.table, sink.uri
-        );
-        Failure::new(Exit::NotFound, message)
-    })?;
+    let own = own_entry(&look, &job, &sink)?;
     let mut verdict = accounts::check(&look, own, options.form(), rows_before);
     accounts::check_side_tables(&mut verdict, &pipeline.sink.side_tables, &side_rows, own);
+    if let Some(marked) = marked {
+        accounts::check_replayed(&mut verdict, marked, own);
+    }
     let replay = match buckets {
         None => None,
         Some(_) if look.entries.iter().any(|entry| entry.job_id != job && entry.rows_total > 0) => {
@@ -84,7 +89,7 @@ pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failu
         }
         Some(buckets) => {
             let cut = own.cut.as_ref().ok_or_else(|| no_cut(own.last_epoch.0))?;
-            let rules = rules(&options, &pipeline, cut, own.accounts.late, rows_before);
+            let rules = rules(&options, &pipeline, cut, still_late(own), rows_before);
             let (findings, totals) = compute(context, &source, cut, &rules, buckets, of_the_future)?;
             judge(&mut verdict, &findings, totals, own, &rules, rows_before);
             Some(findings.into())
@@ -105,13 +110,38 @@ pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failu
     Ok(if audit.holds { Exit::Done } else { Exit::Failed })
 }
 
+/// What the ledger says of a job.
+///
+/// # Errors
+/// If it knows nothing of it.
+pub(super) fn own_entry<'a>(look: &'a Look, job: &str, sink: &SinkSpec) -> Result<&'a LedgerEntry, Failure> {
+    look.entries.iter().find(|entry| entry.job_id == job).ok_or_else(|| {
+        let message = format!(
+            "the ledger of {} in `{}` knows nothing of job {job}: pass the database that it publishes into with --sink",
+            sink.table, sink.uri
+        );
+        Failure::new(Exit::NotFound, message)
+    })
+}
+
+/// The sink's table of that name, if the job has one.
+pub(super) fn side_table<'a>(sink: &'a SinkSpec, name: &str) -> Option<&'a str> {
+    sink.side_tables.iter().map(|table| table.name.as_str()).find(|table| table.ends_with(name))
+}
+
+/// Late events that are in no session, not even by a replay.
+fn still_late(own: &LedgerEntry) -> u64 {
+    own.accounts.late.saturating_sub(own.replayed.events)
+}
+
 fn rules(options: &Options, pipeline: &Pipeline, cut: &Cut, late: u64, rows_before: u64) -> Rules {
     let is_by_clock = !pipeline.source.close_when_idle.is_zero();
     let may_be_silent = !pipeline.source.idle_timeout.is_zero() && (cut.splits.len() > 1 || is_by_clock);
     Rules {
         gap_ms: options.windows().gap_ms,
+        limits: options.windows().limits,
         form: options.form(),
-        last_section: reading::last_section(cut),
+        last_section: last_section(cut),
         watermark: cut.watermark,
         late,
         // Rows that stood there before could be taken for parts.
@@ -144,7 +174,7 @@ fn judge(
     verdict: &mut Verdict,
     findings: &Findings,
     totals: Totals,
-    own: &postgres::LedgerEntry,
+    own: &LedgerEntry,
     rules: &Rules,
     rows_before: u64,
 ) {
@@ -162,14 +192,14 @@ fn judge(
     let surplus = findings.duplicate + findings.unexpected;
     let of = if rows_before > 0 { "rows before" } else { "none" };
     verdict.check("replay: rows too many", surplus.into(), "=", rows_before.into(), of);
-    if findings.in_parts == 0 && accounts.late == 0 {
+    if findings.in_parts == 0 && still_late(own) == 0 {
         let (closed, open) = (findings.closed_events, findings.open_events);
         verdict.check(
             "replay: events in sessions",
             closed.into(),
             "=",
-            accounts.in_sessions.into(),
-            "those in the ledger",
+            i128::from(accounts.in_sessions) + i128::from(own.replayed.events),
+            "those in the ledger, and late ones replayed",
         );
         verdict.check("replay: events open", open.into(), "=", accounts.open.into(), "those in the ledger");
     } else {
@@ -178,15 +208,15 @@ fn judge(
             "replay: events missing in parts",
             missing.into(),
             "<=",
-            accounts.late.into(),
-            "late events in the ledger",
+            still_late(own).into(),
+            "late events in the ledger that are not replayed",
         );
     }
     if findings.differences() == surplus && surplus == rows_before && findings.in_parts == 0 {
         let of = if rows_before > 0 { "every other row is" } else { "every row is" };
         verdict.notes.push(format!("{of} what all {events} events together give, once each"));
     } else if findings.in_parts > 0 {
-        verdict.notes.push(in_parts(findings, rules, accounts.late));
+        verdict.notes.push(in_parts(findings, rules, still_late(own)));
     }
 }
 
@@ -197,7 +227,12 @@ fn in_parts(findings: &Findings, rules: &Rules, late: u64) -> String {
         Parts::Anywhere => {
             "a partition may have been silent longer than the idle timeout, and have been left out of the watermark"
         }
-        Parts::WhereBehind | Parts::Never => "each holds an event behind its partition's watermark",
+        Parts::WhereBehind | Parts::Never if rules.limits == Limits::NONE => {
+            "each holds an event behind its partition's watermark"
+        }
+        Parts::WhereBehind | Parts::Never => {
+            "each holds an event behind its partition's watermark, or reached a limit out of order"
+        }
     };
     let known = match rules.form {
         Form::Sql => format!(
@@ -232,14 +267,14 @@ fn add_rows(pipeline: &Pipeline, rows: &RowBatch, buckets: &mut Buckets) -> std:
     }
 }
 
-fn no_cut(last_epoch: u64) -> Failure {
+pub(super) fn no_cut(last_epoch: u64) -> Failure {
     let why = match last_epoch {
         0 => "the job has published nothing yet: wait for its first checkpoint",
         _ => {
-            "the last epoch was published by a version that kept no cut: wait for the next one, or leave `--replay` out"
+            "the last epoch was published by a version that kept no cut: wait for the next one (`audit` without `--replay` checks the accounts)"
         }
     };
-    Failure::new(Exit::Failed, format!("`--replay` does not know how far the job had read: {why}"))
+    Failure::new(Exit::Failed, format!("it is not known how far the job had read: {why}"))
 }
 
 fn no_file(error: &std::io::Error) -> Failure {

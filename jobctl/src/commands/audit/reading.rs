@@ -174,7 +174,7 @@ impl SplitSections {
 }
 
 /// The number of the last section: how often the job went on behind a drain.
-pub(super) fn last_section(cut: &Cut) -> u16 {
+pub(in crate::commands) fn last_section(cut: &Cut) -> u16 {
     let most = cut.splits.iter().map(|split| split.begun.len()).max().unwrap_or(0);
     u16::try_from(most.saturating_sub(1)).unwrap_or(u16::MAX)
 }
