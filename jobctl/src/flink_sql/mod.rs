@@ -102,6 +102,9 @@ fn notes(Pipeline { source, .. }: &Pipeline, options: Options) -> Result<Vec<Str
     let has_dead_letters = options.on_bad_record() == OnBadRecord::DeadLetter;
     note(has_dead_letters, "records that cannot be read are skipped, and kept in no table (--on-bad-record)");
     note(!source.max_future.is_zero(), "events of the future are believed, however far they are ahead (--max-future)");
+    // Flink's own alignment fails where a partition of a bounded read has ended ("No current assignment").
+    let is_in_step = !source.max_drift.is_zero();
+    note(is_in_step, "partitions are read as fast as they come, however far apart they are (--max-drift)");
     let closes = !source.close_when_idle.is_zero();
     note(closes, "the last sessions of a topic that falls silent stay open (--close-when-idle)");
     Ok(notes)

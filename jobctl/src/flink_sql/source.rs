@@ -16,8 +16,6 @@ use crate::failure::Failure;
 const EVENTS: &str = "`events`";
 /// Those that have a time.
 pub(super) const TIMED_EVENTS: &str = "`timed_events`";
-/// Sources that wait for one another are of one group; a job has one source.
-const ALIGNMENT_GROUP: &str = "events";
 
 /// `TO_TIMESTAMP` gives NULL for what is not of this pattern, and never fails.
 const EVENT_TIME: &str = "TO_TIMESTAMP(`event_time`, 'yyyy-MM-dd''T''HH:mm:ss.SSS''Z''')";
@@ -46,10 +44,6 @@ pub(super) fn table(
     options.extend(source.is_bounded.then(|| ("scan.bounded.mode", "latest-offset".to_owned())));
     if !source.idle_timeout.is_zero() {
         options.push(("scan.watermark.idle-timeout", duration(source.idle_timeout)));
-    }
-    if !source.max_drift.is_zero() {
-        options.push(("scan.watermark.alignment.group", ALIGNMENT_GROUP.to_owned()));
-        options.push(("scan.watermark.alignment.max-drift", duration(source.max_drift)));
     }
     options.push(("format", "json".to_owned()));
     options.push(("json.ignore-parse-errors", (on_bad_record != OnBadRecord::Fail).to_string()));

@@ -27,6 +27,7 @@ fn homework_is_this_script() {
 -- Note: late events are dropped, and kept in no table (--on-late).
 -- Note: records that cannot be read are skipped, and kept in no table (--on-bad-record).
 -- Note: events of the future are believed, however far they are ahead (--max-future).
+-- Note: partitions are read as fast as they come, however far apart they are (--max-drift).
 -- Note: <password> stands for a password.
 -- The table in Postgres, which Flink does not make:
 --   CREATE TABLE IF NOT EXISTS "public"."sessionized_aggregated_events" ("event_hour" TIMESTAMP(3), "ip" VARCHAR, "host" VARCHAR, "num_hits" BIGINT)
@@ -49,8 +50,6 @@ CREATE TEMPORARY TABLE `events` (
   'properties.isolation.level' = 'read_committed',
   'scan.startup.mode' = 'earliest-offset',
   'scan.watermark.idle-timeout' = '30 s',
-  'scan.watermark.alignment.group' = 'events',
-  'scan.watermark.alignment.max-drift' = '5 min',
   'format' = 'json',
   'json.ignore-parse-errors' = 'true'
 );
@@ -105,7 +104,7 @@ fn every_option_means_the_same() {
         "'properties.isolation.level' = 'read_uncommitted'",
         "'scan.startup.mode' = 'timestamp',\n  'scan.startup.timestamp-millis' = '1736874000000'",
         "'scan.bounded.mode' = 'latest-offset'",
-        "'scan.watermark.alignment.max-drift' = '10 min'",
+        "-- Note: partitions are read as fast as they come, however far apart they are (--max-drift).",
         "'json.ignore-parse-errors' = 'false'",
         "`event_timestamp` FROM `events`;",
         "'url' = 'jdbc:postgresql://db:6/web?user=me&sslmode=require'",

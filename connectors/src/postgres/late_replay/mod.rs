@@ -11,14 +11,17 @@
 
 mod statements;
 
+use std::ops::Range;
+use std::time::Duration;
+
 use serde::Deserialize as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row};
-use std::ops::Range;
 use stream_core::checkpoint::Cut;
 use stream_core::pipeline::SinkSpec;
 use stream_core::time::EventTime;
 use stream_runtime::connector::ConnectorError;
+use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 
 use super::connect::{close, connect_sink};
@@ -28,6 +31,10 @@ use super::table_name::{TableName, quoted};
 use statements::Statements;
 
 const DEFINITION: &str = include_str!("../../../../sql/ledger/late_replay.sql");
+
+/// A replay that is over keeps its lock until the server finds that its connection is gone.
+const ENDING_LIMIT: Duration = Duration::from_secs(3);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// A connection that replays a job's late events, and keeps others from it.
 pub struct LateReplay {
@@ -94,7 +101,7 @@ impl LateReplay {
         let statements = Statements { table, late, job_id: job_id.to_owned(), columns: sink.columns.clone() };
         let connection = connect_sink(&settings, "late-replay").await?;
         let mut replay = LateReplay { connection, settings, statements, keys: 0 };
-        if !replay.is(&replay.statements.lock()).await? {
+        if !replay.lock().await? {
             return Err(Error::ReplayUnderWay { table: replay.statements.table }.into());
         }
         if !replay.is(&replay.statements.is_prepared()).await? {
@@ -104,6 +111,18 @@ impl LateReplay {
         let counted: i64 = replay.one(&replay.statements.count_keys()).await?;
         replay.keys = counted.unsigned_abs();
         Ok(replay)
+    }
+
+    /// Whether no other replay is under way.
+    async fn lock(&mut self) -> Result<bool, ConnectorError> {
+        let give_up = Instant::now() + ENDING_LIMIT;
+        while !self.is(&self.statements.lock()).await? {
+            if Instant::now() > give_up {
+                return Ok(false);
+            }
+            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        }
+        Ok(true)
     }
 
     /// How many keys have late events.
