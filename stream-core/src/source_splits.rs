@@ -194,7 +194,8 @@ impl SourceSplits {
         state.silent = Duration::ZERO;
         match decoded.latest {
             Some(latest) => self.watermarks.observe(split, latest),
-            None if has_taken => self.watermarks.mark_active(split),
+            // Records that are left are there as well: event time must not pass them by.
+            None if has_taken || decoded.left.is_some() => self.watermarks.mark_active(split),
             None => {}
         }
     }
@@ -428,6 +429,24 @@ mod tests {
         splits.on_decoded(1, decoded(Some(-840)), 2);
         splits.align();
         assert_eq!((splits.is_held(0), splits.progress()), (false, active(-840)));
+    }
+
+    #[test]
+    fn split_that_was_idle_and_leaves_a_record_holds_event_time_again() {
+        let mut splits = two_splits(TIMEOUT).aligned(Alignment::new(Duration::from_secs(1)));
+        for (split, latest) in [(0, 5_000), (1, 100)] {
+            splits.on_decoded(split, decoded(Some(latest)), 1);
+        }
+        splits.on_end_for_now(0);
+        splits.on_time_passed(TIMEOUT);
+        assert_eq!(splits.progress(), active(100));
+        splits.on_decoded(
+            0,
+            Decoded { latest: None, events: 0, bad: 0, left: Some(Left { records: 1, time: EventTime(9_000) }) },
+            1,
+        );
+        splits.on_decoded(1, decoded(Some(20_000)), 2);
+        assert_eq!(splits.progress(), active(5_000), "the record of 9,000 is still to come");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use stream_core::event_batch::KeyedEvent;
 use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
 use stream_core::origin::Origin;
 use stream_core::session::{Added, Config, Fired, Limits, Windows};
+use stream_core::snapshot::{Section, SnapshotKind};
 use stream_core::time::EventTime;
 use stream_core::watermark::Watermark;
 
@@ -193,4 +194,23 @@ fn a_session_is_parted_at_its_longest_and_not_before() {
     // Behind the first part's end an event below it is still its own.
     run.event(1, 5);
     assert_eq!(run.end().rows, [(1, 0, 19, 4), (1, 20, 28, 2)]);
+}
+
+#[test]
+fn a_full_window_of_a_savepoint_is_joined_no_more_under_other_limits() {
+    let config = |limits| Config { gap_ms: 10, allowed_lateness_ms: 0, limits };
+    let mut before = Run::new(config(Limits { max_events: 2, ..Limits::NONE }));
+    before.event(1, 0);
+    before.event(1, 5);
+    assert_eq!(before.rows, [(1, 0, 5, 2)]);
+    before.windows.begin_snapshot(SnapshotKind::Full);
+    let snapshot = before.windows.continue_snapshot(usize::MAX).expect("every key was copied");
+    for limits in [Limits::NONE, Limits { max_events: 9, ..Limits::NONE }] {
+        let mut after = Run::new(config(limits));
+        let sections: Vec<&Section> = snapshot.sections.iter().collect();
+        after.windows.restore(snapshot.watermark, &sections).expect("own records");
+        after.event(1, 6);
+        after.watermark(100);
+        assert_eq!(after.rows, [(1, 6, 6, 1)], "the events of the full window are in a row already");
+    }
 }

@@ -100,7 +100,9 @@ impl Http {
 
 fn base(address: &str) -> Result<Url, Error> {
     let is_plain = |url: &Url| {
-        matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty() && url.path() == "/"
+        let has_user = !url.username().is_empty() || url.password().is_some();
+        let has_more = url.path() != "/" || url.query().is_some() || url.fragment().is_some();
+        matches!(url.scheme(), "http" | "https") && url.has_host() && !has_user && !has_more
     };
     let base = Url::parse(address).ok().filter(is_plain);
     base.ok_or_else(|| Error::Address(without_user(address).to_owned()))
@@ -131,7 +133,15 @@ mod tests {
         for address in ["http://h:8083", "https://h", "http://[::1]:8083/"] {
             assert!(base(address).is_ok(), "{address}");
         }
-        for address in ["h:8083", "ftp://h", "http://", "http://h:8083/v2", "http://me:hunter2@h:8083"] {
+        for address in [
+            "h:8083",
+            "ftp://h",
+            "http://",
+            "http://h:8083/v2",
+            "http://me:hunter2@h:8083",
+            "http://:hunter2@h:8083",
+            "http://h:8083?a",
+        ] {
             let error = base(address).expect_err(address).to_string();
             assert!(error.contains("write `http://HOST:8083`") && !error.contains("hunter2"), "{error}");
         }

@@ -140,9 +140,15 @@ impl BatchQueue {
     pub(super) fn set_apart(&mut self, partition: i32, is_apart: bool) {
         if is_apart && self.apart.insert(partition) {
             self.forward(partition, ptr::null_mut());
-        } else if !is_apart && self.apart.remove(&partition) {
-            self.forward(partition, self.queue.as_ptr());
+        } else if !is_apart && self.apart.contains(&partition) {
+            self.join(partition);
         }
+    }
+
+    /// Joins a partition's queue with the common one, whatever it was.
+    pub(super) fn join(&mut self, partition: i32) {
+        self.apart.remove(&partition);
+        self.forward(partition, self.queue.as_ptr());
     }
 
     /// Has a partition's queue forwarded to another, with what is in it; null for none.

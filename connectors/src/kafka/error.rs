@@ -73,10 +73,9 @@ pub enum Error {
         /// The offset asked for.
         offset: u64,
     },
-    /// The topic vanished while it was read.
+    /// The brokers say that they have no such topic, or not this partition of it. One that has just started may say so of any.
     #[error(
-        "SOURCE_DATA_LOSS: topic `{topic}` is gone from {brokers}; it was deleted while the job read it; create it and submit the \
-         job again"
+        "{brokers} no longer knows topic `{topic}`; the job tries again; if it was deleted, cancel the job, or create it again"
     )]
     TopicGone {
         /// Its name.
@@ -133,8 +132,8 @@ impl Error {
             Error::Settings(_) | Error::ForeignSplit { .. } => ConnectorErrorKind::Invalid,
             Error::Unreachable { .. } | Error::Tls { .. } => ConnectorErrorKind::Unreachable,
             Error::Refused { .. } | Error::NotAuthorized { .. } => ConnectorErrorKind::Denied,
-            Error::NoTopic { .. } => ConnectorErrorKind::NotFound,
-            Error::OffsetOutOfRange { .. } | Error::TopicGone { .. } => ConnectorErrorKind::DataLoss,
+            Error::NoTopic { .. } | Error::TopicGone { .. } => ConnectorErrorKind::NotFound,
+            Error::OffsetOutOfRange { .. } => ConnectorErrorKind::DataLoss,
             Error::Read { .. } | Error::NotDelivered { .. } | Error::Client { .. } => ConnectorErrorKind::Failed,
         }
     }

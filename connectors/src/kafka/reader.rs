@@ -33,9 +33,10 @@ const FIRST_WITHIN: Duration = Duration::from_secs(5);
 /// The reader of a source subtask over some partitions of a topic.
 pub struct Reader {
     settings: TopicSettings,
+    /// Before the queue, since they hold messages, and the client ends only once it has got them all back.
+    partitions: Vec<Partition>,
     /// `None` until there is something to read.
     queue: Option<BatchQueue>,
-    partitions: Vec<Partition>,
     unfinished: usize,
     /// An outage that was told and is not known to be over.
     is_out: bool,
@@ -209,6 +210,9 @@ impl Reader {
             queue.consumer().incremental_unassign(&one).map_err(failed())?;
             if !partition.is_finished() {
                 queue.consumer().incremental_assign(&one).map_err(failed())?;
+                // One that was ever apart is not joined again by being assigned.
+                queue.join(partition.id);
+                partition.is_apart = false;
             }
         }
         Ok(())

@@ -22,8 +22,8 @@ and events of which nobody knows whether they touch a session, since a row says 
 with --last-event has that in its rows, and none of the second kind.
 
 It needs SELECT, INSERT, UPDATE and DELETE on the table, SELECT and UPDATE on late_events, SELECT on gapwise_ledger, SELECT, INSERT and \
-UPDATE on gapwise_late_replay, which sql/ledger/late_replay.sql makes, and TEMPORARY on the database. The job's own role has none of these \
-but the second last: connect as an operator.
+UPDATE on gapwise_late_replay, which sql/ledger/late_replay.sql makes, and TEMPORARY on the database. The job's own role has few of these: \
+connect as an operator.
 
 Examples:
   jobctl late replay sessionize

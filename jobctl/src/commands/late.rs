@@ -63,6 +63,15 @@ async fn own_table(sink: &SinkSpec, job: &str) -> Result<LedgerEntry, Failure> {
         );
         return Err(Failure::new(Exit::Failed, message));
     }
+    let expected = i128::from(own.accounts.in_sessions) + i128::from(own.replayed.events);
+    if look.sum > expected {
+        let message = format!(
+            "the table has {} hits, and the job published {expected}: sessions that stand there twice would be taken for two; \
+             `jobctl audit` tells more",
+            look.sum
+        );
+        return Err(Failure::new(Exit::Failed, message));
+    }
     Ok(own)
 }
 

@@ -13,7 +13,7 @@ pub use java::{Java, MINIMUM_JAVA};
 pub enum Unavailable {
     /// No `java`.
     #[error(
-        "{0} needs java {MINIMUM_JAVA} or newer, and there is no `java`; install one (`apt-get install openjdk-{MINIMUM_JAVA}-jre-headless`)"
+        "{0} needs java {MINIMUM_JAVA} or newer, and there is no `java`; install one (`apt-get install default-jre-headless`)"
     )]
     NoJava(&'static str),
     /// A `java` that is too old.

@@ -35,7 +35,7 @@ impl Windows {
         let first = self.store.first(event.hash, event.key)?;
         let mut next = Some(first);
         while let Some(session) = next {
-            if self.store.get(session).span.touches(joined) {
+            if self.store.get(session).span.touches(joined) && !self.is_full(session) {
                 self.touching.push(session);
             }
             next = self.store.next(session);

@@ -215,7 +215,7 @@ impl Windows {
         while let Some(session) = next {
             let span = self.store.get(session).span;
             next = self.store.next(session);
-            if !span.touches(joined) {
+            if !span.touches(joined) || self.is_full(session) {
                 continue;
             }
             joined.absorb(span);
@@ -228,6 +228,13 @@ impl Windows {
             }
         }
         keeper
+    }
+
+    /// Whether a window fired before its end, because it held as many events as it might: by the limits of now, or by those of the attempt
+    /// that a savepoint is of.
+    fn is_full(&self, session: SessionRef) -> bool {
+        let entry = self.store.get(session);
+        entry.has_fired && entry.span.last_instant() > self.watermark.0
     }
 
     /// After a window changed by an event: fires it at once if its end has passed (an allowed late event), and makes sure
