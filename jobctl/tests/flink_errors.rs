@@ -10,7 +10,8 @@ use std::thread;
 use program::{Ended, jobctl};
 
 /// Without notes.
-const QUIET: [&str; 8] = ["submit", "sessionize", "--on-late", "drop", "--on-bad-record", "skip", "--max-future", "0"];
+const QUIET: [&str; 10] =
+    ["submit", "sessionize", "--on-late", "drop", "--on-bad-record", "skip", "--max-future", "0", "--max-drift", "0"];
 
 fn submit_on(on: &str) -> Ended {
     jobctl(&[&QUIET[..], &["--on", on]].concat())
