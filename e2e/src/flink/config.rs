@@ -50,16 +50,6 @@ io.tmp.dirs: {}
     )
 }
 
-/// Warnings and errors only, one line each, to standard output.
-pub(super) const LOG4J: &str = "\
-rootLogger.level=WARN
-rootLogger.appenderRef.console.ref=console
-appender.console.type=Console
-appender.console.name=console
-appender.console.layout.type=PatternLayout
-appender.console.layout.pattern=%d{ISO8601} %p %m (%c)%n%throwable
-";
-
 /// What Java 17 must let Flink look into: `env.java.opts.all` of Flink's own `config.yaml`.
 pub(super) fn open_modules() -> impl Iterator<Item = String> {
     const EXPORTED: [&str; 3] =

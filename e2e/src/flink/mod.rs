@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use localcluster::deadline::Deadline;
-use localcluster::jvm::{self, Jars, Java};
+use localcluster::jvm::{self, Jars, Java, LOG4J};
 use localcluster::process::{Launch, OwnedChild};
 use localcluster::{cache, ports};
 
@@ -60,7 +60,7 @@ impl Flink {
         fs::create_dir_all(dir.join("tmp"))?;
         let ports = Ports { rpc: ports::free()?, rest: ports::free()?, gateway: ports::free()? };
         fs::write(dir.join("config.yaml"), config::config(ports, &dir))?;
-        fs::write(dir.join("log4j2.properties"), config::LOG4J)?;
+        fs::write(dir.join("log4j2.properties"), LOG4J)?;
         let launches = [("jobmanager", JOBMANAGER), ("taskmanager", TASKMANAGER), ("gateway", GATEWAY)]
             .map(|(name, main)| launch(&java, &jars, &dir, name, main));
         let processes: Vec<OwnedChild> = launches.iter().map(OwnedChild::start).collect::<Result<_, _>>()?;

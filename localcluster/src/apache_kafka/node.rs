@@ -6,9 +6,9 @@ use std::process::Command;
 
 use super::certificate::{self, Certificate};
 use super::jars::JARS;
-use super::properties::{LOG4J, server_properties};
+use super::properties::server_properties;
 use super::{Error, Listeners};
-use crate::jvm::{self, Jars, Java, file};
+use crate::jvm::{self, Jars, Java, LOG4J, file};
 use crate::process::Launch;
 use crate::program;
 

@@ -65,16 +65,6 @@ pub(super) fn server_properties(listeners: &Listeners, data: &Path, certificate:
     text
 }
 
-/// Warnings and errors only, one line each, to standard output.
-pub(super) const LOG4J: &str = "\
-rootLogger.level=WARN
-rootLogger.appenderRef.console.ref=console
-appender.console.type=Console
-appender.console.name=console
-appender.console.layout.type=PatternLayout
-appender.console.layout.pattern=%d{ISO8601} %p %m (%c)%n%throwable
-";
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,16 @@ use std::path::{Path, PathBuf};
 pub use jars::{JarSet, Jars};
 pub use java::{Java, MINIMUM_JAVA};
 
+/// What log4j 2 is to write of such a program: warnings and errors only, one line each, to standard output.
+pub const LOG4J: &str = "\
+rootLogger.level=WARN
+rootLogger.appenderRef.console.ref=console
+appender.console.type=Console
+appender.console.name=console
+appender.console.layout.type=PatternLayout
+appender.console.layout.pattern=%d{ISO8601} %p %m (%c)%n%throwable
+";
+
 /// What the machine lacks to run such a program.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
