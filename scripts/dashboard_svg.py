@@ -42,11 +42,14 @@ def shown(value, unit):
     return f"{number} {names[power]}{suffix}".strip()
 
 
-def ticks(low, high, count=4):
+def ticks(low, high, unit, count=4):
     """Round numbers from below `low` to above `high`."""
     step = max((high - low) / count, 1e-9)
-    size = 10 ** math.floor(math.log10(step))
-    step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= step * 0.999)
+    if unit in ("bytes", "Bps"):
+        step = 2 ** math.ceil(math.log2(step))
+    else:
+        size = 10 ** math.floor(math.log10(step))
+        step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= step * 0.999)
     first = math.floor(low / step)
     return [step * place for place in range(first, math.ceil(high / step - 1e-9) + 1)]
 
@@ -60,7 +63,7 @@ def lines(series, width, height, unit, span, is_bars, is_points, floor, is_stack
                 at_once[at] = at_once.get(at, 0) + value
         values = [0, *at_once.values()]
     low, high = min([*values, floor] if floor is not None else values), max(values)
-    marks = ticks(low, high if high > low else low + 1)
+    marks = ticks(low, high if high > low else low + 1, unit)
     low, high = marks[0], marks[-1]
     left, top, right, bottom = 64 if unit != "dateTimeAsIso" else 130, 30, width - 10, height - 34
     begin, end = span
@@ -106,7 +109,8 @@ def legend(series, left, y, right):
     out, x = [], float(left)
     for number, (name, _) in enumerate(series[:NAMED]):
         name = name if len(name) <= 30 else name[:29] + "…"
-        if x + 14 + 6 * len(name) > right:
+        rest = 80 if number + 1 < len(series) else 0
+        if x + 14 + 6 * len(name) + rest > right:
             return out + [text(x, y, f"and {len(series) - number} more", 10, "#666")]
         out.append(f'<rect x="{x:.1f}" y="{y - 5}" width="10" height="3" fill="{PALETTE[number % len(PALETTE)]}"/>')
         out.append(text(x + 14, y, name, 10))
