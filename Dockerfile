@@ -11,8 +11,8 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked --features connectors/kafka-ssl -p connectors -p jobmanager -p taskmanager -p jobctl -p localcluster \
- && scripts/image-files target/release /image jobmanager taskmanager jobctl localcluster
+RUN cargo build --release --locked --features connectors/kafka-ssl -p connectors -p jobctl -p localcluster \
+ && scripts/image-files target/release /image jobctl localcluster
 
 FROM scratch
 COPY --from=build /image /

@@ -36,7 +36,7 @@ CARGO_FEATURES ?= $(shell scripts/kafka-tls.sh)
 
 ##@ For users
 .PHONY: up
-up: ## start a local cluster: Kafka, Postgres, a jobmanager, two taskmanagers
+up: ## start a local cluster: Kafka, Postgres, a jobmanager, two taskmanagers (TELEMETRY=1, DOCKER=1)
 .PHONY: job
 job: ## submit process_events: each event with the location of its ip (GEO_DB=FILE.mmdb, or IP_CODING_KEY)
 .PHONY: homework_job

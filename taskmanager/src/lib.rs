@@ -21,6 +21,8 @@ mod deployment;
 mod exchange;
 mod grpc;
 mod options;
+#[cfg(feature = "connectors")]
+pub mod process;
 mod refusal;
 mod report;
 mod service;

@@ -13,6 +13,7 @@ mod damaged_checkpoints;
 mod explain;
 mod flink;
 mod full_disk;
+mod graceful_stop;
 mod kill_points;
 mod late_replay;
 mod million_events;
