@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod broker;
 pub mod cluster;
+pub mod collector;
 pub mod expected;
 pub mod feed;
 pub mod flink;

@@ -32,6 +32,8 @@ mod handle;
 mod job_ids;
 mod job_store;
 mod jobs;
+pub mod metrics;
+mod observing;
 mod options;
 mod pacing;
 mod preparation;
@@ -57,6 +59,7 @@ pub use options::{Options, OptionsError};
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::Connectors;
 use stream_runtime::store::{StoreError, Stores};
+use telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -96,6 +99,7 @@ pub async fn start(
     connectors: Arc<dyn Connectors>,
     stores: Arc<dyn Stores>,
     clock: Arc<dyn Clock>,
+    telemetry: Telemetry,
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
@@ -117,6 +121,7 @@ pub async fn start(
         store: store.clone(),
         clock,
         job_ids,
+        telemetry,
     };
     let connector_timeout = options.connector_timeout;
     let watch_interval = options.watch_interval;

@@ -169,6 +169,8 @@ pub(crate) enum Command {
 pub(crate) struct Deployment {
     /// The job.
     pub(crate) job: JobId,
+    /// As users call it.
+    pub(crate) name: String,
     /// The attempt.
     pub(crate) attempt: AttemptNumber,
     /// What runs, with its secrets.

@@ -20,7 +20,10 @@ mod counters;
 mod deployment;
 mod exchange;
 mod grpc;
+pub mod metrics;
+mod observed;
 mod options;
+mod recorders;
 mod refusal;
 mod report;
 mod service;
@@ -29,4 +32,4 @@ mod snapshotting;
 mod subtask;
 
 pub use options::{Options, default_id};
-pub use service::{Error, start};
+pub use service::{Error, Parts, start};

@@ -26,4 +26,5 @@ mod side_tables;
 mod silence;
 mod source_changes;
 mod sweep;
+mod telemetry;
 mod web_traffic;

@@ -195,6 +195,7 @@ impl From<Deployment> for v1::Deploy {
             checkpoint_store: deployment.checkpoint_store.unwrap_or_default(),
             restore: restore(&deployment.start),
             last_epoch: deployment.start.last_epoch.0,
+            job_name: deployment.name,
         }
     }
 }

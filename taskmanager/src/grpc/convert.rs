@@ -166,6 +166,7 @@ fn read_deployment(deploy: v1::Deploy) -> Result<Deployment, InvalidMessage> {
     });
     Ok(Deployment {
         job_id: job_id(&deploy.job_id)?,
+        job_name: deploy.job_name,
         attempt: AttemptNumber(deploy.attempt),
         pipeline: Pipeline::try_from(required(deploy.pipeline, "deploy.pipeline")?)?,
         tasks: tasks.collect::<Result<BTreeMap<_, _>, InvalidMessage>>()?,

@@ -16,6 +16,7 @@ pub(crate) mod event;
 pub(crate) mod mail;
 pub(crate) mod operator;
 pub(crate) mod source;
+pub(crate) mod spans;
 pub(crate) mod thread;
 
 #[cfg(test)]

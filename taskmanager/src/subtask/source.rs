@@ -179,6 +179,7 @@ impl SourceSubtask {
             return;
         }
         fail_point::reach(Point::TriggerReceived);
+        let began = self.ingest.clock.monotonic();
         let snapshot = self.ingest.cut(barrier);
         self.last_send = self.ingest.clock.monotonic();
         self.last_barrier = Some(barrier);
@@ -190,6 +191,10 @@ impl SourceSubtask {
             pause: Duration::ZERO,
             alignment: Duration::ZERO,
         }));
+        if let Some(spans) = self.teller.spans() {
+            let took = self.last_send.saturating_sub(began);
+            spans.tell_snapshot(barrier.checkpoint, &[("send barrier", took)], None);
+        }
     }
 
     /// The checkpoint behind which this source ends, if its barrier was sent.
