@@ -12,16 +12,19 @@ use stream_core::ids::{AttemptNumber, CheckpointId, JobId};
 use stream_core::job::JobState;
 use stream_core::time::Timestamp;
 use telemetry::trace::SpanRef;
-use telemetry::{Histogram, Span, Spans, Telemetry};
+use telemetry::{Histogram, Span, Spans, Spread, Telemetry};
 
 use crate::jobs::JobRecord;
 use crate::metrics::{
-    CHECKPOINT_DURATION, CLUSTER, ClusterReading, JOBS, JobReading, RECOVERY_DURATION, last_completed,
+    CHECKPOINT_DURATION, CLUSTER, ClusterReading, JOBS, JobReading, RECORD_LATENCY, RECOVERY_DURATION, last_completed,
 };
 use crate::service::Service;
 
 /// How often the copy is made: more often nobody looks.
 const REFRESH: Duration = Duration::from_secs(1);
+
+/// Epochs whose records' times are kept apart while they wait to be published; of more, the oldest are taken together.
+const UNPUBLISHED_EPOCHS: usize = 64;
 
 /// What is told.
 #[derive(Debug)]
@@ -32,6 +35,7 @@ pub(crate) struct Observing {
     refreshed: Option<Duration>,
     checkpoint_duration: Histogram,
     recovery_duration: Histogram,
+    record_latency: Histogram,
     jobs: BTreeMap<JobId, Times>,
 }
 
@@ -43,7 +47,7 @@ struct Shown {
 }
 
 /// What is known of a job beyond its record; times are of the steady clock.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Times {
     /// When the next attempt was wanted: at submission, or when the one before ended. Until it runs.
     wanted: Option<Duration>,
@@ -57,6 +61,8 @@ struct Times {
     acknowledged: Option<Duration>,
     /// Completed and aborted.
     checkpoints: [u64; 2],
+    /// When the records were written that each epoch counts, of those that are not published.
+    arrivals: BTreeMap<CheckpointId, Spread>,
 }
 
 impl Observing {
@@ -74,6 +80,7 @@ impl Observing {
             refreshed: None,
             checkpoint_duration: telemetry.histogram(&CHECKPOINT_DURATION),
             recovery_duration: telemetry.histogram(&RECOVERY_DURATION),
+            record_latency: telemetry.histogram(&RECORD_LATENCY),
             jobs: BTreeMap::new(),
         }
     }
@@ -108,6 +115,21 @@ impl Observing {
     /// Every task of a checkpoint has acknowledged.
     pub(crate) fn on_acknowledged(&mut self, job: JobId, now: Duration) {
         self.jobs.entry(job).or_default().acknowledged = Some(now);
+    }
+
+    /// A source's part of a checkpoint has come.
+    pub(crate) fn on_arrivals(&mut self, job: JobId, checkpoint: CheckpointId, arrivals: &Spread) {
+        if !self.has_metrics || arrivals.is_empty() {
+            return;
+        }
+        let epochs = &mut self.jobs.entry(job).or_default().arrivals;
+        epochs.entry(checkpoint).or_default().merge(arrivals);
+        if epochs.len() > UNPUBLISHED_EPOCHS
+            && let Some((_, oldest)) = epochs.pop_first()
+            && let Some(mut next) = epochs.first_entry()
+        {
+            next.get_mut().merge(&oldest);
+        }
     }
 
     fn on_checkpoint_ended(&mut self, job: JobId, is_completed: bool) -> Option<Duration> {
@@ -153,6 +175,15 @@ impl Service {
         self.tell_checkpoint(record, checkpoint, took, storing, None);
     }
 
+    /// An epoch, and with it those before it, is visible.
+    pub(crate) fn observe_published(&mut self, job: JobId, epoch: CheckpointId) {
+        let now = self.clock.now();
+        let (Some(record), Some(times)) = (self.jobs.get(job), self.observing.jobs.get_mut(&job)) else { return };
+        while let Some(first) = times.arrivals.first_entry().filter(|first| *first.key() <= epoch) {
+            first.remove().record(&self.observing.record_latency, now, &[("job.name", &record.name)]);
+        }
+    }
+
     /// A checkpoint was given up.
     pub(crate) fn observe_aborted(&mut self, job: JobId, checkpoint: CheckpointId, reason: &str) {
         self.observing.on_checkpoint_ended(job, false);
@@ -180,7 +211,7 @@ impl Service {
     }
 
     fn reading(&self, record: &JobRecord, now: Timestamp, steady: Duration) -> JobReading {
-        let times = self.observing.jobs.get(&record.id).copied().unwrap_or_default();
+        let times = self.observing.jobs.get(&record.id);
         let coordinator = self.coordinations.get(&record.id).map(|coordination| &coordination.coordinator);
         let last = last_completed(&record.checkpoints).cloned();
         let since = last.as_ref().map_or(record.submitted, |last| last.triggered);
@@ -191,8 +222,8 @@ impl Service {
             state: record.state(),
             tasks: tasks.filter_map(|task| record.job.task_state(task.subtask)).collect(),
             restarts: record.job.restarts(),
-            running_for: times.running.map(|running| steady.saturating_sub(running)),
-            checkpoints: times.checkpoints,
+            running_for: times.and_then(|times| times.running).map(|running| steady.saturating_sub(running)),
+            checkpoints: times.map(|times| times.checkpoints).unwrap_or_default(),
             last,
             checkpoint_age: passed(since, now),
             is_checkpointing: coordinator.is_some_and(|coordinator| coordinator.pending().is_some()),

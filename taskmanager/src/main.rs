@@ -60,6 +60,11 @@ struct Args {
     /// like.
     #[arg(long, value_name = "IP:PORT", env = "GAPWISE_METRICS_ADDRESS")]
     metrics_address: Option<SocketAddr>,
+
+    /// Traces the way of one record of so many, from Kafka to the commit that shows what became of it, continuing the trace of its header
+    /// `traceparent` [default: none].
+    #[arg(long, value_name = "N", env = "GAPWISE_TRACE_SAMPLE", value_parser = clap::value_parser!(u64).range(1..))]
+    trace_sample: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -106,6 +111,7 @@ async fn serve(args: Args, id: TaskManagerId, telemetry: Telemetry, exporters: &
     let mut options = Options::new(args.jobmanager, args.slots, advertised(args.advertise.as_deref(), bound)?);
     options.channel_bytes = args.channel_bytes;
     options.orphan_timeout = args.orphan_timeout;
+    options.trace_sample = args.trace_sample;
     options.id = id;
     tracing::info!(id = %options.id, exchange = %options.advertised_exchange, slots = options.slots, "starting");
 

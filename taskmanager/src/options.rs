@@ -22,6 +22,8 @@ pub struct Options {
     /// How long tasks go on without a jobmanager. After it they are canceled: what they do is likely done by others by then,
     /// and what they sealed cannot be published without one.
     pub orphan_timeout: Duration,
+    /// One record of so many is followed from its source to its commit, where spans are exported.
+    pub trace_sample: Option<u64>,
     /// How long canceled tasks may take to end before shutting down is given up.
     pub shutdown_timeout: Duration,
 }
@@ -46,6 +48,7 @@ impl Options {
             channel_bytes: Self::DEFAULT_CHANNEL_BYTES,
             linger: Self::DEFAULT_LINGER,
             orphan_timeout: Self::DEFAULT_ORPHAN_TIMEOUT,
+            trace_sample: None,
             shutdown_timeout: Self::DEFAULT_SHUTDOWN_TIMEOUT,
         }
     }

@@ -131,6 +131,7 @@ pub async fn start(
         observed,
         recorders: Recorders::new(&telemetry),
         spans: telemetry.spans().clone(),
+        trace_sample: options.trace_sample,
     };
     let exchange_stop = CancellationToken::new();
     let mut exchange = JoinSet::new();

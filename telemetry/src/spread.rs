@@ -39,6 +39,21 @@ impl Spread {
         }
     }
 
+    /// The moments, and how many things each stands for.
+    pub fn moments(&self) -> impl Iterator<Item = (Timestamp, u64)> {
+        self.intervals.iter().map(|(interval, things)| (Timestamp(interval << self.coarseness), *things))
+    }
+
+    /// Adds those of another.
+    pub fn merge(&mut self, other: &Spread) {
+        other.moments().for_each(|(moment, things)| self.add(moment, things));
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.intervals.is_empty()
+    }
+
     /// Records the time from each moment until `until`: a moment with many things often, [`SAMPLES`] times in all at most.
     pub fn record(&self, histogram: &Histogram, until: Timestamp, attributes: &[(&'static str, &str)]) {
         for (moment, samples) in self.samples() {

@@ -4,7 +4,7 @@
 //! told of a barrier knows whose child its spans are, a jobmanager that was started anew continues the trace of the old one, and
 //! somebody who has a job's id can compute where to look. Job ids are random and checkpoint ids are never used twice.
 
-use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SubtaskId};
+use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SplitId, SubtaskId};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// A span's place: its trace and itself.
@@ -25,6 +25,11 @@ impl SpanRef {
     /// The root of an attempt's trace: from the submission, or the failure before it, until it works.
     pub fn of_attempt(job: JobId, attempt: AttemptNumber) -> Self {
         Self::root("attempt", job, u64::from(attempt.0))
+    }
+
+    /// The root of a record's trace that brings none along.
+    pub fn of_record(job: JobId, split: &SplitId, offset: u64) -> Self {
+        Self::root(&split.0, job, offset)
     }
 
     /// A span of the same trace that there is once.

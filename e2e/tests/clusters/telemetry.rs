@@ -32,7 +32,7 @@ struct Documented {
 #[tokio::test(flavor = "multi_thread")]
 async fn cluster_tells_a_collector_and_prometheus_all_that_is_documented() -> Result<()> {
     let collector = Collector::start().await?;
-    let mut cluster = Cluster::start_with(Shape { broker: Choice::DevBroker, ..Shape::TWO_BY_TWO })?;
+    let mut cluster = Cluster::start_with(Shape { broker: Choice::Devbroker, ..Shape::TWO_BY_TWO })?;
     let scraped = export_to(&mut cluster, collector.port)?;
     let running = Running::begin_with_few_rights(&cluster, "telemetry", Load::of(2)).await?;
     let before = running.ledger()?;
@@ -60,7 +60,7 @@ async fn cluster_tells_a_collector_and_prometheus_all_that_is_documented() -> Re
 #[tokio::test(flavor = "multi_thread")]
 async fn collector_that_is_away_costs_one_warning_and_a_count() -> Result<()> {
     let nobody = ports::free()?;
-    let mut cluster = Cluster::start_with(Shape { broker: Choice::DevBroker, ..Shape::TWO_BY_TWO })?;
+    let mut cluster = Cluster::start_with(Shape { broker: Choice::Devbroker, ..Shape::TWO_BY_TWO })?;
     let scraped = export_to(&mut cluster, nobody)?;
     let running = Running::begin(&cluster, "no_collector", Load::of(2)).await?;
     let has_dropped = |signal: &str| {

@@ -85,6 +85,7 @@ impl Blueprint {
             reader,
             decoder,
             splits,
+            trace_sample: self.environment.trace_sample,
             mailbox: Arc::clone(&self.mailbox),
             teller: self.teller.clone(),
             is_bounded,

@@ -65,6 +65,8 @@ pub(crate) struct Environment {
     pub(crate) recorders: Recorders,
     /// Where spans go.
     pub(crate) spans: Spans,
+    /// One record of so many is followed on its way.
+    pub(crate) trace_sample: Option<u64>,
 }
 
 /// The tasks of an attempt that run here.
@@ -285,6 +287,10 @@ impl Attempt {
 
 /// The body of a task's thread.
 fn run_task(blueprint: Blueprint, stop: &CancellationToken) {
+    // What is logged on this thread, by a client library perhaps, says for whom.
+    let Deployment { job_id, attempt, .. } = *blueprint.deployment;
+    let subtask = blueprint.deployment.name(blueprint.subtask);
+    let _task = tracing::info_span!("task", %job_id, %attempt, subtask).entered();
     let teller = blueprint.teller.clone();
     let clock = Arc::clone(&blueprint.environment.clock);
     let counters = Arc::clone(&blueprint.counters);

@@ -83,6 +83,7 @@ pub(crate) fn report(report: Report) -> v1::TaskManagerMessage {
 
 fn acknowledged(task: TaskRef, acknowledgement: &Acknowledgement) -> task_manager_message::Message {
     let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let arrivals = acknowledgement.arrivals.moments().map(|(at, records)| v1::Arrivals { at_ms: at.0, records });
     task_manager_message::Message::CheckpointAck(v1::CheckpointAck {
         task: Some(task_ref(task)),
         checkpoint_id: acknowledgement.checkpoint.0,
@@ -90,6 +91,7 @@ fn acknowledged(task: TaskRef, acknowledgement: &Acknowledgement) -> task_manage
         written_bytes: acknowledgement.written_bytes,
         pause_us: micros(acknowledgement.pause),
         alignment_us: micros(acknowledgement.alignment),
+        arrivals: arrivals.collect(),
     })
 }
 

@@ -6,6 +6,7 @@ use stream_core::checkpoint::TaskSnapshot;
 use stream_core::ids::{CheckpointId, SubtaskId};
 use stream_core::operator::QueryError;
 use stream_core::watermark::Watermark;
+use telemetry::Spread;
 use tokio::sync::mpsc;
 
 use crate::slot::Holder;
@@ -67,6 +68,8 @@ pub(crate) struct Acknowledgement {
     pub(crate) pause: Duration,
     /// From the first barrier to the last.
     pub(crate) alignment: Duration,
+    /// A source: when the records were written that it read since the barrier before.
+    pub(crate) arrivals: Spread,
 }
 
 /// The way from a task's thread to the service, and to whoever takes its spans.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SubtaskId};
+use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SplitId, SubtaskId};
 use stream_core::time::{Timestamp, millis};
 use stream_runtime::clock::Clock;
 use telemetry::trace::SpanRef;
@@ -65,8 +65,57 @@ impl SubtaskSpans {
         });
     }
 
+    /// A source has read its first records, so long after it was there.
+    pub(crate) fn tell_first_records(&self, took: Duration) {
+        self.spans.tell(|| {
+            let root = SpanRef::of_attempt(self.job_id, self.attempt);
+            let place = root.child_at("first records", self.subtask);
+            self.of_subtask(Span::child(root, place, "first records", self.clock.now(), took))
+        });
+    }
+
+    /// A record that is followed was read, so long after it was written, continuing the trace of whoever wrote it; where.
+    pub(crate) fn tell_read(&self, parent: Option<SpanRef>, split: &SplitId, offset: u64, took: Duration) -> SpanRef {
+        let place = match parent {
+            Some(parent) => parent.child_at("read", self.subtask),
+            None => SpanRef::of_record(self.job_id, split, offset),
+        };
+        self.spans.tell(|| {
+            let span = Span { parent: parent.map(|parent| parent.span), ..Span::root(place, "read", self.clock.now(), took) };
+            self.of_subtask(span).with("partition", split).with("offset", offset)
+        });
+        place
+    }
+
+    /// A record that is followed got further: behind the span at `parent`; where.
+    pub(crate) fn tell_followed(
+        &self,
+        parent: SpanRef,
+        name: &'static str,
+        took: Duration,
+        epoch: Option<CheckpointId>,
+    ) -> SpanRef {
+        let place = parent.child_at(name, self.subtask);
+        self.spans.tell(|| {
+            let span = self.of_subtask(Span::child(parent, place, name, self.clock.now(), took));
+            match epoch {
+                Some(epoch) => Span { links: vec![SpanRef::of_checkpoint(self.job_id, epoch)], ..span.with("checkpoint", epoch) },
+                None => span,
+            }
+        });
+        place
+    }
+
+    /// How long ago a moment was, by the wall clock.
+    pub(crate) fn since(&self, moment: Timestamp) -> Duration {
+        Duration::from_millis(u64::try_from(self.clock.now().0.saturating_sub(moment.0)).unwrap_or(0))
+    }
+
     fn identified(&self, span: Span, checkpoint: CheckpointId) -> Span {
-        let span = span.with("job.id", self.job_id).with("attempt", self.attempt);
-        span.with("checkpoint", checkpoint).with("subtask", &self.name)
+        self.of_subtask(span).with("checkpoint", checkpoint)
+    }
+
+    fn of_subtask(&self, span: Span) -> Span {
+        span.with("job.id", self.job_id).with("attempt", self.attempt).with("subtask", &self.name)
     }
 }

@@ -19,6 +19,7 @@ use stream_core::watermark::{Progress, Valve};
 use stream_runtime::clock::Clock;
 use stream_runtime::fail_point::{self, Point};
 use stream_runtime::store::StoreError;
+use telemetry::Spread;
 
 use crate::counters::Counters;
 use crate::exchange::gate::{Gate, Input};
@@ -30,6 +31,7 @@ use crate::subtask::committer::due::DueRows;
 use crate::subtask::committer::publishing::{Open, PublishingThread, Teller as PublicationTeller};
 use crate::subtask::event::{Acknowledgement, Change, Teller};
 use crate::subtask::mail::{Letter, Mailbox};
+use crate::subtask::sampling::FollowedRows;
 use crate::subtask::{Step, Subtask, TaskError};
 use stream_core::epochs::Epochs;
 
@@ -59,6 +61,7 @@ pub(crate) struct Committer {
     /// Of the epochs that are sealed and not acknowledged: alignment, and when they were sealed.
     alignments: Vec<(CheckpointId, Duration, Duration)>,
     due: DueRows,
+    followed: FollowedRows,
     recorders: JobRecorders,
     mailbox: Arc<Mailbox>,
     teller: Teller,
@@ -143,6 +146,7 @@ impl Committer {
             rows_published: 0,
             alignments: Vec::new(),
             due: DueRows::new(inputs),
+            followed: FollowedRows::default(),
             recorders: parts.recorders,
             mailbox,
             teller: parts.teller,
@@ -176,6 +180,7 @@ impl Subtask for Committer {
                 let aligned = self.aligner.on_barrier(channel, barrier);
                 self.on_aligned(aligned);
             }
+            Input::Message(_, Message::Traced(traced)) => self.followed.add(traced.place, self.clock.monotonic()),
             Input::Message(channel, Message::End) => self.on_end(channel)?,
             Input::Message(_, Message::Events(_)) => return Err(TaskError::UnexpectedMessage("events")),
         }
@@ -245,6 +250,7 @@ impl Committer {
         self.epochs.seal(barrier);
         self.last_epoch = barrier.checkpoint;
         self.due.seal(barrier.checkpoint);
+        self.followed.seal(barrier.checkpoint);
         self.alignments.push((barrier.checkpoint, alignment, self.clock.monotonic()));
         fail_point::reach(Point::SnapshotTaken);
         self.store_chunks();
@@ -288,6 +294,7 @@ impl Committer {
                 written_bytes,
                 pause: Duration::ZERO,
                 alignment,
+                arrivals: Spread::default(),
             }));
         }
     }
@@ -325,6 +332,7 @@ impl Committer {
         for due in self.due.on_published(epoch) {
             self.recorders.on_visible(&due, self.clock.now());
         }
+        self.followed.on_published(epoch, self.clock.monotonic(), self.teller.spans());
         self.teller.tell(Change::Published(epoch));
         if epoch.token() < self.token {
             fail_point::reach(Point::EarlierEpochPublished);

@@ -13,6 +13,7 @@ use stream_core::watermark::Watermark;
 use stream_runtime::clock::Clock;
 use stream_runtime::fail_point::{self, Point};
 use stream_runtime::store::StoreError;
+use telemetry::Spread;
 
 use crate::counters::Counters;
 use crate::snapshotting::JobFiles;
@@ -191,6 +192,7 @@ impl Snapshots {
             written_bytes,
             pause: cut.pause,
             alignment: cut.alignment,
+            arrivals: Spread::default(),
         }));
     }
 
