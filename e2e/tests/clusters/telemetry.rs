@@ -8,9 +8,12 @@ use anyhow::{Context, Result, ensure};
 use e2e::broker::Choice;
 use e2e::cluster::{Cluster, Shape, repository_file};
 use e2e::collector::{Collector, Span};
+use e2e::feed;
+use e2e::job::Job;
 use e2e::member::Member;
 use e2e::programs;
 use e2e::running::{Load, Running};
+use e2e::traffic::Event;
 use localcluster::deadline::Deadline;
 use localcluster::ports;
 use tokio::task::block_in_place;
@@ -54,6 +57,42 @@ async fn cluster_tells_a_collector_and_prometheus_all_that_is_documented() -> Re
     logs_have_fields(&collector, &running.id)?;
     ensure!(!collector.was_told("few-rights"), "the password left the house");
     running.end(&cluster).await?;
+    Ok(())
+}
+
+/// A record that brings a trace along is followed to the commit that shows its session, within that trace.
+#[tokio::test(flavor = "multi_thread")]
+async fn record_is_followed_from_kafka_to_its_commit() -> Result<()> {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    const WRITER: &str = "b7ad6b7169203331";
+    let collector = Collector::start().await?;
+    let mut cluster = Cluster::start_with(Shape { broker: Choice::Devbroker, ..Shape::TWO_BY_TWO })?;
+    export_to(&mut cluster, collector.port)?;
+    let bootstrap = cluster.broker.bootstrap_servers();
+    feed::create_topic(&bootstrap, "followed").await?;
+    let job = Job { name: "followed".to_owned(), postgres_url: cluster.create_database("followed").await? };
+    job.submit(&cluster, 2, &["--idle-timeout", "1s", "--close-when-idle"])?;
+    job.wait_until(&cluster, |job| job["state"] == "running")?;
+
+    let json = r#"{"ip":"1.1.1.1","host":"a.io","event_time":"2025-01-14T00:00:00.000Z"}"#.to_owned();
+    let event = Event { partition: 0, at_ms: 0, json };
+    feed::produce_with_header(&bootstrap, "followed", &event, "traceparent", &format!("00-{TRACE}-{WRITER}-01"))?;
+
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let of_trace = || collector.spans().into_iter().filter(|span| hex(&span.trace) == TRACE).collect::<Vec<_>>();
+    let has_come = block_in_place(|| Deadline::after(LIMIT).wait_until(|| of_trace().iter().any(|span| span.name == "commit")));
+    let spans = of_trace();
+    ensure!(has_come, "the record's commit was not told: {spans:#?}");
+    let mut parent = WRITER.to_owned();
+    for name in ["read", "window", "commit"] {
+        let span = spans.iter().find(|span| span.name == name).with_context(|| format!("no `{name}` in {spans:#?}"))?;
+        ensure!(hex(&span.parent) == parent, "`{name}` is no child of the span before it: {spans:#?}");
+        parent = hex(&span.id);
+    }
+    let commit = spans.iter().find(|span| span.name == "commit").context("a commit")?;
+    let checkpoints = || collector.spans().into_iter().filter(|span| span.name == "checkpoint").collect::<Vec<_>>();
+    let is_linked = || checkpoints().iter().any(|checkpoint| commit.links.contains(&checkpoint.trace));
+    ensure!(block_in_place(|| Deadline::after(LIMIT).wait_until(is_linked)), "no checkpoint is linked: {commit:?}");
     Ok(())
 }
 
@@ -113,6 +152,7 @@ fn restart(member: &mut Member, protocol: &str, collector: u16, scraped: u16) ->
         ("OTEL_METRIC_EXPORT_INTERVAL", "500"),
         ("OTEL_BSP_SCHEDULE_DELAY", "200"),
         ("OTEL_BLRP_SCHEDULE_DELAY", "200"),
+        ("GAPWISE_TRACE_SAMPLE", "100"),
         ("GAPWISE_METRICS_ADDRESS", &format!("127.0.0.1:{scraped}")),
     ])
 }

@@ -186,6 +186,7 @@ impl OperatorSubtask {
 
     /// There is nothing to do: rows that need no watermark should not wait for one.
     fn stand_by(&mut self) -> Result<Step, TaskError> {
+        self.release_followed();
         self.emitter.send_all();
         self.counters.set_operator(self.operator.counters());
         Ok(Step::unless_flushed(self.emitter.flush()?).unwrap_or(Step::AwaitingInput))
