@@ -24,4 +24,5 @@ pub mod running;
 pub mod sink;
 pub mod small_disk;
 pub mod subject;
+pub mod telemetry_tools;
 pub mod traffic;

@@ -1,7 +1,6 @@
 //! What a cluster tells of itself: to a collector, the jobmanager by gRPC and the taskmanagers by HTTP, and to Prometheus.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -13,6 +12,7 @@ use e2e::job::Job;
 use e2e::member::Member;
 use e2e::programs;
 use e2e::running::{Load, Running};
+use e2e::telemetry_tools::{self, TelemetryTools};
 use e2e::traffic::Event;
 use localcluster::deadline::Deadline;
 use localcluster::ports;
@@ -117,6 +117,50 @@ async fn collector_that_is_away_costs_one_warning_and_a_count() -> Result<()> {
         ensure!(told.len() == 1, "{name} said it {} times: {told:#?}", told.len());
         ensure!(told[0].contains(&format!("http://127.0.0.1:{nobody}")), "{}", told[0]);
     }
+    running.end(&cluster).await?;
+    Ok(())
+}
+
+/// The same in earnest: every documented metric is in a real Prometheus, once by way of a real collector and once fetched, and the spans
+/// of a checkpoint are with the collector. `make test-telemetry`.
+#[tokio::test(flavor = "multi_thread")]
+async fn real_collector_and_prometheus_have_all_that_is_documented() -> Result<()> {
+    let mut cluster = Cluster::start_with(Shape { broker: Choice::Devbroker, ..Shape::TWO_BY_TWO })?;
+    let members = 1 + cluster.taskmanagers.len();
+    let Some(tools) = TelemetryTools::start(cluster.dir(), members)? else { return Ok(()) };
+    restart(&mut cluster.jobmanager, "grpc", tools.grpc_port, tools.scraped_ports[0])?;
+    for (taskmanager, &scraped) in cluster.taskmanagers.iter_mut().zip(&tools.scraped_ports[1..]) {
+        restart(taskmanager, "http/protobuf", tools.http_port, scraped)?;
+    }
+    cluster.wait_for_taskmanagers()?;
+    let running = Running::begin(&cluster, "in_earnest", Load::of(2)).await?;
+    let before = running.ledger()?;
+    let victim = running.job.a_taskmanager_of(&cluster, "window")?;
+    cluster.taskmanagers[victim].kill();
+    restart(&mut cluster.taskmanagers[victim], "http/protobuf", tools.http_port, tools.scraped_ports[1 + victim])?;
+    running.wait_for_a_new_attempt_to_publish(&before)?;
+
+    let documented = documented()?;
+    let missing = || {
+        let mut missing = Vec::new();
+        for metric in &documented {
+            let series = if metric.kind == "histogram" { "_count" } else { "" };
+            for way in ["job=\"scraped\"", "job!=\"scraped\""] {
+                let query = format!("{}{series}{{{way}}}", metric.in_prometheus);
+                if tools.query(&query).is_ok_and(|found| found.is_empty()) {
+                    missing.push(query);
+                }
+            }
+        }
+        missing
+    };
+    let have_come = block_in_place(|| Deadline::after(LIMIT).wait_until(|| missing().is_empty()));
+    ensure!(have_come, "not in Prometheus: {:#?}", missing());
+    let collected = tools.collected()?;
+    for wanted in ["Name           : checkpoint", "Name           : snapshot", "Name           : publish", "deployed"] {
+        ensure!(collected.contains(wanted), "the collector was not told `{wanted}`");
+    }
+    eprintln!("{} metrics are in Prometheus, both ways", documented.len());
     running.end(&cluster).await?;
     Ok(())
 }
@@ -263,11 +307,5 @@ fn logs_have_fields(collector: &Collector, job: &str) -> Result<()> {
 
 /// What Prometheus would get.
 fn scrape(port: u16) -> Result<String> {
-    let mut stream = ports::connect(port)?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("an answer in HTTP")?;
-    ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
-    Ok(body.to_owned())
+    telemetry_tools::get(port, "/metrics")
 }
