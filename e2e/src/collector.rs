@@ -11,7 +11,9 @@ use axum::routing::post;
 use axum::serve::ListenerExt;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
-use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{MetricsService, MetricsServiceServer};
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
 use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
@@ -257,12 +259,16 @@ fn points(data: Data) -> (&'static str, Points) {
         None => f64::NAN,
     };
     match data {
-        Data::Gauge(gauge) => {
-            ("gauge", gauge.data_points.into_iter().map(|point| (attributes(&point.attributes), number(point.value))).collect())
-        }
+        Data::Gauge(gauge) => (
+            "gauge",
+            gauge.data_points.into_iter().map(|point| (attributes(&point.attributes), number(point.value))).collect(),
+        ),
         Data::Sum(sum) => {
             let kind = if sum.is_monotonic { "counter" } else { "gauge" };
-            (kind, sum.data_points.into_iter().map(|point| (attributes(&point.attributes), number(point.value))).collect())
+            (
+                kind,
+                sum.data_points.into_iter().map(|point| (attributes(&point.attributes), number(point.value))).collect(),
+            )
         }
         #[allow(clippy::cast_precision_loss, reason = "tests count no further than 2^53")]
         Data::Histogram(histogram) => {

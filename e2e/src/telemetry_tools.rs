@@ -40,7 +40,9 @@ impl TelemetryTools {
     /// If one does not start.
     pub fn start(dir: &Path, scraped: usize) -> Result<Option<TelemetryTools>> {
         let Some(tools) = std::env::var_os(TOOLS).map(PathBuf::from) else {
-            eprintln!("SKIPPED: no real collector and no Prometheus; `make test-telemetry` builds and names them by {TOOLS}");
+            eprintln!(
+                "SKIPPED: no real collector and no Prometheus; `make test-telemetry` builds and names them by {TOOLS}"
+            );
             return Ok(None);
         };
         let [grpc_port, http_port, prometheus_port] = [ports::free()?, ports::free()?, ports::free()?];
@@ -53,7 +55,15 @@ impl TelemetryTools {
             ensure!(Deadline::after(READY_LIMIT).wait_until(|| ports::accepts(port)), "{name} is not up:\n{}", log());
         }
         let (_collector, _prometheus) = (collector, prometheus);
-        Ok(Some(TelemetryTools { grpc_port, http_port, scraped_ports, prometheus_port, _collector, _prometheus, collector_log }))
+        Ok(Some(TelemetryTools {
+            grpc_port,
+            http_port,
+            scraped_ports,
+            prometheus_port,
+            _collector,
+            _prometheus,
+            collector_log,
+        }))
     }
 
     /// The series that a query returns.
@@ -96,7 +106,10 @@ fn prometheus(tools: &Path, dir: &Path, port: u16, scraped: &[u16]) -> Result<Ow
     let file = dir.join("prometheus.yml");
     std::fs::write(&file, config)?;
     let launch = Launch::new(tools.join("prometheus"), dir.join("prometheus.log"))
-        .args([format!("--config.file={}", file.display()), format!("--storage.tsdb.path={}", dir.join("tsdb").display())])
+        .args([
+            format!("--config.file={}", file.display()),
+            format!("--storage.tsdb.path={}", dir.join("tsdb").display()),
+        ])
         .args([format!("--web.listen-address=127.0.0.1:{port}"), "--web.enable-otlp-receiver".to_owned()]);
     Ok(OwnedChild::start(&launch)?)
 }

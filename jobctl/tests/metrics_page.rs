@@ -12,14 +12,16 @@ fn page_of_metrics_is_what_the_code_lists() {
         std::fs::write(&file, &page).unwrap();
     }
     let written = std::fs::read_to_string(&file).unwrap();
-    assert!(written == page, "docs/metrics.md is not what the code lists: run this test with UPDATE_DOCS=1 and commit it");
+    assert!(
+        written == page,
+        "docs/metrics.md is not what the code lists: run this test with UPDATE_DOCS=1 and commit it"
+    );
 }
 
 #[test]
 fn names_follow_one_form_and_no_attribute_can_have_many_values() {
-    const ATTRIBUTES: [&str; 10] = [
-        "job.id", "job.name", "task.name", "subtask.index", "partition", "state", "outcome", "cpu.mode", "signal", "",
-    ];
+    const ATTRIBUTES: [&str; 10] =
+        ["job.id", "job.name", "task.name", "subtask.index", "partition", "state", "outcome", "cpu.mode", "signal", ""];
     let sections = [jobmanager::metrics::catalog(), taskmanager::metrics::catalog(), telemetry::catalog()].concat();
     let mut names = Vec::new();
     for (metric, attributes) in sections.iter().flat_map(telemetry::Section::metrics) {

@@ -98,10 +98,15 @@ pub(crate) const JOBS: Family<JobReading> = Family {
                 flink: "",
             },
             read: Read::Each("state", |job| {
-                let count = |is: fn(&TaskState) -> bool| number(job.tasks.iter().filter(|state| is(state)).count() as u64);
+                let count =
+                    |is: fn(&TaskState) -> bool| number(job.tasks.iter().filter(|state| is(state)).count() as u64);
                 let running = count(|state| *state == TaskState::Running);
                 let ended = count(|state| state.is_terminal());
-                vec![("running", running), ("ended", ended), ("pending", number(job.tasks.len() as u64) - running - ended)]
+                vec![
+                    ("running", running),
+                    ("ended", ended),
+                    ("pending", number(job.tasks.len() as u64) - running - ended),
+                ]
             }),
         },
         Reading {
@@ -285,7 +290,8 @@ pub(crate) const RECORD_LATENCY: Recorded = Recorded {
     metric: Metric {
         name: "gapwise.record.latency",
         kind: Kind::Histogram(&[
-            0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 21600.0, 86400.0,
+            0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 21600.0,
+            86400.0,
         ]),
         unit: Unit::Seconds,
         meaning: "From a record's time in Kafka to the commit of the epoch that counts it; 256 records of each epoch stand for all.",
@@ -322,7 +328,10 @@ pub(crate) fn last_completed(checkpoints: &[checkpoint::Entry]) -> Option<&check
 }
 
 /// Exact up to 2^53.
-#[allow(clippy::cast_precision_loss, reason = "counts of 2^53 and more are not reached, and would be off by one in 10^16")]
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "counts of 2^53 and more are not reached, and would be off by one in 10^16"
+)]
 fn number(value: u64) -> f64 {
     value as f64
 }

@@ -72,7 +72,8 @@ impl Observing {
         let read = |shown: &Arc<Mutex<Shown>>| Arc::clone(shown);
         let (jobs, cluster) = (read(&shown), read(&shown));
         telemetry.observe(&JOBS, move || jobs.lock().unwrap_or_else(PoisonError::into_inner).jobs.clone());
-        telemetry.observe(&CLUSTER, move || vec![cluster.lock().unwrap_or_else(PoisonError::into_inner).cluster.clone()]);
+        telemetry
+            .observe(&CLUSTER, move || vec![cluster.lock().unwrap_or_else(PoisonError::into_inner).cluster.clone()]);
         Observing {
             has_metrics: telemetry.has_metrics(),
             spans: telemetry.spans().clone(),

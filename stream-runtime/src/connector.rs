@@ -232,7 +232,8 @@ pub trait SourceVisitor {
     }
 
     /// The record that was picked was taken: with its header `traceparent`, if it has one, and when it was written.
-    fn on_sampled(&mut self, _split: usize, _record: &Record<'_>, _header: Option<&[u8]>, _written: Option<Timestamp>) {}
+    fn on_sampled(&mut self, _split: usize, _record: &Record<'_>, _header: Option<&[u8]>, _written: Option<Timestamp>) {
+    }
 
     /// The end of a split as last known, for showing the lag.
     fn on_known_end(&mut self, split: usize, end: u64);

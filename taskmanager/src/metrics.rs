@@ -380,8 +380,9 @@ pub(crate) const ROW_LATENCY: Recorded = Recorded {
 };
 
 /// From tens of milliseconds, where checkpoints come every second, to hours, where a backlog is read.
-const LATENCY_SECONDS: &[f64] =
-    &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 21600.0, 86400.0];
+const LATENCY_SECONDS: &[f64] = &[
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 21600.0, 86400.0,
+];
 
 /// All of them, for the documentation.
 pub fn catalog() -> Vec<Section> {
@@ -430,7 +431,10 @@ fn of(task: &Task, kind: StageKind, value: u64) -> Option<f64> {
 }
 
 /// Exact up to 2^53.
-#[allow(clippy::cast_precision_loss, reason = "counters of 2^53 and more are not reached, and would be off by one in 10^16")]
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "counters of 2^53 and more are not reached, and would be off by one in 10^16"
+)]
 fn number(value: u64) -> f64 {
     value as f64
 }

@@ -79,7 +79,10 @@ impl Observed {
 
     /// Every task of the newest attempt of each job: what is still being canceled of an older one would be told under the same name.
     pub(crate) fn tasks(&self, now: Timestamp) -> Vec<Task> {
-        self.newest().into_iter().flat_map(|(job, tasks)| tasks.into_iter().map(move |task| task.at(job, now))).collect()
+        self.newest()
+            .into_iter()
+            .flat_map(|(job, tasks)| tasks.into_iter().map(move |task| task.at(job, now)))
+            .collect()
     }
 
     /// Every partition that they read.

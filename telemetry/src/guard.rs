@@ -62,7 +62,8 @@ impl Voice {
     }
 
     fn warn(&self, signal: Signal, reason: &str) {
-        let reason: String = reason.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(REASON_CHARS).collect();
+        let reason: String =
+            reason.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(REASON_CHARS).collect();
         tracing::warn!(
             collector = self.target.shown,
             protocol = self.target.protocol.word(),

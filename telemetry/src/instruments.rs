@@ -75,7 +75,8 @@ impl Histogram {
     /// Records one.
     pub fn record(&self, value: f64, attributes: &[(&'static str, &str)]) {
         if let Some(histogram) = &self.0 {
-            let pairs: Vec<KeyValue> = attributes.iter().map(|&(key, value)| KeyValue::new(key, value.to_owned())).collect();
+            let pairs: Vec<KeyValue> =
+                attributes.iter().map(|&(key, value)| KeyValue::new(key, value.to_owned())).collect();
             histogram.record(value, &pairs);
         }
     }

@@ -31,7 +31,9 @@ pub const PROCESS: Family<Process> = Family {
                 flink: "Status.JVM.CPU.Time",
             },
             read: Read::Each("cpu.mode", |process| {
-                let modes = |[user, system]: [Duration; 2]| vec![("user", user.as_secs_f64()), ("system", system.as_secs_f64())];
+                let modes = |[user, system]: [Duration; 2]| {
+                    vec![("user", user.as_secs_f64()), ("system", system.as_secs_f64())]
+                };
                 process.cpu.map(modes).unwrap_or_default()
             }),
         },

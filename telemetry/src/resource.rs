@@ -14,7 +14,8 @@ pub(crate) fn resource(settings: &Settings) -> Resource {
     if !is_named {
         builder = builder.with_service_name(settings.service);
     }
-    let defaults = [("service.instance.id", settings.instance.as_str()), ("service.version", env!("CARGO_PKG_VERSION"))];
+    let defaults =
+        [("service.instance.id", settings.instance.as_str()), ("service.version", env!("CARGO_PKG_VERSION"))];
     let missing = defaults.into_iter().filter(|(key, _)| given.get(&Key::new(*key)).is_none());
     builder.with_attributes(missing.map(|(key, value)| KeyValue::new(key, value.to_owned()))).build()
 }

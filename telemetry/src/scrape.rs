@@ -36,7 +36,11 @@ pub struct ListenError {
 ///
 /// # Errors
 /// If the listener fails.
-pub(crate) async fn serve(listener: TcpListener, registry: Registry, shutdown: CancellationToken) -> std::io::Result<()> {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    registry: Registry,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
     let metrics = move || {
         let text = text(&registry);
         async move { text }

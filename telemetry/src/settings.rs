@@ -52,7 +52,9 @@ pub enum Protocol {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// No URL of a collector.
-    #[error("`{variable}` is no address of a collector: write `http://HOST:4317` for gRPC, `http://HOST:4318` for HTTP")]
+    #[error(
+        "`{variable}` is no address of a collector: write `http://HOST:4317` for gRPC, `http://HOST:4318` for HTTP"
+    )]
     Endpoint {
         /// Which.
         variable: String,
@@ -81,7 +83,8 @@ impl Otlp {
     /// # Errors
     /// If one says what cannot be done.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
-        let variable = |name: &str| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let variable =
+            |name: &str| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Ok(Self::default());
         }
@@ -154,7 +157,10 @@ mod tests {
     #[test]
     fn without_an_endpoint_nothing_leaves() {
         assert_eq!(otlp(&[]), Ok(Otlp::default()));
-        assert_eq!(otlp(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " "), ("OTEL_TRACES_EXPORTER", "otlp")]), Ok(Otlp::default()));
+        assert_eq!(
+            otlp(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " "), ("OTEL_TRACES_EXPORTER", "otlp")]),
+            Ok(Otlp::default())
+        );
         let disabled = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317"), ("OTEL_SDK_DISABLED", "TRUE")];
         assert_eq!(otlp(&disabled), Ok(Otlp::default()));
     }
@@ -179,7 +185,11 @@ mod tests {
     fn what_cannot_be_done_is_one_line_that_says_what_can() {
         let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317");
         for (variable, value, said) in [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317", "`OTEL_EXPORTER_OTLP_ENDPOINT` is no address of a collector"),
+            (
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                "collector:4317",
+                "`OTEL_EXPORTER_OTLP_ENDPOINT` is no address of a collector",
+            ),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "choose `grpc` or `http/protobuf`"),
             ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "kafka", "`OTEL_EXPORTER_OTLP_LOGS_PROTOCOL` is `kafka`"),
             ("OTEL_METRICS_EXPORTER", "prometheus", "choose `otlp` or `none`"),

@@ -55,7 +55,8 @@ pub struct Exporters {
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What must not be exported as a log record: exporting it would make the next one.
-const EXPORTING: [&str; 8] = ["h2", "hyper", "hyper_util", "opentelemetry", "opentelemetry_sdk", "reqwest", "tonic", "tower"];
+const EXPORTING: [&str; 8] =
+    ["h2", "hyper", "hyper_util", "opentelemetry", "opentelemetry_sdk", "reqwest", "tonic", "tower"];
 
 /// Begins. To be called within an async runtime, whose threads carry what goes by gRPC.
 ///
@@ -93,7 +94,11 @@ impl Exporters {
     ///
     /// # Errors
     /// If the listener fails.
-    pub async fn serve_metrics(&self, listener: Option<TcpListener>, shutdown: CancellationToken) -> std::io::Result<()> {
+    pub async fn serve_metrics(
+        &self,
+        listener: Option<TcpListener>,
+        shutdown: CancellationToken,
+    ) -> std::io::Result<()> {
         match (&self.registry, listener) {
             (Some(registry), Some(listener)) => scrape::serve(listener, registry.clone(), shutdown).await,
             (None, _) | (_, None) => Ok(()),
@@ -128,7 +133,8 @@ fn meters(
             Protocol::Grpc => builder.with_tonic().build(),
             Protocol::Http => builder.with_http().build(),
         };
-        let guarded = Guarded::new(exporter.map_err(|cause| failed(target, cause))?, Signal::Metrics, voices.of(target));
+        let guarded =
+            Guarded::new(exporter.map_err(|cause| failed(target, cause))?, Signal::Metrics, voices.of(target));
         provider = provider.with_reader(PeriodicReader::builder(guarded).build());
     }
     let mut registry = None;

@@ -48,7 +48,10 @@ async fn cluster_tells_a_collector_and_prometheus_all_that_is_documented() -> Re
     let documented = documented()?;
     arrive(&collector, &documented)?;
     let text = scrape(scraped[victim])?;
-    for metric in documented.iter().filter(|metric| metric.name.starts_with("gapwise.task.") || metric.name.starts_with("process.")) {
+    for metric in documented
+        .iter()
+        .filter(|metric| metric.name.starts_with("gapwise.task.") || metric.name.starts_with("process."))
+    {
         ensure!(text.contains(&metric.in_prometheus), "no `{}` at /metrics:\n{text}", metric.in_prometheus);
     }
     ensure!(text.contains("job_name=\"telemetry\""), "{text}");
@@ -80,7 +83,8 @@ async fn record_is_followed_from_kafka_to_its_commit() -> Result<()> {
 
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let of_trace = || collector.spans().into_iter().filter(|span| hex(&span.trace) == TRACE).collect::<Vec<_>>();
-    let has_come = block_in_place(|| Deadline::after(LIMIT).wait_until(|| of_trace().iter().any(|span| span.name == "commit")));
+    let has_come =
+        block_in_place(|| Deadline::after(LIMIT).wait_until(|| of_trace().iter().any(|span| span.name == "commit")));
     let spans = of_trace();
     ensure!(has_come, "the record's commit was not told: {spans:#?}");
     let mut parent = WRITER.to_owned();
@@ -105,7 +109,9 @@ async fn collector_that_is_away_costs_one_warning_and_a_count() -> Result<()> {
     let has_dropped = |signal: &str| {
         let text = scrape(scraped[0]).unwrap_or_default();
         let wanted = format!("gapwise_telemetry_dropped_total{{signal=\"{signal}\"}} ");
-        text.lines().filter_map(|line| line.strip_prefix(&wanted)).any(|count| count.parse::<f64>().is_ok_and(|count| count > 2.0))
+        text.lines()
+            .filter_map(|line| line.strip_prefix(&wanted))
+            .any(|count| count.parse::<f64>().is_ok_and(|count| count > 2.0))
     };
     for signal in ["metrics", "traces", "logs"] {
         let is_counted = block_in_place(|| Deadline::after(LIMIT).wait_until(|| has_dropped(signal)));
@@ -171,7 +177,10 @@ fn protocol_that_is_none_is_refused_in_one_line() -> Result<()> {
     for program in ["jobmanager", "taskmanager"] {
         let said = programs::run(program, &[], &env)?;
         ensure!(said.code == Some(1) && said.err.lines().count() == 1, "{said:?}");
-        ensure!(said.err.contains("`OTEL_EXPORTER_OTLP_PROTOCOL` is `kafka`: choose `grpc` or `http/protobuf`"), "{said:?}");
+        ensure!(
+            said.err.contains("`OTEL_EXPORTER_OTLP_PROTOCOL` is `kafka`: choose `grpc` or `http/protobuf`"),
+            "{said:?}"
+        );
     }
     Ok(())
 }
@@ -253,7 +262,8 @@ fn checkpoints_are_traces(collector: &Collector, job: &str) -> Result<()> {
     let is_whole = block_in_place(|| {
         Deadline::after(LIMIT).wait_until(|| {
             let mut traces = BTreeMap::<Vec<u8>, Vec<Span>>::new();
-            let of_job = collector.spans().into_iter().filter(|span| span.attributes.get("job.id").is_some_and(|id| id == job));
+            let of_job =
+                collector.spans().into_iter().filter(|span| span.attributes.get("job.id").is_some_and(|id| id == job));
             of_job.for_each(|span| traces.entry(span.trace.clone()).or_default().push(span));
             last = traces.into_values().filter(|trace| trace.iter().any(|span| span.name == "checkpoint")).collect();
             last.iter().any(|trace| is_whole_checkpoint(trace))
@@ -266,7 +276,9 @@ fn checkpoints_are_traces(collector: &Collector, job: &str) -> Result<()> {
 fn is_whole_checkpoint(trace: &[Span]) -> bool {
     let ids: BTreeSet<&[u8]> = trace.iter().map(|span| span.id.as_slice()).collect();
     let named = |name: &str| trace.iter().filter(|span| span.name == name).collect::<Vec<_>>();
-    let tasks = |name: &str| named(name).iter().filter_map(|span| span.attributes.get("subtask").cloned()).collect::<BTreeSet<_>>();
+    let tasks = |name: &str| {
+        named(name).iter().filter_map(|span| span.attributes.get("subtask").cloned()).collect::<BTreeSet<_>>()
+    };
     let roots: Vec<&Span> = trace.iter().filter(|span| span.parent.is_empty()).collect();
     let all = ["sink[0]", "source[0]", "source[1]", "window[0]", "window[1]"].map(str::to_owned);
     let instances: BTreeSet<&str> = trace.iter().map(|span| span.instance.as_str()).collect();
@@ -298,10 +310,14 @@ fn logs_have_fields(collector: &Collector, job: &str) -> Result<()> {
     let logs = collector.logs();
     for service in [JOBMANAGER, TASKMANAGER] {
         let of_service = logs.iter().filter(|record| record.service == service);
-        let is_of_job = |record: &&e2e::collector::LogRecord| record.attributes.get("job_id").is_some_and(|id| id == job);
+        let is_of_job =
+            |record: &&e2e::collector::LogRecord| record.attributes.get("job_id").is_some_and(|id| id == job);
         ensure!(of_service.clone().any(|record| is_of_job(&record)), "no record of {service} says its job: {logs:#?}");
     }
-    ensure!(logs.iter().any(|record| record.body == "deployed" && record.attributes.contains_key("attempt")), "{logs:#?}");
+    ensure!(
+        logs.iter().any(|record| record.body == "deployed" && record.attributes.contains_key("attempt")),
+        "{logs:#?}"
+    );
     Ok(())
 }
 

@@ -58,7 +58,15 @@ impl Jobmanager {
         let shutdown = CancellationToken::new();
         let mut running = JoinSet::new();
         let clock = Arc::new(SystemClock::new());
-        running.spawn(jobmanager::start(options, connectors, stores, clock, Telemetry::off(), listener, shutdown.clone()));
+        running.spawn(jobmanager::start(
+            options,
+            connectors,
+            stores,
+            clock,
+            Telemetry::off(),
+            listener,
+            shutdown.clone(),
+        ));
         let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
         let client = JobManagerClient::new(proto::limits::endpoint(endpoint).connect_lazy());
         Jobmanager { address, client, shutdown, running }

@@ -75,7 +75,12 @@ impl FollowedEvents {
     }
 
     /// Takes those that the operator holds no more, told of as spans.
-    pub(crate) fn take_released(&mut self, operator: &dyn Operator, now: Duration, spans: Option<&SubtaskSpans>) -> Vec<Traced> {
+    pub(crate) fn take_released(
+        &mut self,
+        operator: &dyn Operator,
+        now: Duration,
+        spans: Option<&SubtaskSpans>,
+    ) -> Vec<Traced> {
         let mut released = Vec::new();
         self.0.retain(|(traced, came)| {
             let is_held = operator.holds(traced.hash, &traced.key, traced.time);

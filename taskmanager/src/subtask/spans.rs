@@ -31,18 +31,29 @@ impl fmt::Debug for SubtaskSpans {
 
 impl SubtaskSpans {
     /// Those of the subtask that is called `name`; nothing where nobody takes spans.
-    pub(crate) fn new(spans: &Spans, clock: &Arc<dyn Clock>, holder: Holder, subtask: SubtaskId, name: &str) -> Option<Self> {
+    pub(crate) fn new(
+        spans: &Spans,
+        clock: &Arc<dyn Clock>,
+        holder: Holder,
+        subtask: SubtaskId,
+        name: &str,
+    ) -> Option<Self> {
         let Holder { job_id, attempt } = holder;
         let (taken, clock, name) = (spans.clone(), Arc::clone(clock), name.to_owned());
         spans.are_on().then_some(SubtaskSpans { spans: taken, clock, job_id, attempt, subtask, name })
     }
 
     /// Its part of a checkpoint is over: phases that followed one another, the last of which ended now.
-    pub(crate) fn tell_snapshot(&self, checkpoint: CheckpointId, phases: &[(&'static str, Duration)], failure: Option<&str>) {
+    pub(crate) fn tell_snapshot(
+        &self,
+        checkpoint: CheckpointId,
+        phases: &[(&'static str, Duration)],
+        failure: Option<&str>,
+    ) {
         let now = self.clock.now();
         let root = SpanRef::of_checkpoint(self.job_id, checkpoint);
         let snapshot = root.child_at("snapshot", self.subtask);
-        let took = phases.iter().map(|(_, took)| took).sum();
+        let took: Duration = phases.iter().map(|(_, took)| took).sum();
         self.spans.tell(|| Span {
             failure: failure.map(str::to_owned),
             ..self.identified(Span::child(root, snapshot, "snapshot", now, took), checkpoint)
@@ -81,7 +92,8 @@ impl SubtaskSpans {
             None => SpanRef::of_record(self.job_id, split, offset),
         };
         self.spans.tell(|| {
-            let span = Span { parent: parent.map(|parent| parent.span), ..Span::root(place, "read", self.clock.now(), took) };
+            let span =
+                Span { parent: parent.map(|parent| parent.span), ..Span::root(place, "read", self.clock.now(), took) };
             self.of_subtask(span).with("partition", split).with("offset", offset)
         });
         place
@@ -99,7 +111,9 @@ impl SubtaskSpans {
         self.spans.tell(|| {
             let span = self.of_subtask(Span::child(parent, place, name, self.clock.now(), took));
             match epoch {
-                Some(epoch) => Span { links: vec![SpanRef::of_checkpoint(self.job_id, epoch)], ..span.with("checkpoint", epoch) },
+                Some(epoch) => {
+                    Span { links: vec![SpanRef::of_checkpoint(self.job_id, epoch)], ..span.with("checkpoint", epoch) }
+                }
                 None => span,
             }
         });

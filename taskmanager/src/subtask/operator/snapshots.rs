@@ -198,8 +198,13 @@ impl Snapshots {
 
     fn trace(&self, cut: &Cut, failure: Option<&str>) {
         if let Some(spans) = self.teller.spans() {
-            let (copying, storing) = (cut.copied.saturating_sub(cut.began), self.clock.monotonic().saturating_sub(cut.copied));
-            spans.tell_snapshot(cut.checkpoint, &[("align", cut.alignment), ("copy", copying), ("upload", storing)], failure);
+            let (copying, storing) =
+                (cut.copied.saturating_sub(cut.began), self.clock.monotonic().saturating_sub(cut.copied));
+            spans.tell_snapshot(
+                cut.checkpoint,
+                &[("align", cut.alignment), ("copy", copying), ("upload", storing)],
+                failure,
+            );
         }
     }
 }
