@@ -14,6 +14,7 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
+use crate::backlog::Backlog;
 use crate::losses::{Losses, Signal};
 use crate::settings::{Protocol, Target};
 
@@ -23,6 +24,7 @@ pub(crate) struct Guarded<E> {
     exporter: E,
     signal: Signal,
     voice: Arc<Voice>,
+    backlog: Option<Backlog>,
 }
 
 /// Speaks of one collector.
@@ -76,13 +78,16 @@ impl Voice {
 }
 
 impl<E> Guarded<E> {
-    /// Puts a guard around an exporter.
-    pub(crate) fn new(exporter: E, signal: Signal, voice: Arc<Voice>) -> Self {
-        Guarded { exporter, signal, voice }
+    /// Puts a guard around an exporter, which takes from a backlog if there is one.
+    pub(crate) fn new(exporter: E, signal: Signal, voice: Arc<Voice>, backlog: Option<Backlog>) -> Self {
+        Guarded { exporter, signal, voice, backlog }
     }
 
     fn noted(&self, items: usize, result: OTelSdkResult) -> OTelSdkResult {
         self.voice.on_result(self.signal, items as u64, &result);
+        if let Some(backlog) = &self.backlog {
+            backlog.give_back(items as u64);
+        }
         result
     }
 }

@@ -11,6 +11,7 @@
 //!
 //! This is the only crate that names OpenTelemetry. It keeps nothing global: a process may have several, as tests do.
 
+mod backlog;
 mod catalog;
 mod family;
 mod guard;

@@ -36,7 +36,8 @@ pub const LOSSES: Family<Losses> = Family {
             flink: "",
         },
         read: Read::Each("signal", |losses| {
-            let count = |signal: Signal| losses.count(signal);
+            #[allow(clippy::cast_precision_loss, reason = "nobody drops 2^53 spans")]
+            let count = |signal: Signal| losses.count(signal) as f64;
             vec![("metrics", count(Signal::Metrics)), ("traces", count(Signal::Traces)), ("logs", count(Signal::Logs))]
         }),
     }],
@@ -48,8 +49,8 @@ impl Losses {
         self.0[signal as usize].fetch_add(items, Relaxed);
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "nobody drops 2^53 spans")]
-    fn count(&self, signal: Signal) -> f64 {
-        self.0[signal as usize].load(Relaxed) as f64
+    /// How much of a signal was dropped.
+    pub(crate) fn count(&self, signal: Signal) -> u64 {
+        self.0[signal as usize].load(Relaxed)
     }
 }

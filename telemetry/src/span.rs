@@ -12,6 +12,7 @@ use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanEvents, SpanLinks, SpanProcessor};
 use stream_core::time::Timestamp;
 
+use crate::backlog::Backlog;
 use crate::trace::SpanRef;
 
 /// Something that took time.
@@ -37,7 +38,13 @@ pub struct Span {
 
 /// Where spans go: nowhere, or to a queue that a thread empties.
 #[derive(Clone, Default)]
-pub struct Spans(Option<Arc<dyn SpanProcessor>>);
+pub struct Spans(Option<Taker>);
+
+#[derive(Clone)]
+struct Taker {
+    processor: Arc<dyn SpanProcessor>,
+    backlog: Backlog,
+}
 
 impl Span {
     /// The whole of a trace.
@@ -59,8 +66,8 @@ impl Span {
 }
 
 impl Spans {
-    pub(crate) fn to(processor: BatchSpanProcessor) -> Self {
-        Spans(Some(Arc::new(processor)))
+    pub(crate) fn to(processor: BatchSpanProcessor, backlog: Backlog) -> Self {
+        Spans(Some(Taker { processor: Arc::new(processor), backlog }))
     }
 
     /// Whether anybody takes them.
@@ -70,13 +77,13 @@ impl Spans {
 
     /// Tells one; `span` is called only if anybody takes it. Never waits: a full queue drops.
     pub fn tell(&self, span: impl FnOnce() -> Span) {
-        if let Some(processor) = &self.0 {
-            processor.on_end(data(span()));
+        if let Some(taker) = self.0.as_ref().filter(|taker| taker.backlog.take_room()) {
+            taker.processor.on_end(data(span()));
         }
     }
 
     pub(crate) fn shutdown(&self, timeout: Duration) {
-        if let Some(processor) = &self.0 {
+        if let Some(Taker { processor, .. }) = &self.0 {
             // What could not leave was counted.
             let _ = processor.shutdown_with_timeout(timeout);
         }

@@ -7,7 +7,7 @@ use opentelemetry::metrics::MeterProvider;
 use opentelemetry_appender_tracing::layer::{OpenTelemetryTracingBridge, TracingSpanAttributes};
 use opentelemetry_otlp::{ExporterBuildError, LogExporter, MetricExporter, SpanExporter};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::logs::{BatchLogProcessor, SdkLoggerProvider};
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanProcessor};
 use prometheus::Registry;
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::Layer;
 
+use crate::backlog::{Backlog, Bounded};
 use crate::guard::{Guarded, Voice};
 use crate::instruments::Telemetry;
 use crate::losses::{LOSSES, Losses, Signal};
@@ -58,6 +59,18 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 const EXPORTING: [&str; 8] =
     ["h2", "hyper", "hyper_util", "opentelemetry", "opentelemetry_sdk", "reqwest", "tonic", "tower"];
 
+/// An exporter by the protocol of its target. The three builders look alike and share no trait.
+macro_rules! exporter {
+    ($exporter:ty, $target:expr) => {{
+        let builder = <$exporter>::builder();
+        let built = match $target.protocol {
+            Protocol::Grpc => builder.with_tonic().build(),
+            Protocol::Http => builder.with_http().build(),
+        };
+        built.map_err(|cause| StartError::Exporter { collector: $target.shown.clone(), cause })
+    }};
+}
+
 /// Begins. To be called within an async runtime, whose threads carry what goes by gRPC.
 ///
 /// # Errors
@@ -68,10 +81,10 @@ pub fn start(settings: &Settings) -> Result<(Telemetry, Exporters), StartError> 
     let voices = Voices::new(&settings.otlp, &losses);
     let (meters, registry) = meters(settings, &resource, &voices)?;
     let spans = match &settings.otlp.traces {
-        Some(target) => spans(target, &resource, &voices)?,
+        Some(target) => spans(target, &resource, &voices, &losses)?,
         None => Spans::default(),
     };
-    let loggers = settings.otlp.logs.as_ref().map(|target| loggers(target, resource, &voices)).transpose()?;
+    let loggers = settings.otlp.logs.as_ref().map(|target| loggers(target, resource, &voices, &losses)).transpose()?;
     let meter = meters.as_ref().map(|meters| meters.meter("gapwise"));
     let telemetry = Telemetry { meter, spans: spans.clone(), losses: losses.clone() };
     telemetry.observe(&PROCESS, || vec![Process::now()]);
@@ -128,13 +141,7 @@ fn meters(
     }
     let mut provider = SdkMeterProvider::builder().with_resource(resource.clone());
     if let Some(target) = &settings.otlp.metrics {
-        let builder = MetricExporter::builder();
-        let exporter = match target.protocol {
-            Protocol::Grpc => builder.with_tonic().build(),
-            Protocol::Http => builder.with_http().build(),
-        };
-        let guarded =
-            Guarded::new(exporter.map_err(|cause| failed(target, cause))?, Signal::Metrics, voices.of(target));
+        let guarded = Guarded::new(exporter!(MetricExporter, target)?, Signal::Metrics, voices.of(target), None);
         provider = provider.with_reader(PeriodicReader::builder(guarded).build());
     }
     let mut registry = None;
@@ -146,30 +153,26 @@ fn meters(
     Ok((Some(provider.build()), registry))
 }
 
-fn spans(target: &Target, resource: &Resource, voices: &Voices) -> Result<Spans, StartError> {
-    let builder = SpanExporter::builder();
-    let exporter = match target.protocol {
-        Protocol::Grpc => builder.with_tonic().build(),
-        Protocol::Http => builder.with_http().build(),
-    };
-    let guarded = Guarded::new(exporter.map_err(|cause| failed(target, cause))?, Signal::Traces, voices.of(target));
+fn spans(target: &Target, resource: &Resource, voices: &Voices, losses: &Losses) -> Result<Spans, StartError> {
+    let backlog = Backlog::bounded_by("OTEL_BSP_MAX_QUEUE_SIZE", Signal::Traces, losses.clone());
+    let exporter = exporter!(SpanExporter, target)?;
+    let guarded = Guarded::new(exporter, Signal::Traces, voices.of(target), Some(backlog.clone()));
     let mut processor = BatchSpanProcessor::builder(guarded).build();
     processor.set_resource(resource);
-    Ok(Spans::to(processor))
+    Ok(Spans::to(processor, backlog))
 }
 
-fn loggers(target: &Target, resource: Resource, voices: &Voices) -> Result<SdkLoggerProvider, StartError> {
-    let builder = LogExporter::builder();
-    let exporter = match target.protocol {
-        Protocol::Grpc => builder.with_tonic().build(),
-        Protocol::Http => builder.with_http().build(),
-    };
-    let guarded = Guarded::new(exporter.map_err(|cause| failed(target, cause))?, Signal::Logs, voices.of(target));
-    Ok(SdkLoggerProvider::builder().with_resource(resource).with_batch_exporter(guarded).build())
-}
-
-fn failed(target: &Target, cause: ExporterBuildError) -> StartError {
-    StartError::Exporter { collector: target.shown.clone(), cause }
+fn loggers(
+    target: &Target,
+    resource: Resource,
+    voices: &Voices,
+    losses: &Losses,
+) -> Result<SdkLoggerProvider, StartError> {
+    let backlog = Backlog::bounded_by("OTEL_BLRP_MAX_QUEUE_SIZE", Signal::Logs, losses.clone());
+    let exporter = exporter!(LogExporter, target)?;
+    let guarded = Guarded::new(exporter, Signal::Logs, voices.of(target), Some(backlog.clone()));
+    let processor = Bounded::new(BatchLogProcessor::builder(guarded).build(), backlog);
+    Ok(SdkLoggerProvider::builder().with_resource(resource).with_log_processor(processor).build())
 }
 
 /// One voice for each collector.
