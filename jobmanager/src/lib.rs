@@ -33,6 +33,8 @@ mod job_ids;
 mod job_store;
 mod jobs;
 mod last_checkpoints;
+pub mod metrics;
+mod observing;
 mod options;
 mod pacing;
 mod preparation;
@@ -60,6 +62,7 @@ pub use options::{Options, OptionsError};
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::Connectors;
 use stream_runtime::store::{StoreError, Stores};
+use telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -99,6 +102,7 @@ pub async fn start(
     connectors: Arc<dyn Connectors>,
     stores: Arc<dyn Stores>,
     clock: Arc<dyn Clock>,
+    telemetry: Telemetry,
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
@@ -120,6 +124,7 @@ pub async fn start(
         store: store.clone(),
         clock,
         job_ids,
+        telemetry,
     };
     let connector_timeout = options.connector_timeout;
     let watch_interval = options.watch_interval;

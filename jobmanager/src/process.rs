@@ -1,6 +1,7 @@
 //! The jobmanager as a process: settings from flags and environment, the real connectors, one port, an exit code.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use clap::Parser;
 use connectors::{RealConnectors, RealStores};
 use stream_runtime::clock::SystemClock;
 use stream_runtime::{duration, fail_point, logging, shutdown};
+use telemetry::{Exporters, Telemetry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -60,12 +62,16 @@ struct Args {
     /// [default: 1 GiB, which is in the checkpoint folder; without one 256 MiB, in memory].
     #[arg(long, env = "GAPWISE_UNPUBLISHED_BUDGET", value_name = "BYTES")]
     unpublished_budget: Option<u64>,
+
+    /// Where Prometheus finds metrics, at /metrics [default: nowhere]. OpenTelemetry is set up by OTEL_EXPORTER_OTLP_ENDPOINT and the
+    /// like.
+    #[arg(long, env = "GAPWISE_METRICS_ADDRESS", value_name = "IP:PORT")]
+    metrics_address: Option<SocketAddr>,
 }
 
 /// Runs the program on the process's arguments and environment.
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    logging::init(None);
     let exit = match run(&args) {
         Ok(()) => Exit::Stopped,
         Err(error) => {
@@ -77,7 +83,6 @@ pub fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
-    fail_point::arm_by_environment()?;
     let options = Options {
         heartbeat_interval: args.heartbeat_interval,
         heartbeat_timeout: args.heartbeat_timeout,
@@ -96,13 +101,28 @@ fn run(args: &Args) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start threads")?;
-    let outcome = runtime.block_on(serve(&args.rpc_address, options));
+    let settings = telemetry::Settings {
+        service: "gapwise-jobmanager",
+        instance: args.rpc_address.clone(),
+        otlp: telemetry::Otlp::from_env()?,
+        is_scraped: args.metrics_address.is_some(),
+    };
+    let (telemetry, exporters) = {
+        let _within = runtime.enter();
+        telemetry::start(&settings)?
+    };
+    logging::init(None, exporters.log_layer());
+    fail_point::arm_by_environment()?;
+    let outcome = runtime.block_on(serve(args, options, telemetry, &exporters));
+    exporters.shutdown();
     // A client library's call that hangs must not keep the process.
     runtime.shutdown_background();
     outcome
 }
 
-async fn serve(address: &str, options: Options) -> anyhow::Result<()> {
+async fn serve(args: &Args, options: Options, telemetry: Telemetry, exporters: &Exporters) -> anyhow::Result<()> {
+    let address = &args.rpc_address;
+    let metrics_listener = telemetry::listen(args.metrics_address).await?;
     let listener = TcpListener::bind(address).await.map_err(|error| listen_error(address, &error))?;
     let connectors = Arc::new(RealConnectors::new(tokio::runtime::Handle::current()));
     let stop = CancellationToken::new();
@@ -111,12 +131,14 @@ async fn serve(address: &str, options: Options) -> anyhow::Result<()> {
         connectors,
         Arc::new(RealStores::from_env()),
         Arc::new(SystemClock::new()),
+        telemetry,
         listener,
         stop.clone(),
     ));
     tokio::select! {
         outcome = jobmanager => Ok(outcome?),
-        signals = shutdown::cancel_on_signal(stop) => signals.context("cannot listen for signals"),
+        Err(error) = exporters.serve_metrics(metrics_listener, stop.clone()) => Err(error).context("cannot serve /metrics"),
+        signals = shutdown::cancel_on_signal(stop.clone()) => signals.context("cannot listen for signals"),
     }
 }
 

@@ -12,6 +12,8 @@ use stream_core::pipeline::{Pipeline, Split};
 use stream_core::plan::PlannedTask;
 use stream_core::watermark::Watermark;
 
+use telemetry::Spread;
+
 use crate::preparation::Start;
 
 /// Counters as the taskmanager sent them. The jobmanager reads hardly any and hands them on to clients as they are, so
@@ -88,6 +90,8 @@ pub(crate) enum Report {
         snapshot: TaskSnapshot,
         /// What it cost.
         cost: Cost,
+        /// A source: when the records were written that it read since the barrier before.
+        arrivals: Spread,
     },
     /// A task could not store its part of a checkpoint.
     Declined {
@@ -173,6 +177,8 @@ pub(crate) enum Command {
 pub(crate) struct Deployment {
     /// The job.
     pub(crate) job: JobId,
+    /// As users call it.
+    pub(crate) name: String,
     /// The attempt.
     pub(crate) attempt: AttemptNumber,
     /// What runs, with its secrets.

@@ -17,6 +17,7 @@ use stream_core::time::{Timestamp, millis};
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::Connectors;
 use stream_runtime::store::{ObjectStore, Stores};
+use telemetry::Telemetry;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,7 @@ use crate::job_ids::JobIds;
 use crate::job_store::{JobStore, StoredJob, Superseded};
 use crate::jobs::{JobRecord, Jobs};
 use crate::last_checkpoints::Leaver;
+use crate::observing::Observing;
 use crate::options::Options;
 use crate::pacing::Paces;
 use crate::queries::Queries;
@@ -54,6 +56,8 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     /// New ids.
     pub(crate) job_ids: Box<dyn JobIds>,
+    /// Where the jobmanager tells of itself.
+    pub(crate) telemetry: Telemetry,
 }
 
 /// The control plane.
@@ -92,6 +96,7 @@ pub(crate) struct Service {
     /// How far the sources of each attempt are.
     pub(crate) paces: BTreeMap<JobId, Paces>,
     pub(crate) job_ids: Box<dyn JobIds>,
+    pub(crate) observing: Observing,
     messages: mpsc::Receiver<Message>,
     pub(crate) started: Timestamp,
     /// By when, on the steady clock, jobs must have ended once the jobmanager stops.
@@ -132,6 +137,7 @@ impl Service {
             queries: Queries::default(),
             paces: BTreeMap::new(),
             job_ids: parts.job_ids,
+            observing: Observing::new(&parts.telemetry),
             messages,
             drain_deadline: None,
             options,
@@ -226,6 +232,7 @@ impl Service {
         let job = Job::new(self.options.job(), seed(id)).following(last.unwrap_or(AttemptNumber(0)));
         let record = JobRecord::new(id, name, self.clock.now(), pipeline, job);
         self.jobs.insert(JobRecord { splits, savepoint, reserved, ..record });
+        self.observing.on_submitted(id, self.clock.monotonic());
         Ok(id)
     }
 
@@ -256,6 +263,7 @@ impl Service {
             self.coordinate(job, checkpoint::Event::Tick);
         }
         self.discovery.start_due(self.clock.monotonic());
+        self.refresh_shown();
     }
 
     fn on_shutdown(&mut self) {

@@ -6,6 +6,7 @@
 use crate::collector::Collector;
 use crate::event_batch::EventBatch;
 use crate::ids::SplitId;
+use crate::key_group::KeyHash;
 use crate::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
 use crate::time::EventTime;
 use crate::watermark::Watermark;
@@ -159,6 +160,12 @@ pub trait Operator: Send {
     /// Whether any event waits for an answer.
     fn is_waiting(&self) -> bool {
         false
+    }
+
+    /// Whether an event of this key and time, which it was given, still waits for what becomes of it: in a window that has not
+    /// fired, say. Asked about a few events that are traced.
+    fn holds(&self, _hash: KeyHash, _key: &[u8], _time: EventTime) -> bool {
+        self.is_waiting()
     }
 
     /// Whether so many events wait that it takes no more for now. Only answers change that.

@@ -24,6 +24,8 @@ pub struct Options {
     pub orphan_timeout: Duration,
     /// How long a taskmanager that is told to stop goes on with its tasks until its jobs have a last checkpoint.
     pub leave_timeout: Duration,
+    /// One record of so many is followed from its source to its commit, where spans are exported.
+    pub trace_sample: Option<u64>,
     /// How long canceled tasks may take to end before shutting down is given up.
     pub shutdown_timeout: Duration,
 }
@@ -51,6 +53,7 @@ impl Options {
             linger: Self::DEFAULT_LINGER,
             orphan_timeout: Self::DEFAULT_ORPHAN_TIMEOUT,
             leave_timeout: Self::DEFAULT_LEAVE_TIMEOUT,
+            trace_sample: None,
             shutdown_timeout: Self::DEFAULT_SHUTDOWN_TIMEOUT,
         }
     }

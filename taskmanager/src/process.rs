@@ -11,11 +11,12 @@ use stream_core::ids::TaskManagerId;
 use stream_runtime::clock::SystemClock;
 use stream_runtime::connector::cause_chain;
 use stream_runtime::{duration, fail_point, logging, shutdown};
+use telemetry::{Exporters, Telemetry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::Options;
 use crate::options::hostname;
+use crate::{Options, Parts, default_id};
 
 /// Runs the subtasks that a jobmanager deploys.
 ///
@@ -60,12 +61,21 @@ struct Args {
     #[arg(long, value_name = "DURATION", default_value = "8s", env = "GAPWISE_TASKMANAGER_LEAVE_TIMEOUT",
           value_parser = duration::parse)]
     leave_timeout: Duration,
+
+    /// Where Prometheus finds metrics, at /metrics [default: nowhere]. OpenTelemetry is set up by OTEL_EXPORTER_OTLP_ENDPOINT and the
+    /// like.
+    #[arg(long, value_name = "IP:PORT", env = "GAPWISE_METRICS_ADDRESS")]
+    metrics_address: Option<SocketAddr>,
+
+    /// Traces the way of one record of so many, from Kafka to the commit that shows what became of it, continuing the trace of its header
+    /// `traceparent` [default: none].
+    #[arg(long, value_name = "N", env = "GAPWISE_TRACE_SAMPLE", value_parser = clap::value_parser!(u64).range(1..))]
+    trace_sample: Option<u64>,
 }
 
 /// Runs the program on the process's arguments and environment.
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    logging::init(None);
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -76,17 +86,31 @@ pub fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> anyhow::Result<()> {
-    fail_point::arm_by_environment()?;
     // Whichever client speaks TLS first must find one provider, and the same as all others.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
-    let result = runtime.block_on(serve(args));
+    let id = args.id.clone().map_or_else(default_id, TaskManagerId);
+    let settings = telemetry::Settings {
+        service: "gapwise-taskmanager",
+        instance: id.0.clone(),
+        otlp: telemetry::Otlp::from_env()?,
+        is_scraped: args.metrics_address.is_some(),
+    };
+    let (telemetry, exporters) = {
+        let _within = runtime.enter();
+        telemetry::start(&settings)?
+    };
+    logging::init(None, exporters.log_layer());
+    fail_point::arm_by_environment()?;
+    let result = runtime.block_on(serve(args, id, telemetry, &exporters));
+    exporters.shutdown();
     // A connector's blocking call that does not return must not keep the process.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(args: Args) -> anyhow::Result<()> {
+async fn serve(args: Args, id: TaskManagerId, telemetry: Telemetry, exporters: &Exporters) -> anyhow::Result<()> {
+    let metrics_listener = telemetry::listen(args.metrics_address).await?;
     let listener = TcpListener::bind(args.exchange_address)
         .await
         .with_context(|| format!("cannot listen on `{}`: choose another --exchange-address", args.exchange_address))?;
@@ -95,18 +119,21 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     options.channel_bytes = args.channel_bytes;
     options.orphan_timeout = args.orphan_timeout;
     options.leave_timeout = args.leave_timeout;
-    if let Some(id) = args.id {
-        options.id = TaskManagerId(id);
-    }
+    options.trace_sample = args.trace_sample;
+    options.id = id;
     tracing::info!(id = %options.id, exchange = %options.advertised_exchange, slots = options.slots, "starting");
 
     let shutdown = CancellationToken::new();
-    let connectors = Arc::new(connectors::RealConnectors::new(tokio::runtime::Handle::current()));
-    let stores = Arc::new(connectors::RealStores::from_env());
-    let clock = Arc::new(SystemClock::new());
-    let serving = crate::start(options, jobs::registry(), connectors, stores, clock, listener, shutdown.clone());
+    let parts = Parts {
+        jobs: jobs::registry(),
+        connectors: Arc::new(connectors::RealConnectors::new(tokio::runtime::Handle::current())),
+        stores: Arc::new(connectors::RealStores::from_env()),
+        clock: Arc::new(SystemClock::new()),
+        telemetry,
+    };
     tokio::select! {
-        served = serving => Ok(served?),
+        served = crate::start(options, parts, listener, shutdown.clone()) => Ok(served?),
+        Err(error) = exporters.serve_metrics(metrics_listener, shutdown.clone()) => Err(error).context("cannot serve /metrics"),
         Err(error) = shutdown::cancel_on_signal(shutdown) => Err(error).context("cannot listen for signals"),
     }
 }

@@ -21,6 +21,7 @@ use stream_runtime::connector::Connectors;
 use stream_runtime::fail_point::{self, Point};
 use stream_runtime::jobs::Jobs;
 use stream_runtime::store::Stores;
+use telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -34,7 +35,10 @@ use crate::exchange::grpc::downstream;
 use crate::exchange::grpc::health::Health;
 use crate::exchange::grpc::upstream::Peers;
 use crate::grpc;
+use crate::metrics::{PARTITIONS, TASKS};
+use crate::observed::Observed;
 use crate::options::Options;
+use crate::recorders::Recorders;
 use crate::report::{LinkEvent, Report, RunningTask, TaskRef};
 use crate::service::link::Link;
 use crate::slot::{Holder, Slots};
@@ -81,6 +85,20 @@ pub enum Error {
     TasksStuck(Vec<String>),
 }
 
+/// What a taskmanager is made of, apart from its settings.
+pub struct Parts {
+    /// The jobs that it can run.
+    pub jobs: Jobs,
+    /// Sources, sinks and look-ups.
+    pub connectors: Arc<dyn Connectors>,
+    /// Checkpoint stores.
+    pub stores: Arc<dyn Stores>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where it tells of itself.
+    pub telemetry: Telemetry,
+}
+
 /// Runs a taskmanager until `shutdown` is canceled; then its tasks have ended and its threads are joined.
 ///
 /// # Errors
@@ -90,13 +108,11 @@ pub enum Error {
 /// Not to be dropped before it returns: its threads would go on. Cancel `shutdown` instead.
 pub async fn start(
     options: Options,
-    jobs: Jobs,
-    connectors: Arc<dyn Connectors>,
-    stores: Arc<dyn Stores>,
-    clock: Arc<dyn Clock>,
+    parts: Parts,
     exchange_listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
+    let Parts { jobs, connectors, stores, clock, telemetry } = parts;
     let endpoint = Endpoint::from_shared(format!("http://{}", options.jobmanager))
         .map_err(|cause| Error::JobManagerAddress { address: options.jobmanager.clone(), cause })?;
     let directory = Arc::new(Directory::new(DEPLOY_WAIT));
@@ -104,6 +120,7 @@ pub async fn start(
     let (link_sender, link_events) = mpsc::channel(LINK_EVENTS);
     let (running, running_receiver) = watch::channel(Vec::new());
     let uploads = TaskTracker::new();
+    let observed = observe(&telemetry, &clock);
     let environment = Environment {
         connectors,
         snapshotting: Snapshotting::new(stores, tokio::runtime::Handle::current(), uploads.clone()),
@@ -114,6 +131,10 @@ pub async fn start(
         linger: options.linger,
         events: task_sender,
         streams: TaskTracker::new(),
+        observed,
+        recorders: Recorders::new(&telemetry),
+        spans: telemetry.spans().clone(),
+        trace_sample: options.trace_sample,
     };
     let (health, health_service) = Health::new().await;
     let exchange_stop = CancellationToken::new();
@@ -158,6 +179,16 @@ pub async fn start(
     // What is still open then waits for another process; dropping it here ends it.
     let _ = tokio::time::timeout(NETWORK_STOP_TIMEOUT, all_stopped).await;
     result
+}
+
+/// Shows the tasks that will run here.
+fn observe(telemetry: &Telemetry, clock: &Arc<dyn Clock>) -> Observed {
+    let observed = Observed::default();
+    let (tasks, clock_of_tasks) = (observed.clone(), Arc::clone(clock));
+    telemetry.observe(&TASKS, move || tasks.tasks(clock_of_tasks.now()));
+    let (partitions, clock) = (observed.clone(), Arc::clone(clock));
+    telemetry.observe(&PARTITIONS, move || partitions.partitions(clock.now()));
+    observed
 }
 
 struct Service {
@@ -265,6 +296,7 @@ impl Service {
             attempt.cancel();
         }
         self.environment.directory.remove(holder.job_id, holder.attempt);
+        self.environment.observed.remove(holder);
         self.slots.release(holder);
         tracing::info!(job_id = %holder.job_id, attempt = %holder.attempt, "all tasks have ended");
     }

@@ -10,7 +10,9 @@ use stream_core::job::{JobState, TaskFailure, Waiting};
 use stream_core::operator::QueryError;
 use stream_core::pipeline::StageKind;
 use stream_core::plan::{PlannedTask, slots_needed};
+use stream_core::time::Timestamp;
 use stream_core::watermark::Watermark;
+use telemetry::Spread;
 
 use crate::handle::TaskManagerRecord;
 use crate::jobs::JobRecord;
@@ -78,7 +80,9 @@ pub(super) fn report(message: v1::TaskManagerMessage) -> Result<Report, InvalidM
             };
             let snapshot = required(ack.snapshot, "checkpoint_ack.snapshot")?.try_into()?;
             let checkpoint = CheckpointId(ack.checkpoint_id);
-            Ok(Report::Acknowledged { task: task_ref(ack.task)?, checkpoint, snapshot, cost })
+            let mut arrivals = Spread::default();
+            ack.arrivals.iter().for_each(|arrived| arrivals.add(Timestamp(arrived.at_ms), arrived.records));
+            Ok(Report::Acknowledged { task: task_ref(ack.task)?, checkpoint, snapshot, cost, arrivals })
         }
         Message::CheckpointDecline(decline) => Ok(Report::Declined {
             task: task_ref(decline.task)?,
@@ -197,6 +201,7 @@ impl From<Deployment> for v1::Deploy {
             checkpoint_store: deployment.checkpoint_store.unwrap_or_default(),
             restore: restore(&deployment.start),
             last_epoch: deployment.start.last_epoch.0,
+            job_name: deployment.name,
         }
     }
 }

@@ -14,6 +14,7 @@ use stream_core::key_group::MaxParallelism;
 use stream_core::pipeline::{Exchange, Pipeline, SinkSpec, SourceSpec, Stage, StageKind, StartPosition};
 use stream_core::secret::Secret;
 use stream_runtime::clock::SystemClock;
+use telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -62,7 +63,15 @@ impl Jobmanager {
         let shutdown = CancellationToken::new();
         let mut running = JoinSet::new();
         let clock = Arc::new(SystemClock::new());
-        running.spawn(jobmanager::start(options, connectors, stores, clock, listener, shutdown.clone()));
+        running.spawn(jobmanager::start(
+            options,
+            connectors,
+            stores,
+            clock,
+            Telemetry::off(),
+            listener,
+            shutdown.clone(),
+        ));
         let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
         let client = JobManagerClient::new(proto::limits::endpoint(endpoint).connect_lazy());
         Jobmanager { address, client, shutdown, running }

@@ -85,6 +85,7 @@ impl Blueprint {
             reader,
             decoder,
             splits,
+            trace_sample: self.environment.trace_sample,
             mailbox: Arc::clone(&self.mailbox),
             teller: self.teller.clone(),
             is_bounded,
@@ -133,6 +134,7 @@ impl Blueprint {
             mailbox: Arc::clone(&self.mailbox),
             teller: self.teller.clone(),
             clock: Arc::clone(&self.environment.clock),
+            counters: Arc::clone(&self.counters),
         };
         Ok(Box::new(OperatorSubtask::new(OperatorParts {
             gate,
@@ -162,6 +164,7 @@ impl Blueprint {
             last_epoch,
             pending: self.deployment.restore.pending.clone(),
             clock: Arc::clone(&self.environment.clock),
+            recorders: self.environment.recorders.of_job(&self.deployment.job_name),
             mailbox: self.mailbox,
             teller: self.teller,
             counters: self.counters,

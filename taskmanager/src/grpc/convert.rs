@@ -84,6 +84,7 @@ pub(crate) fn report(report: Report) -> v1::TaskManagerMessage {
 
 fn acknowledged(task: TaskRef, acknowledgement: &Acknowledgement) -> task_manager_message::Message {
     let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let arrivals = acknowledgement.arrivals.moments().map(|(at, records)| v1::Arrivals { at_ms: at.0, records });
     task_manager_message::Message::CheckpointAck(v1::CheckpointAck {
         task: Some(task_ref(task)),
         checkpoint_id: acknowledgement.checkpoint.0,
@@ -91,6 +92,7 @@ fn acknowledged(task: TaskRef, acknowledgement: &Acknowledgement) -> task_manage
         written_bytes: acknowledgement.written_bytes,
         pause_us: micros(acknowledgement.pause),
         alignment_us: micros(acknowledgement.alignment),
+        arrivals: arrivals.collect(),
     })
 }
 
@@ -168,6 +170,7 @@ fn read_deployment(deploy: v1::Deploy) -> Result<Deployment, InvalidMessage> {
     });
     Ok(Deployment {
         job_id: job_id(&deploy.job_id)?,
+        job_name: deploy.job_name,
         attempt: AttemptNumber(deploy.attempt),
         pipeline: Pipeline::try_from(required(deploy.pipeline, "deploy.pipeline")?)?,
         tasks: tasks.collect::<Result<BTreeMap<_, _>, InvalidMessage>>()?,

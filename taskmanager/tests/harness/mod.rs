@@ -15,6 +15,7 @@ use stream_core::pipeline::{Exchange, Pipeline, SinkSpec, SourceSpec, Stage, Sta
 use stream_core::row::{Column, ColumnType};
 use stream_runtime::clock::SystemClock;
 use taskmanager::{Error, Options};
+use telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -75,10 +76,13 @@ impl TaskManager {
         let mut serving = JoinSet::new();
         serving.spawn(taskmanager::start(
             options,
-            toy_jobs::registry(&memory.operator_gate),
-            Arc::new(memory.clone()),
-            Arc::new(memory.clone()),
-            Arc::new(SystemClock::new()),
+            taskmanager::Parts {
+                jobs: toy_jobs::registry(&memory.operator_gate),
+                connectors: Arc::new(memory.clone()),
+                stores: Arc::new(memory.clone()),
+                clock: Arc::new(SystemClock::new()),
+                telemetry: Telemetry::off(),
+            },
             listener,
             shutdown.clone(),
         ));

@@ -66,6 +66,7 @@ fn fixture_of(operator: Box<dyn Operator>, lookup: Box<dyn Lookup>, files: Optio
             mailbox: Arc::clone(&mailbox),
             teller,
             clock,
+            counters: Arc::clone(&counters),
         },
         emitter,
         counters: Arc::clone(&counters),

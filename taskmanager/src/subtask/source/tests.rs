@@ -73,6 +73,7 @@ fn fixture_of(
         reader: Box::new(reader),
         decoder: Box::new(KeyAtTime),
         splits,
+        trace_sample: None,
         mailbox: Arc::clone(&mailbox),
         teller,
         emitter: Emitter::new(
