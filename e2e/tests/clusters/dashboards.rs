@@ -14,10 +14,11 @@ use e2e::feed;
 use e2e::job::Job;
 use e2e::programs;
 use e2e::telemetry_tools::TelemetryTools;
-use e2e::traffic::{Event, LATE_IP, NO_JSON};
+use e2e::traffic::{Event, LATE_IP, NO_JSON, time_text};
 use localcluster::deadline::{Deadline, pause};
 use localcluster::process::{Launch, OwnedChild};
 use localcluster::program;
+use stream_runtime::clock::{Clock as _, SystemClock};
 use tokio::task::block_in_place;
 
 use crate::telemetry::restart;
@@ -41,10 +42,11 @@ async fn telemetry_fills_every_panel_and_alert() -> Result<()> {
     let job = Job { name: NAME.to_owned(), postgres_url: cluster.create_database(NAME).await? };
     let bootstrap = cluster.broker.bootstrap_servers();
     feed::create_topic(&bootstrap, NAME).await?;
+    let began = SystemClock::new().now();
     let _traffic = live_traffic(&cluster)?;
     job.submit(&cluster, 2, &["--checkpoint-interval", "5s"])?;
     job.wait_until(&cluster, |job| job["published_epoch"].is_string())?;
-    block_in_place(|| feed::produce_records(&bootstrap, NAME, &of_no_session()))?;
+    block_in_place(|| feed::produce_records(&bootstrap, NAME, &of_no_session(began.0 + 3000)))?;
     let attempt = job.describe(&cluster)?["attempt"].as_u64();
     let victim = job.a_taskmanager_of(&cluster, "window")?;
     cluster.taskmanagers[victim].kill();
@@ -86,9 +88,9 @@ fn live_traffic(cluster: &Cluster) -> Result<OwnedChild> {
     Ok(OwnedChild::start(&launch)?)
 }
 
-/// Dead letters, and events whose sessions ended long ago.
-fn of_no_session() -> Vec<Event> {
-    let late = format!(r#"{{"ip":"{LATE_IP}","host":"a.example","event_time":"2025-01-14T00:00:00.000Z"}}"#);
+/// Dead letters, and events of a time whose sessions have ended.
+fn of_no_session(late_ms: i64) -> Vec<Event> {
+    let late = format!(r#"{{"ip":"{LATE_IP}","host":"a.example","event_time":"{}"}}"#, time_text(late_ms));
     let event = |number: i32, json: String| Event { partition: number % 3, at_ms: 0, json };
     (0..60).flat_map(|number| [event(number, format!("{NO_JSON} {number}")), event(number, late.clone())]).collect()
 }

@@ -51,7 +51,7 @@ pub(crate) async fn serve(
 }
 
 /// The service.
-pub(super) struct Exchange {
+struct Exchange {
     directory: Arc<Directory>,
     readers: TaskTracker,
     stop: CancellationToken,
