@@ -8,7 +8,7 @@ use proto::v1::{JobState, TaskState};
 use stream_core::ids::CheckpointId;
 
 use crate::connectors::FakeConnectors;
-use crate::jobmanager::{DEADLINE, Jobmanager, options, pipeline, stored};
+use crate::jobmanager::{DEADLINE, Jobmanager, options, pipeline, stored, within};
 use crate::recovery::{Cluster, patient};
 use crate::taskmanager::TaskManager;
 
@@ -73,6 +73,8 @@ async fn jobmanager_that_stops_takes_a_last_checkpoint_and_lets_its_jobs_run_on(
     let options = Options { drain_timeout: DEADLINE, ..stored() };
     let mut cluster = Cluster::start_with(options, 1).await;
     let (id, deploy) = cluster.running(&patient(1)).await;
+    let is_running = |task: &v1::TaskDetails| task.state() == TaskState::Running;
+    within(async { while !cluster.jobmanager.describe(&id).await.unwrap().tasks.iter().all(is_running) {} }).await;
     cluster.jobmanager.shutdown.cancel();
     let last = cluster.taskmanager.checkpoint(&deploy).await;
     assert_eq!(cluster.taskmanager.next_command().await, None, "no task was canceled");
