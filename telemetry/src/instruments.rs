@@ -6,7 +6,6 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
 
 use crate::family::{Family, Read, Reading, Recorded};
-use crate::losses::Losses;
 use crate::metric::{Kind, Metric};
 use crate::span::Spans;
 
@@ -15,7 +14,6 @@ use crate::span::Spans;
 pub struct Telemetry {
     pub(crate) meter: Option<Meter>,
     pub(crate) spans: Spans,
-    pub(crate) losses: Losses,
 }
 
 impl Telemetry {

@@ -22,7 +22,7 @@ pub enum Signal {
 }
 
 /// Of the telemetry itself.
-pub const LOSSES: Family<Losses> = Family {
+pub(crate) const LOSSES: Family<Losses> = Family {
     title: "Telemetry",
     about: "Of each process, where it exports by OTLP.",
     attributes: &[],

@@ -1,7 +1,7 @@
 //! What a metric is: a name, a unit, a meaning. Each crate lists its own in its `metrics.rs`; `docs/metrics.md` is made of the lists.
 
 /// A metric, as it is documented.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metric {
     /// As in OpenTelemetry, for instance `gapwise.task.records.in`.
     pub name: &'static str,
@@ -16,7 +16,7 @@ pub struct Metric {
 }
 
 /// How a metric behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// A sum that only grows, until what it counts begins anew.
     Counter,

@@ -7,7 +7,7 @@ use crate::metric::{Kind, Metric, Unit};
 
 /// This process at one moment, as `/proc` has it; nothing where there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Process {
+pub(crate) struct Process {
     /// CPU time: in user code, in the kernel.
     cpu: Option<[Duration; 2]>,
     resident_bytes: Option<u64>,
@@ -16,7 +16,7 @@ pub struct Process {
 }
 
 /// Of this process.
-pub const PROCESS: Family<Process> = Family {
+pub(crate) const PROCESS: Family<Process> = Family {
     title: "Processes",
     about: "Of each process, by itself; it is told from others by `service.name` and `service.instance.id` (in Prometheus `job` and `instance`).",
     attributes: &[],
@@ -72,7 +72,7 @@ pub const PROCESS: Family<Process> = Family {
 
 impl Process {
     /// As it is now.
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
         let files = std::fs::read_dir("/proc/self/fd").ok().map(|files| files.count() as u64);

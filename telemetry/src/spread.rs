@@ -21,7 +21,7 @@ pub struct Spread {
 /// Intervals that are kept apart.
 const INTERVALS: usize = 512;
 /// How many samples stand for all things.
-pub const SAMPLES: u64 = 256;
+const SAMPLES: u64 = 256;
 
 impl Spread {
     /// Adds things of one moment.

@@ -86,7 +86,7 @@ pub fn start(settings: &Settings) -> Result<(Telemetry, Exporters), StartError> 
     };
     let loggers = settings.otlp.logs.as_ref().map(|target| loggers(target, resource, &voices, &losses)).transpose()?;
     let meter = meters.as_ref().map(|meters| meters.meter("gapwise"));
-    let telemetry = Telemetry { meter, spans: spans.clone(), losses: losses.clone() };
+    let telemetry = Telemetry { meter, spans: spans.clone() };
     telemetry.observe(&PROCESS, || vec![Process::now()]);
     telemetry.observe(&LOSSES, move || vec![losses.clone()]);
     Ok((telemetry, Exporters { meters, spans, loggers, registry }))

@@ -130,7 +130,7 @@ fn shown(message: &Message) -> String {
         Message::Progress(Progress::Idle(Watermark(ms))) => format!("idle{ms}"),
         Message::End => "end".to_owned(),
         Message::Barrier(barrier) => format!("B{}", barrier.checkpoint.0),
-        Message::Rows(_) => panic!("{message:?}"),
+        Message::Rows(_) | Message::Traced(_) => panic!("{message:?}"),
     }
 }
 
