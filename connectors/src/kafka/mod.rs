@@ -11,6 +11,7 @@ mod admin;
 mod batch_queue;
 mod commit;
 mod connection;
+mod consumer;
 mod discover;
 mod error;
 mod failure;
