@@ -199,6 +199,10 @@ bench-checkpoints: build ## pause, size and duration of checkpoints with 200 k a
 bench-sink: build ## rows a second into Postgres, by one connection and by several
 	@$(BIN)/bench-sink $(ARGS)
 
+.PHONY: bench-lookups
+bench-lookups: build ## process_events against a service of locations that takes 0, 50 and 200 ms for an answer
+	@$(BIN)/bench-lookups $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: doc
 doc: ## the documentation of every crate
 	cargo doc --release --workspace --no-deps $(CARGO_FEATURES)

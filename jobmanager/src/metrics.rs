@@ -8,7 +8,7 @@ use stream_core::checkpoint::{self, CheckpointState};
 use stream_core::ids::CheckpointId;
 use stream_core::job::{JobState, TaskState};
 use stream_core::time::Timestamp;
-use telemetry::{Family, Kind, Metric, Read, Reading, Recorded, Section, Unit};
+use telemetry::{Family, Kind, Metric, Read, Reading, Recorded, Section, Unit, number};
 
 /// A job at one moment.
 #[derive(Clone, Debug)]
@@ -325,15 +325,6 @@ const STATES: [(JobState, &str); 5] = [
 /// The last completed one.
 pub(crate) fn last_completed(checkpoints: &[checkpoint::Entry]) -> Option<&checkpoint::Entry> {
     checkpoints.iter().find(|entry| entry.state == CheckpointState::Completed)
-}
-
-/// Exact up to 2^53.
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "counts of 2^53 and more are not reached, and would be off by one in 10^16"
-)]
-fn number(value: u64) -> f64 {
-    value as f64
 }
 
 /// Seconds from one moment to a later one.

@@ -8,7 +8,7 @@ use stream_core::pipeline::StageKind;
 use stream_core::source_splits::SplitProgress;
 use stream_core::time::Timestamp;
 use stream_core::watermark::Watermark;
-use telemetry::{Family, Kind, Metric, Read, Reading, Recorded, Section, Unit};
+use telemetry::{Family, Kind, Metric, Read, Reading, Recorded, Section, Unit, number};
 
 use crate::counters::Snapshot;
 
@@ -428,15 +428,6 @@ impl Partition {
 /// What only one kind of task has.
 fn of(task: &Task, kind: StageKind, value: u64) -> Option<f64> {
     (task.kind == kind).then(|| number(value))
-}
-
-/// Exact up to 2^53.
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "counters of 2^53 and more are not reached, and would be off by one in 10^16"
-)]
-fn number(value: u64) -> f64 {
-    value as f64
 }
 
 fn flag(is_so: bool) -> f64 {

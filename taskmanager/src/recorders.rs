@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stream_core::time::Timestamp;
-use telemetry::{Histogram, Spread, Telemetry};
+use telemetry::{Histogram, Spread, Telemetry, number};
 
 use crate::metrics::{PUBLISH_DURATION, PUBLISH_ROWS, ROW_LATENCY};
 
@@ -40,10 +40,9 @@ impl Recorders {
 
 impl JobRecorders {
     /// An epoch was published.
-    #[allow(clippy::cast_precision_loss, reason = "no epoch has 2^53 rows")]
     pub(crate) fn on_published(&self, took: Duration, rows: u64) {
         self.recorders.publish_duration.record(took.as_secs_f64(), &self.attributes());
-        self.recorders.publish_rows.record(rows as f64, &self.attributes());
+        self.recorders.publish_rows.record(number(rows), &self.attributes());
     }
 
     /// Rows that were due at these moments are visible now.

@@ -47,6 +47,12 @@ pub struct Recorded {
     pub attributes: &'static [&'static str],
 }
 
+/// A count as the value of a metric: exact up to 2^53.
+#[allow(clippy::cast_precision_loss, reason = "no count gets there, and it would be off by one in 10^16")]
+pub fn number(count: u64) -> f64 {
+    count as f64
+}
+
 impl<T> Reading<T> {
     /// All attributes of the metric in a family.
     pub fn attributes(&self, family: &Family<T>) -> Vec<&'static str> {

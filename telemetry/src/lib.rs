@@ -28,7 +28,7 @@ mod start;
 pub mod trace;
 
 pub use catalog::{Section, page};
-pub use family::{Family, Read, Reading, Recorded};
+pub use family::{Family, Read, Reading, Recorded, number};
 pub use instruments::{Histogram, Telemetry};
 pub use losses::{Losses, Signal};
 pub use metric::{Kind, Metric, Unit};

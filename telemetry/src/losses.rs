@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::family::{Family, Read, Reading};
+use crate::family::{Family, Read, Reading, number};
 use crate::metric::{Kind, Metric, Unit};
 
 /// Spans, log records and rounds of metrics that were dropped.
@@ -36,8 +36,7 @@ pub(crate) const LOSSES: Family<Losses> = Family {
             flink: "",
         },
         read: Read::Each("signal", |losses| {
-            #[allow(clippy::cast_precision_loss, reason = "nobody drops 2^53 spans")]
-            let count = |signal: Signal| losses.count(signal) as f64;
+            let count = |signal: Signal| number(losses.count(signal));
             vec![("metrics", count(Signal::Metrics)), ("traces", count(Signal::Traces)), ("logs", count(Signal::Logs))]
         }),
     }],

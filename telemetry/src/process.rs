@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::family::{Family, Read, Reading};
+use crate::family::{Family, Read, Reading, number};
 use crate::metric::{Kind, Metric, Unit};
 
 /// This process at one moment, as `/proc` has it; nothing where there is none.
@@ -102,12 +102,6 @@ fn cpu_in(stat: &str, ticks_per_second: u64) -> Option<[Duration; 2]> {
         Some(Duration::from_millis(ticks.checked_mul(1000)? / ticks_per_second.max(1)))
     };
     Some([time()?, time()?])
-}
-
-/// Exact up to 2^53.
-#[allow(clippy::cast_precision_loss, reason = "no process has 2^53 bytes or threads")]
-fn number(value: u64) -> f64 {
-    value as f64
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod graceful_stop;
 mod kill_points;
 mod late_replay;
 mod million_events;
+mod outlets;
 mod poison;
 mod postgres_away;
 mod process_events;
