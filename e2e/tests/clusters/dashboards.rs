@@ -63,7 +63,9 @@ async fn telemetry_fills_every_panel_and_alert() -> Result<()> {
     let mut render = Command::new(repository_file("scripts/render-dashboards")?);
     render.args(["--prometheus", &tools.prometheus_url(), "--minutes", minutes]).arg("--out").arg(&out);
     match program::on_path("psql") {
-        Some(_) => drop(render.args(["--postgres", &job.postgres_url])),
+        Some(_) => {
+            render.args(["--postgres", &job.postgres_url]);
+        }
         None => eprintln!("SKIPPED: no psql, so the panels of analysts are not asked"),
     }
     let is_filled = block_in_place(|| {
