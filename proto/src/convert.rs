@@ -7,8 +7,8 @@ use stream_core::ids::{SplitId, StageIndex, SubtaskId, SubtaskIndex};
 use stream_core::job::{JobState, TaskState};
 use stream_core::key_group::{KeyGroupRange, MaxParallelism};
 use stream_core::pipeline::{
-    CheckpointSpec, Exchange, LookupSpec, Pipeline, SideTable, SinkSpec, SourceSpec, Split, Stage, StageKind,
-    StartPosition,
+    Changelog, CheckpointSpec, Exchange, LookupSpec, Pipeline, SideTable, SinkSpec, SourceSpec, Split, Stage,
+    StageKind, StartPosition,
 };
 use stream_core::row::{Column, ColumnType};
 use stream_core::secret::Secret;
@@ -202,7 +202,11 @@ impl From<v1::LookupSpec> for LookupSpec {
 
 impl From<&SideTable> for v1::SideTable {
     fn from(table: &SideTable) -> Self {
-        v1::SideTable { name: table.name.clone(), columns: table.columns.iter().map(Into::into).collect() }
+        v1::SideTable {
+            name: table.name.clone(),
+            columns: table.columns.iter().map(Into::into).collect(),
+            is_upsert: table.changelog == Changelog::Upsert,
+        }
     }
 }
 
@@ -211,7 +215,8 @@ impl TryFrom<v1::SideTable> for SideTable {
 
     fn try_from(table: v1::SideTable) -> Result<Self, Self::Error> {
         let columns = table.columns.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
-        Ok(SideTable { name: table.name, columns })
+        let changelog = if table.is_upsert { Changelog::Upsert } else { Changelog::Append };
+        Ok(SideTable { name: table.name, columns, changelog })
     }
 }
 
@@ -416,6 +421,7 @@ mod tests {
                 side_tables: vec![SideTable {
                     name: "late".to_owned(),
                     columns: vec![Column { name: "raw".to_owned(), column_type: ColumnType::Bytes }],
+                    changelog: Changelog::Upsert,
                 }],
                 properties: [].into(),
                 secrets: [].into(),

@@ -36,6 +36,12 @@ pub enum Error {
         /// What it is.
         path: PathBuf,
     },
+    /// Rows that take the place of others.
+    #[error("a file is only added to, and rows of table `{table}` change: write to Postgres, or leave that table out")]
+    OnlyAppended {
+        /// Which table.
+        table: String,
+    },
     /// A folder where a file is needed.
     #[error("`{}` is a folder; name a file in it, or several by a pattern such as `{}`", .0.display(), .0.join("*.jsonl").display())]
     IsFolder(PathBuf),
@@ -136,7 +142,7 @@ impl Error {
 
     fn kind(&self) -> ConnectorErrorKind {
         match self {
-            Error::NoPath { .. } | Error::OneTable { .. } => ConnectorErrorKind::Invalid,
+            Error::NoPath { .. } | Error::OneTable { .. } | Error::OnlyAppended { .. } => ConnectorErrorKind::Invalid,
             Error::NotFound(_) | Error::NoMatch(_) | Error::NoFolder { .. } | Error::IsFolder(_) => {
                 ConnectorErrorKind::NotFound
             }
@@ -163,6 +169,7 @@ impl From<Error> for ConnectorError {
             }
             Error::NoPath { .. }
             | Error::OneTable { .. }
+            | Error::OnlyAppended { .. }
             | Error::NotFound(_)
             | Error::NoMatch(_)
             | Error::NoFolder { .. }

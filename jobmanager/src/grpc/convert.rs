@@ -206,6 +206,7 @@ fn restore(start: &Start) -> Option<v1::Restore> {
         splits: manifest.splits.iter().map(Into::into).collect(),
         operators: manifest.operators.iter().map(Into::into).collect(),
         pending: start.pending.iter().map(Into::into).collect(),
+        is_savepoint: manifest.is_savepoint,
     })
 }
 

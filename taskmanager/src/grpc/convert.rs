@@ -183,6 +183,7 @@ fn read_restore(restore: v1::Restore) -> Result<Restore, InvalidMessage> {
         splits: restore.splits.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         operators: restore.operators.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         pending: restore.pending.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+        is_savepoint: restore.is_savepoint,
     })
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stream_core::barrier::Barrier;
-use stream_core::checkpoint::{FileRef, OperatorSnapshot, TaskSnapshot};
+use stream_core::checkpoint::{Chain, FileRef, OperatorSnapshot, TaskSnapshot};
+use stream_core::collector::Collector;
 use stream_core::ids::{CheckpointId, SubtaskId};
 use stream_core::key_group::KeyGroupRange;
 use stream_core::operator::{Operator, OperatorCounters};
@@ -17,7 +18,6 @@ use stream_runtime::store::StoreError;
 use crate::snapshotting::JobFiles;
 use crate::subtask::event::{Acknowledgement, Change, Teller};
 use crate::subtask::mail::Mailbox;
-use stream_core::checkpoint::Chain;
 
 /// Keys copied between two batches. Of a large state no key is in a cache, and one costs a microsecond: so a slice stays below a
 /// millisecond, and a million keys are copied within some thousand batches.
@@ -82,14 +82,19 @@ impl Snapshots {
         Snapshots { subtask, key_groups, files, chain, stage, last_ticket: 0, mailbox, teller, clock }
     }
 
-    /// Begins the snapshot of a barrier that came on every input, at a watermark of which the clock made so much.
+    /// Begins the snapshot of a barrier that came on every input, at a watermark of which the clock made so much, behind the operator's last
+    /// rows before it.
     pub(super) fn begin(
         &mut self,
         barrier: Barrier,
         alignment: Duration,
         (watermark, by_clock): (Watermark, Watermark),
         operator: &mut dyn Operator,
+        out: &mut Collector,
     ) {
+        let started = self.clock.monotonic();
+        // Whatever becomes of the snapshot: the rows are the epoch's.
+        operator.on_barrier(out);
         let mut cut = Cut {
             checkpoint: barrier.checkpoint,
             kind: self.chain.next_kind(barrier.is_full),
@@ -97,7 +102,7 @@ impl Snapshots {
             by_clock,
             counters: operator.counters(),
             alignment,
-            pause: Duration::ZERO,
+            pause: self.clock.monotonic().saturating_sub(started),
         };
         if self.files.is_none() {
             return self.acknowledge(cut, 0);
@@ -112,7 +117,6 @@ impl Snapshots {
             self.chain.lose();
             cut.kind = SnapshotKind::Full;
         }
-        let started = self.clock.monotonic();
         operator.begin_snapshot(cut.kind);
         cut.pause = self.clock.monotonic().saturating_sub(started);
         self.stage = Stage::Copying(cut);
