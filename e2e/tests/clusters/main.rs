@@ -16,6 +16,7 @@ mod full_disk;
 mod kill_points;
 mod late_replay;
 mod million_events;
+mod open_sessions_table;
 mod poison;
 mod postgres_away;
 mod process_events;
