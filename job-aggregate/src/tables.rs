@@ -36,6 +36,7 @@ pub fn side_tables(options: &Options, result: &str) -> Vec<SideTable> {
     let by_referrer = SideTable {
         name: with_suffix(result, BY_REFERRER_SUFFIX),
         columns: columns_by_referrer(),
+        outlet: None,
         changelog: Changelog::Append,
     };
     let others = options.on_late.side_table(result).into_iter().chain(options.on_bad_record.side_table(result));

@@ -38,7 +38,7 @@ const COLUMNS: u16 = 7;
 pub fn table(result: &str, name: &str) -> SideTable {
     let changelog = Changelog::Upsert;
     if side_table::has_schema(name) {
-        return SideTable { name: name.to_owned(), columns: columns(), changelog };
+        return SideTable { name: name.to_owned(), columns: columns(), outlet: None, changelog };
     }
     SideTable { changelog, ..side_table::beside(result, name, columns()) }
 }

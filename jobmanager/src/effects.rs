@@ -43,6 +43,9 @@ impl Service {
             let before = record.state();
             let effects = record.job.on(now, event);
             let after = record.state();
+            if before != after {
+                self.observing.on_state(job, after, self.clock.monotonic());
+            }
             if before != after && !after.is_terminal() {
                 tracing::info!(job_id = %job, state = %after, "job state changed");
             }
@@ -120,10 +123,8 @@ impl Service {
     }
 
     fn remove_taskmanager(&mut self, id: &TaskManagerId, reason: &str, events: &mut Events) -> bool {
-        if !self.taskmanagers.remove(id) {
-            return false;
-        }
-        if self.drain_deadline.is_some() {
+        let Some(taskmanager) = self.taskmanagers.remove(id) else { return false };
+        if self.drain_deadline.is_some() || taskmanager.is_leaving {
             tracing::info!(taskmanager = %id, reason, "taskmanager left");
         } else {
             tracing::warn!(taskmanager = %id, reason, "lost taskmanager");
@@ -149,6 +150,7 @@ impl Service {
         };
         Some(Deployment {
             job: id,
+            name: record.name.clone(),
             attempt,
             pipeline: Arc::clone(&record.pipeline),
             tasks: tasks.iter().filter(|task| task.slot.taskmanager == *taskmanager).cloned().collect(),

@@ -6,6 +6,7 @@
 use crate::collector::Collector;
 use crate::event_batch::EventBatch;
 use crate::ids::SplitId;
+use crate::key_group::KeyHash;
 use crate::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
 use crate::time::EventTime;
 use crate::watermark::Watermark;
@@ -161,6 +162,12 @@ pub trait Operator: Send {
         false
     }
 
+    /// Whether an event of this key and time, which it was given, still waits for what becomes of it: in a window that has not
+    /// fired, say. Asked about a few events that are traced.
+    fn holds(&self, _hash: KeyHash, _key: &[u8], _time: EventTime) -> bool {
+        self.is_waiting()
+    }
+
     /// Whether so many events wait that it takes no more for now. Only answers change that.
     fn is_full(&self) -> bool {
         false
@@ -177,6 +184,15 @@ pub trait Operator: Send {
     /// Begins a snapshot of the state as it is now, in constant time; what comes later does not show in it. One that was
     /// begun before and not finished is given up, and the next must be full.
     fn begin_snapshot(&mut self, kind: SnapshotKind);
+
+    /// How many empty blocks of [`BLOCK_BYTES`](crate::snapshot::BLOCK_BYTES) the snapshot that was begun can do with. Memory that is
+    /// touched for the first time costs the thread that does; so its owner prepares them elsewhere.
+    fn blocks_wanted(&self) -> usize {
+        0
+    }
+
+    /// Gives the snapshot that was begun blocks to write into. It allocates where there are too few, and drops what is left.
+    fn lend(&mut self, _blocks: Vec<Vec<u8>>) {}
 
     /// Copies up to `keys` more keys of the snapshot that was begun; the snapshot, once all are copied. Nothing without one.
     fn continue_snapshot(&mut self, keys: usize) -> Option<KeyedSnapshot>;

@@ -15,6 +15,8 @@ use stream_core::watermark::Watermark;
 pub(crate) struct Deployment {
     /// The job.
     pub(crate) job_id: JobId,
+    /// As users call it.
+    pub(crate) job_name: String,
     /// Its try.
     pub(crate) attempt: AttemptNumber,
     /// The job's graph.

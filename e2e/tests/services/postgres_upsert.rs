@@ -61,7 +61,7 @@ fn with_open(server: &e2e::sink::Server) -> SinkSpec {
         column("host", ColumnType::Text),
         column("num_hits", ColumnType::BigInt),
     ];
-    let open = SideTable { name: "open_sessions".to_owned(), columns, changelog: Changelog::Upsert };
+    let open = SideTable { name: "open_sessions".to_owned(), columns, outlet: None, changelog: Changelog::Upsert };
     SinkSpec { side_tables: vec![open], ..sink(server, "sessions") }
 }
 
@@ -200,7 +200,8 @@ async fn a_role_needs_the_grants_of_the_script_and_each_that_is_missing_is_named
         "CREATE TABLE sessions (event_hour timestamp(3), ip varchar, host varchar, num_hits bigint); \
          CREATE ROLE writer LOGIN PASSWORD 'writer'; REVOKE ALL ON SCHEMA public FROM PUBLIC; \
          REVOKE TEMPORARY ON DATABASE postgres FROM PUBLIC; GRANT USAGE ON SCHEMA public TO writer; \
-         GRANT INSERT ON sessions TO writer; GRANT SELECT, UPDATE ON gapwise_ledger TO writer",
+         GRANT INSERT ON sessions TO writer; GRANT SELECT, UPDATE ON gapwise_ledger TO writer; \
+         GRANT EXECUTE ON FUNCTION gapwise_fence, gapwise_publish TO writer",
     )
     .await?;
     let sink = as_user(with_open(&server), "writer", "writer");

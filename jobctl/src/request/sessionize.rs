@@ -35,7 +35,9 @@ impl JobArgs for args::Sessionize {
         let open_table = open_table.map(|given| open_table_of(&given, &sink)).transpose()?;
         sink.side_tables.extend(open_table);
         let (parallelism, max_parallelism) = (running.parallelism, running.max_parallelism);
-        running.request(pipeline::pipeline(options, parallelism, max_parallelism, source, sink))
+        let mut pipeline = pipeline::pipeline(options, parallelism, max_parallelism, source, sink);
+        event_time.keep_late_events(&mut pipeline)?;
+        running.request(pipeline)
     }
 }
 

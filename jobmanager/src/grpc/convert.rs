@@ -10,7 +10,9 @@ use stream_core::job::{JobState, TaskFailure, Waiting};
 use stream_core::operator::QueryError;
 use stream_core::pipeline::StageKind;
 use stream_core::plan::{PlannedTask, slots_needed};
+use stream_core::time::Timestamp;
 use stream_core::watermark::Watermark;
+use telemetry::Spread;
 
 use crate::handle::TaskManagerRecord;
 use crate::jobs::JobRecord;
@@ -78,7 +80,9 @@ pub(super) fn report(message: v1::TaskManagerMessage) -> Result<Report, InvalidM
             };
             let snapshot = required(ack.snapshot, "checkpoint_ack.snapshot")?.try_into()?;
             let checkpoint = CheckpointId(ack.checkpoint_id);
-            Ok(Report::Acknowledged { task: task_ref(ack.task)?, checkpoint, snapshot, cost })
+            let mut arrivals = Spread::default();
+            ack.arrivals.iter().for_each(|arrived| arrivals.add(Timestamp(arrived.at_ms), arrived.records));
+            Ok(Report::Acknowledged { task: task_ref(ack.task)?, checkpoint, snapshot, cost, arrivals })
         }
         Message::CheckpointDecline(decline) => Ok(Report::Declined {
             task: task_ref(decline.task)?,
@@ -99,6 +103,7 @@ pub(super) fn report(message: v1::TaskManagerMessage) -> Result<Report, InvalidM
             Ok(Report::Answered { task: task_ref(answer.task)?, query: answer.query_id, result })
         }
         Message::SourceDrained(drained) => Ok(Report::Drained { task: task_ref(drained.task)? }),
+        Message::Leaving(v1::Leaving {}) => Ok(Report::Leaving),
     }
 }
 
@@ -166,6 +171,7 @@ impl From<Command> for v1::JobManagerMessage {
             Command::DrainSources { job, attempt } => {
                 Message::DrainSources(v1::DrainSources { job_id: job.to_string(), attempt: attempt.0 })
             }
+            Command::Release => Message::Release(v1::Release {}),
         };
         v1::JobManagerMessage { message: Some(message) }
     }
@@ -195,6 +201,7 @@ impl From<Deployment> for v1::Deploy {
             checkpoint_store: deployment.checkpoint_store.unwrap_or_default(),
             restore: restore(&deployment.start),
             last_epoch: deployment.start.last_epoch.0,
+            job_name: deployment.name,
         }
     }
 }

@@ -83,7 +83,7 @@ pub(super) struct Store {
     groups: Vec<HashTable<SessionRef>>,
     entries: Vec<Entry>,
     free: Vec<u32>,
-    pages: Pages,
+    pub(super) pages: Pages,
     /// Nothing where only rows tell of windows.
     told: Option<Told>,
 }

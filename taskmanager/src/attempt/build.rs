@@ -85,6 +85,7 @@ impl Blueprint {
             reader,
             decoder,
             splits,
+            trace_sample: self.environment.trace_sample,
             mailbox: Arc::clone(&self.mailbox),
             teller: self.teller.clone(),
             is_bounded,
@@ -134,6 +135,7 @@ impl Blueprint {
             mailbox: Arc::clone(&self.mailbox),
             teller: self.teller.clone(),
             clock: Arc::clone(&self.environment.clock),
+            counters: Arc::clone(&self.counters),
         };
         Ok(Box::new(OperatorSubtask::new(OperatorParts {
             gate,
@@ -163,6 +165,7 @@ impl Blueprint {
             last_epoch,
             pending: self.deployment.restore.pending.clone(),
             clock: Arc::clone(&self.environment.clock),
+            recorders: self.environment.recorders.of_job(&self.deployment.job_name),
             mailbox: self.mailbox,
             teller: self.teller,
             counters: self.counters,

@@ -85,14 +85,22 @@ pub(super) fn check(look: &Look, own: &LedgerEntry, form: Form, rows_before: u64
     verdict
 }
 
-/// Checks the job's rows in its side tables, of which `found` has the numbers.
-pub(super) fn check_side_tables(verdict: &mut Verdict, tables: &[SideTable], found: &[u64], own: &LedgerEntry) {
+/// Checks the job's rows in its side tables, of which `found` has the numbers; rows in an outlet are only told.
+pub(super) fn check_side_tables(verdict: &mut Verdict, tables: &[SideTable], found: &[Option<u64>], own: &LedgerEntry) {
     let Accounts { late, bad, .. } = own.accounts;
     let appended = tables.iter().zip(found).enumerate().filter(|(_, (table, _))| table.changelog.is_append());
     for (place, (table, &rows)) in appended {
         let published = own.side_rows.get(place).copied().unwrap_or(0);
-        let what = format!("rows in {}", table.name);
-        verdict.check(&what, rows.into(), "=", published.into(), "rows published by this job");
+        if let Some(rows) = rows {
+            let what = format!("rows in {}", table.name);
+            verdict.check(&what, rows.into(), "=", published.into(), "rows published by this job");
+        }
+        if let Some(outlet) = &table.outlet {
+            verdict.notes.push(format!(
+                "{published} rows of {} were published into `{}`, which an audit does not read",
+                table.name, outlet.uri
+            ));
+        }
         let counted = if table.name.ends_with(LATE_EVENTS) { late } else { bad };
         if published < counted {
             verdict.notes.push(format!(
@@ -205,8 +213,8 @@ mod tests {
             let mut verdict = Verdict::default();
             check_open_table(&mut verdict, "open", events, &own);
             let columns = Vec::new();
-            let open = SideTable { name: "open".to_owned(), columns, changelog: Changelog::Upsert };
-            check_side_tables(&mut verdict, &[open], &[7], &own);
+            let open = SideTable { name: "open".to_owned(), columns, outlet: None, changelog: Changelog::Upsert };
+            check_side_tables(&mut verdict, &[open], &[Some(7)], &own);
             assert_eq!(verdict.checks.len(), 1);
             verdict.holds()
         };
