@@ -66,6 +66,11 @@ impl TelemetryTools {
         }))
     }
 
+    /// Where Prometheus answers.
+    pub fn prometheus_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.prometheus_port)
+    }
+
     /// The series that a query returns.
     ///
     /// # Errors

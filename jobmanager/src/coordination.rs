@@ -31,7 +31,8 @@ pub(crate) struct Coordination {
     earlier: Vec<checkpoint::Entry>,
     /// Of an attempt that ran before this jobmanager.
     adopted: Option<Adopted>,
-    is_running: bool,
+    /// Whether every task of the attempt has come to run.
+    pub(crate) is_running: bool,
     are_sources_paused: bool,
     /// Ends the sweep, if one is under way, with the attempt.
     pub(crate) sweep: Option<DropGuard>,
@@ -279,7 +280,6 @@ impl Service {
         });
     }
 
-    /// Sends a command to every taskmanager that runs a task of the attempt, or one of this kind.
     /// Sends a command to every taskmanager that runs tasks of this kind, or of any.
     pub(crate) fn command_all(&mut self, job: JobId, kind: Option<StageKind>, command: &Command) {
         let Some(record) = self.jobs.get(job) else { return };

@@ -123,10 +123,8 @@ impl Service {
     }
 
     fn remove_taskmanager(&mut self, id: &TaskManagerId, reason: &str, events: &mut Events) -> bool {
-        if !self.taskmanagers.remove(id) {
-            return false;
-        }
-        if self.drain_deadline.is_some() {
+        let Some(taskmanager) = self.taskmanagers.remove(id) else { return false };
+        if self.drain_deadline.is_some() || taskmanager.is_leaving {
             tracing::info!(taskmanager = %id, reason, "taskmanager left");
         } else {
             tracing::warn!(taskmanager = %id, reason, "lost taskmanager");

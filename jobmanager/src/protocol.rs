@@ -130,6 +130,8 @@ pub(crate) enum Report {
         /// Which.
         task: TaskRef,
     },
+    /// It was told to stop, and waits to be released.
+    Leaving,
 }
 
 /// What a taskmanager is told.
@@ -166,6 +168,8 @@ pub(crate) enum Command {
     AlignSource { task: TaskRef, slowest: Watermark },
     /// Operators: answer a question about the state, in the job's own form.
     QueryState { job: JobId, attempt: AttemptNumber, number: u64, query: String },
+    /// A taskmanager that is leaving may go.
+    Release,
 }
 
 /// The tasks of one attempt that one taskmanager is to run.

@@ -102,6 +102,7 @@ impl Service {
                 let subtask = task.subtask;
                 self.on_checkpoint_word(id, &task, checkpoint::Event::SourceDrained { subtask });
             }
+            Report::Leaving => self.on_leaving(id),
         }
     }
 

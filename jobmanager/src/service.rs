@@ -30,6 +30,7 @@ use crate::handle::{AcceptError, CancelError, CheckpointError, Handle, Message, 
 use crate::job_ids::JobIds;
 use crate::job_store::{JobStore, StoredJob, Superseded};
 use crate::jobs::{JobRecord, Jobs};
+use crate::last_checkpoints::Leaver;
 use crate::observing::Observing;
 use crate::options::Options;
 use crate::pacing::Paces;
@@ -77,6 +78,8 @@ pub(crate) struct Service {
     pub(crate) requests: u64,
     pub(crate) waiters: BTreeMap<u64, Waiter>,
     pub(crate) stopping: Vec<Stopping>,
+    /// Who goes once which request for a checkpoint is answered.
+    pub(crate) leavers: BTreeMap<u64, Leaver>,
     /// Whether slots came free and those who wait for them are still to be told.
     pub(crate) are_slots_released: bool,
     pub(crate) rescaling: BTreeMap<JobId, oneshot::Sender<Result<(), CheckpointError>>>,
@@ -123,6 +126,7 @@ impl Service {
             requests: 0,
             waiters: BTreeMap::new(),
             stopping: Vec::new(),
+            leavers: BTreeMap::new(),
             are_slots_released: false,
             rescaling: BTreeMap::new(),
             job_store: parts.job_store,
@@ -141,8 +145,8 @@ impl Service {
         (service, handle)
     }
 
-    /// Goes on with the jobs of the jobmanager before, and runs until `shutdown`. Then, where nothing is stored, until every job
-    /// is canceled or the drain timeout is over; stored jobs run on without it. On return all connections to taskmanagers are
+    /// Goes on with the jobs of the jobmanager before, and runs until `shutdown`; then until every job is canceled or, where jobs are
+    /// stored and run on without it, has a last checkpoint, or the drain timeout is over. On return all connections to taskmanagers are
     /// closed.
     ///
     /// # Errors
@@ -267,7 +271,7 @@ impl Service {
         if self.job_store.is_some() {
             tracing::info!(jobs = live.len(), "stopping: the jobs run on, and the next jobmanager finds them");
             self.drain_deadline = Some(self.clock.monotonic() + self.options.drain_timeout);
-            return;
+            return self.request_last_checkpoints();
         }
         tracing::info!(jobs = live.len(), "stopping: canceling all jobs");
         self.drain_deadline = Some(self.clock.monotonic() + self.options.drain_timeout);
@@ -278,7 +282,8 @@ impl Service {
 
     fn is_drained(&self) -> bool {
         // Stored jobs run on; what is being written of them is still written.
-        let is_done = if self.job_store.is_some() { self.records_under_way == 0 } else { self.jobs.live().is_empty() };
+        let is_all_stored = self.records_under_way == 0 && self.leavers.is_empty();
+        let is_done = if self.job_store.is_some() { is_all_stored } else { self.jobs.live().is_empty() };
         self.drain_deadline.is_some_and(|deadline| is_done || self.clock.monotonic() >= deadline)
     }
 

@@ -31,6 +31,7 @@ pub mod job;
 pub mod key_group;
 pub mod operator;
 pub mod origin;
+pub mod outlet;
 pub mod pipeline;
 pub mod plan;
 pub mod random;

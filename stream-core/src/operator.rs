@@ -180,6 +180,15 @@ pub trait Operator: Send {
     /// begun before and not finished is given up, and the next must be full.
     fn begin_snapshot(&mut self, kind: SnapshotKind);
 
+    /// How many empty blocks of [`BLOCK_BYTES`](crate::snapshot::BLOCK_BYTES) the snapshot that was begun can do with. Memory that is
+    /// touched for the first time costs the thread that does; so its owner prepares them elsewhere.
+    fn blocks_wanted(&self) -> usize {
+        0
+    }
+
+    /// Gives the snapshot that was begun blocks to write into. It allocates where there are too few, and drops what is left.
+    fn lend(&mut self, _blocks: Vec<Vec<u8>>) {}
+
     /// Copies up to `keys` more keys of the snapshot that was begun; the snapshot, once all are copied. Nothing without one.
     fn continue_snapshot(&mut self, keys: usize) -> Option<KeyedSnapshot>;
 

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{JobId, SplitId, StageIndex, SubtaskId};
+use crate::ids::{JobId, SplitId, StageIndex, SubtaskId, TableIndex};
 use crate::key_group::{KeyGroupRange, MaxParallelism};
 use crate::operator::{Decoder, Operator};
+use crate::outlet::OutletSpec;
 use crate::row::Column;
 use crate::secret::Secret;
 use crate::table::Schemas;
@@ -128,7 +129,7 @@ pub struct SinkSpec {
     pub table: String,
     /// The columns of the result's rows.
     pub columns: Vec<Column>,
-    /// Tables beside it, whose rows become visible in the same instant.
+    /// Tables beside it, whose rows become visible in the same instant, unless they have an outlet.
     #[serde(default)]
     pub side_tables: Vec<SideTable>,
     /// Settings of the connector, for instance `user`.
@@ -144,6 +145,9 @@ pub struct SideTable {
     pub name: String,
     /// The columns of its rows.
     pub columns: Vec<Column>,
+    /// Where its rows go if it is no table of the sink; they are there no later than the sink's.
+    #[serde(default)]
+    pub outlet: Option<OutletSpec>,
 }
 
 /// Where operators look keys up.
@@ -173,6 +177,12 @@ impl SinkSpec {
     pub fn schemas(&self) -> Schemas {
         let side = self.side_tables.iter().map(|table| table.columns.clone());
         Schemas::new(std::iter::once(self.columns.clone()).chain(side))
+    }
+
+    /// The side tables that are not in the sink, by their index.
+    pub fn outlets(&self) -> impl Iterator<Item = (TableIndex, &SideTable, &OutletSpec)> {
+        let side = (1..).map(TableIndex).zip(&self.side_tables);
+        side.filter_map(|(index, table)| Some((index, table, table.outlet.as_ref()?)))
     }
 }
 
@@ -204,14 +214,18 @@ pub struct Split {
 impl Pipeline {
     /// Every secret, by whatever name.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let of_outlets = self.sink.outlets().flat_map(|(_, _, outlet)| outlet.secrets.values());
         let of_lookup = self.lookup.iter().flat_map(|lookup| lookup.secrets.values());
-        self.source.secrets.values().chain(self.sink.secrets.values()).chain(of_lookup)
+        self.source.secrets.values().chain(self.sink.secrets.values()).chain(of_outlets).chain(of_lookup)
     }
 
     /// Takes every secret out.
     pub fn clear_secrets(&mut self) {
         self.source.secrets.clear();
         self.sink.secrets.clear();
+        for outlet in self.sink.side_tables.iter_mut().filter_map(|table| table.outlet.as_mut()) {
+            outlet.secrets.clear();
+        }
         if let Some(lookup) = &mut self.lookup {
             lookup.secrets.clear();
         }

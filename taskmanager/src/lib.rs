@@ -23,6 +23,8 @@ mod grpc;
 pub mod metrics;
 mod observed;
 mod options;
+#[cfg(feature = "connectors")]
+pub mod process;
 mod recorders;
 mod refusal;
 mod report;

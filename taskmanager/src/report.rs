@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Pace(TaskRef, Watermark),
     /// End event time and read no more.
     Drain(Holder),
+    /// Stop: nobody needs this taskmanager, which is leaving, any more.
+    Release,
     /// Ask every operator subtask of an attempt about its state.
     Query {
         /// Whose.
@@ -120,6 +122,8 @@ pub(crate) enum Report {
     },
     /// A source is at the end of its input.
     Drained(TaskRef),
+    /// This taskmanager was told to stop, and waits to be released.
+    Leaving,
     /// How far a source's slowest split is.
     Pace {
         /// Whose.

@@ -2,9 +2,11 @@
 //!
 //! It learns of everything as a message: from the jobmanager, from its tasks, from the user who stops it. A lost jobmanager
 //! ends nothing: the tasks go on, and the next one learns of them when this taskmanager registers, to adopt or to cancel
-//! them. Only if there is none for long, they are canceled.
+//! them. Only if there is none for long, they are canceled. A taskmanager that is told to stop says so first, and goes on until its
+//! jobs have a last checkpoint.
 
 mod commands;
+mod leaving;
 mod link;
 
 use std::collections::BTreeMap;
@@ -30,6 +32,7 @@ use tonic::transport::Endpoint;
 use crate::attempt::{Attempt, Environment};
 use crate::exchange::directory::{DEPLOY_WAIT, Directory};
 use crate::exchange::grpc::downstream;
+use crate::exchange::grpc::health::Health;
 use crate::exchange::grpc::upstream::Peers;
 use crate::grpc;
 use crate::metrics::{PARTITIONS, TASKS};
@@ -133,9 +136,10 @@ pub async fn start(
         spans: telemetry.spans().clone(),
         trace_sample: options.trace_sample,
     };
+    let (health, health_service) = Health::new().await;
     let exchange_stop = CancellationToken::new();
     let mut exchange = JoinSet::new();
-    exchange.spawn(downstream::serve(exchange_listener, directory, exchange_stop.clone()));
+    exchange.spawn(downstream::serve(exchange_listener, directory, health_service, exchange_stop.clone()));
     let mut link = JoinSet::new();
     link.spawn(grpc::keep_joined(
         options.clone(),
@@ -154,6 +158,9 @@ pub async fn start(
         slots,
         attempts: BTreeMap::new(),
         link: Link::default(),
+        health,
+        leaving_until: None,
+        is_released: false,
         running,
         task_events,
         link_events,
@@ -191,6 +198,12 @@ struct Service {
     slots: Slots,
     attempts: BTreeMap<(JobId, AttemptNumber), Attempt>,
     link: Link,
+    /// What probes are told.
+    health: Health,
+    /// Until when it goes on although it was told to stop.
+    leaving_until: Option<tokio::time::Instant>,
+    /// Whether the jobmanager has let it go.
+    is_released: bool,
     /// Tells the connection which tasks run, for the next registration.
     running: watch::Sender<Vec<RunningTask>>,
     task_events: mpsc::Receiver<TaskEvent>,
@@ -204,10 +217,10 @@ impl Service {
     async fn run(mut self, exchange: &mut ExchangeTask, shutdown: CancellationToken) -> Result<(), Error> {
         let mut heartbeat = every(FIRST_HEARTBEAT_INTERVAL);
         let result = loop {
-            let orphaned_until = self.link.orphaned_until();
+            let (orphaned_until, leaving_until) = (self.link.orphaned_until(), self.leaving_until);
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => break Ok(()),
+                () = shutdown.cancelled(), if leaving_until.is_none() => self.begin_leaving(),
                 Some(event) = self.task_events.recv() => self.on_task_event(event),
                 Some(event) = self.link_events.recv() => match event {
                     LinkEvent::Joined { reports, heartbeat_interval } => {
@@ -224,8 +237,16 @@ impl Service {
                     break ended.expect("the exchange neither panics nor is aborted").map_err(Error::Exchange);
                 }
                 () = sleep_until(orphaned_until), if orphaned_until.is_some() => self.end_orphanage(),
+                () = sleep_until(leaving_until), if leaving_until.is_some() => {
+                    tracing::warn!(waited = ?self.options.leave_timeout, "stopping without a last checkpoint");
+                    break Ok(());
+                }
                 _ = heartbeat.tick() => self.send_heartbeat(),
             }
+            if self.leaving_until.is_some() && self.has_nothing_to_wait_for() {
+                break Ok(());
+            }
+            self.health.set_ready(self.link.is_joined() && self.leaving_until.is_none()).await;
             self.running.send_replace(self.attempts.values().flat_map(Attempt::running).collect());
         };
         let stopped = self.stop().await;
@@ -296,7 +317,9 @@ impl Service {
 
     fn on_lost_jobmanager(&mut self, reason: &str) {
         let (jobmanager, tasks) = (&self.options.jobmanager, self.running.borrow().len());
-        tracing::warn!(%jobmanager, reason, tasks, "lost the jobmanager: its tasks go on, joining again");
+        if self.leaving_until.is_none() {
+            tracing::warn!(%jobmanager, reason, tasks, "lost the jobmanager: its tasks go on, joining again");
+        }
         self.link.on_lost(tokio::time::Instant::now() + self.options.orphan_timeout);
         self.attempts.values().for_each(|attempt| attempt.write_to_all(|| Letter::Orphaned(true)));
     }

@@ -108,6 +108,11 @@ impl Target {
         self.hidden(&format!("{job_id}.ledger"))
     }
 
+    /// Its register, if it is an outlet's.
+    pub(super) fn register(&self, job_id: JobId) -> PathBuf {
+        self.hidden(&format!("{job_id}.register"))
+    }
+
     /// The folder of all of them.
     pub(super) fn folder(&self) -> PathBuf {
         folder_of(&self.target)
@@ -158,7 +163,7 @@ mod tests {
         let error = check_writable(dir.path().to_str().unwrap(), &[]).unwrap_err().to_string();
         assert!(error.contains("is a folder"), "{error}");
         check_writable("/dev/null", &[]).unwrap();
-        let side = SideTable { name: "late_events".to_owned(), columns: Vec::new() };
+        let side = SideTable { name: "late_events".to_owned(), columns: Vec::new(), outlet: None };
         let error = check_writable("/dev/null", &[side]).unwrap_err().to_string();
         assert!(error.contains("takes the rows of one table"), "{error}");
     }

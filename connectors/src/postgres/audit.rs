@@ -111,18 +111,22 @@ impl Audit {
         Ok(look)
     }
 
-    /// How many rows of a job each side table has, in the sink's order.
+    /// How many rows of a job each side table has, in the sink's order; `None` of one that has an outlet.
     ///
     /// # Errors
     /// As a user is to read them: a table is missing, or may not be read.
-    pub async fn side_rows(&mut self, job_id: &str) -> Result<Vec<u64>, ConnectorError> {
+    pub async fn side_rows(&mut self, job_id: &str) -> Result<Vec<Option<u64>>, ConnectorError> {
         let mut counts = Vec::new();
         for side in &self.sink.side_tables {
+            if side.outlet.is_some() {
+                counts.push(None);
+                continue;
+            }
             let table: TableName = side.name.parse().map_err(Error::TableName)?;
             let statement = format!("SELECT pg_catalog.count(*)::text FROM {table} WHERE job_id = {}", literal(job_id));
             let row = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_one(&mut self.connection).await;
             let count = row.and_then(|row| number(&row, 0));
-            counts.push(count.map_err(|error| failed(&self.settings, &table, error))?);
+            counts.push(Some(count.map_err(|error| failed(&self.settings, &table, error))?));
         }
         Ok(counts)
     }

@@ -230,6 +230,17 @@ impl Publisher for PostgresPublisher {
         }
     }
 
+    fn is_due(&mut self, epoch: &SealedEpoch) -> Result<bool, PublishError> {
+        let connection = match self.session.take() {
+            Some(session) => session.connection,
+            None => self.connect()?,
+        };
+        let due = self.look(connection, epoch)?;
+        let is_due = due.is_some();
+        self.session = due.or(self.session.take());
+        Ok(is_due)
+    }
+
     fn finish(mut self: Box<Self>) -> Result<(), ConnectorError> {
         if let Some(session) = self.session.take() {
             self.runtime.block_on(close(session.connection));

@@ -17,27 +17,31 @@ pub(super) struct Table {
 #[derive(Clone, Debug)]
 pub(super) struct Tables {
     pub(super) result: Table,
-    pub(super) side: Vec<Table>,
+    /// `None` where a side table has an outlet.
+    side: Vec<Option<Table>>,
 }
 
 impl Tables {
     /// Those of a spec.
     pub(super) fn of(spec: &SinkSpec) -> Result<Self, TableNameError> {
         let table = |name: &str, columns: &[Column]| Ok(Table { name: name.parse()?, columns: columns.to_vec() });
-        let side = spec.side_tables.iter().map(|side| table(&side.name, &side.columns));
+        let side = spec.side_tables.iter().map(|side| {
+            let is_here = side.outlet.is_none();
+            is_here.then(|| table(&side.name, &side.columns)).transpose()
+        });
         Ok(Tables { result: table(&spec.table, &spec.columns)?, side: side.collect::<Result<_, _>>()? })
     }
 
     /// The result first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Table> {
-        std::iter::once(&self.result).chain(&self.side)
+        std::iter::once(&self.result).chain(self.side.iter().flatten())
     }
 
     /// The table that rows are for; `None` if there is no such one.
     pub(super) fn get(&self, index: TableIndex) -> Option<&Table> {
         match index.place().checked_sub(1) {
             None => Some(&self.result),
-            Some(place) => self.side.get(place),
+            Some(place) => self.side.get(place)?.as_ref(),
         }
     }
 }

@@ -198,7 +198,8 @@ fn export_to(cluster: &mut Cluster, collector: u16) -> Result<Vec<u16>> {
     Ok(scraped)
 }
 
-fn restart(member: &mut Member, protocol: &str, collector: u16, scraped: u16) -> Result<()> {
+/// Starts a process again that tells of itself.
+pub(crate) fn restart(member: &mut Member, protocol: &str, collector: u16, scraped: u16) -> Result<()> {
     member.restart_with(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://127.0.0.1:{collector}")),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),

@@ -55,6 +55,12 @@ impl Passwords {
     }
 }
 
+/// How a text may stand in Flink's words of a script, the longest first: in a setting of Kafka's client or not, in a statement or not.
+pub(crate) fn forms(text: &str) -> [String; 4] {
+    let in_setting = client_settings::escaped(text);
+    [text::escaped(&in_setting), in_setting, text::escaped(text), text.to_owned()]
+}
+
 /// The job as Flink 2.2 SQL.
 ///
 /// # Errors

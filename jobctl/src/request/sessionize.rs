@@ -30,7 +30,9 @@ impl JobArgs for args::Sessionize {
         let table = table.map_or(options::DEFAULT_TABLE.to_owned(), |given| given.text);
         let sink = sink::spec(&self.sink, environment, place, table, pipeline::columns_of(options))?;
         let (parallelism, max_parallelism) = (running.parallelism, running.max_parallelism);
-        running.request(pipeline::pipeline(options, parallelism, max_parallelism, source, sink))
+        let mut pipeline = pipeline::pipeline(options, parallelism, max_parallelism, source, sink);
+        event_time.keep_late_events(&mut pipeline)?;
+        running.request(pipeline)
     }
 }
 

@@ -103,6 +103,7 @@ pub(super) fn report(message: v1::TaskManagerMessage) -> Result<Report, InvalidM
             Ok(Report::Answered { task: task_ref(answer.task)?, query: answer.query_id, result })
         }
         Message::SourceDrained(drained) => Ok(Report::Drained { task: task_ref(drained.task)? }),
+        Message::Leaving(v1::Leaving {}) => Ok(Report::Leaving),
     }
 }
 
@@ -170,6 +171,7 @@ impl From<Command> for v1::JobManagerMessage {
             Command::DrainSources { job, attempt } => {
                 Message::DrainSources(v1::DrainSources { job_id: job.to_string(), attempt: attempt.0 })
             }
+            Command::Release => Message::Release(v1::Release {}),
         };
         v1::JobManagerMessage { message: Some(message) }
     }

@@ -41,10 +41,15 @@ pub(crate) fn options() -> Options {
     Options { heartbeat_timeout: DEADLINE, discovery_interval: Duration::ZERO, ..Options::default() }
 }
 
-/// The same, with a store; failed jobs are restarted almost at once.
+/// The same, with a store; failed jobs are restarted almost at once, and nobody is waited for at the end.
 pub(crate) fn stored() -> Options {
     let delay = ExponentialDelay { initial: Duration::from_millis(10), ..ExponentialDelay::default() };
-    Options { checkpoint_store: Some(STORE.to_owned()), restart: RestartStrategy::ExponentialDelay(delay), ..options() }
+    Options {
+        checkpoint_store: Some(STORE.to_owned()),
+        restart: RestartStrategy::ExponentialDelay(delay),
+        drain_timeout: Duration::from_millis(100),
+        ..options()
+    }
 }
 
 impl Jobmanager {

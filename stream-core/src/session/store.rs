@@ -79,7 +79,7 @@ pub(super) struct Store {
     groups: Vec<HashTable<SessionRef>>,
     entries: Vec<Entry>,
     free: Vec<u32>,
-    pages: Pages,
+    pub(super) pages: Pages,
 }
 
 impl Store {

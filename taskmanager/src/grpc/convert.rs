@@ -59,6 +59,7 @@ pub(crate) fn report(report: Report) -> v1::TaskManagerMessage {
         Report::Drained(task) => {
             task_manager_message::Message::SourceDrained(v1::SourceDrained { task: Some(task_ref(task)) })
         }
+        Report::Leaving => task_manager_message::Message::Leaving(v1::Leaving {}),
         Report::Pace { task, slowest } => {
             let (task, slowest_ms) = (Some(task_ref(task)), slowest.0);
             task_manager_message::Message::SourcePace(v1::SourcePace { task, slowest_ms })
@@ -128,6 +129,7 @@ pub(crate) fn command(message: v1::JobManagerMessage) -> Result<Option<Command>,
             number: query.query_id,
             query: query.query,
         }),
+        Message::Release(v1::Release {}) => Some(Command::Release),
         Message::DrainSources(drain) => Some(Command::Drain(holder(&drain.job_id, drain.attempt)?)),
         Message::AssignSplits(assign) => {
             let task = read_task_ref(required(assign.task, "assign_splits.task")?)?;

@@ -35,6 +35,10 @@ use crate::subtask::{Step, Subtask, TaskError};
 
 pub(crate) use crate::subtask::operator::snapshots::SnapshotParts;
 
+/// Between two slices without a batch. Copying takes half of the thread's time at most: one that never rests uses up its share of
+/// the core and then has to wait for milliseconds, in which no event gets on either.
+const REST: Duration = Duration::from_micros(100);
+
 /// One copy of an operator stage.
 pub(crate) struct OperatorSubtask {
     gate: Arc<Gate>,
@@ -105,17 +109,13 @@ impl Subtask for OperatorSubtask {
         self.read_mail();
         self.questions.ask(self.operator.as_mut(), &mut self.emitter.collector);
         // Copying needs no room downstream: a subtask that is held up uses the time.
-        let is_copying = self.snapshots.continue_copying(self.operator.as_mut());
-        let is_answering = self.queries.continue_answering(self.operator.as_mut());
-        let step = self.process()?;
-        Ok(if (is_copying || is_answering) && matches!(step, Step::AwaitingInput | Step::Backpressured) {
-            Step::WORKED
-        } else {
-            step
-        })
+        self.snapshots.continue_copying(self.operator.as_mut());
+        self.queries.continue_answering(self.operator.as_mut());
+        self.process()
     }
 
     fn wait_for_input(&self, max_wait: Duration) {
+        let max_wait = self.rest(max_wait);
         if self.takes_no_input() {
             self.mailbox.wait(max_wait);
         } else {
@@ -124,7 +124,7 @@ impl Subtask for OperatorSubtask {
     }
 
     fn wait_for_room(&self, max_wait: Duration) {
-        self.emitter.wait(max_wait);
+        self.emitter.wait(self.rest(max_wait));
     }
 }
 
@@ -179,6 +179,12 @@ impl OperatorSubtask {
         }
     }
 
+    /// How long it may wait for anything else before the next slice of what it does between batches.
+    fn rest(&self, max_wait: Duration) -> Duration {
+        let has_a_slice_to_do = self.snapshots.is_copying() || self.queries.is_answering();
+        if has_a_slice_to_do { max_wait.min(REST) } else { max_wait }
+    }
+
     /// Whether only answers can bring it on.
     fn takes_no_input(&self) -> bool {
         self.held.is_some() || self.operator.is_full()
@@ -196,6 +202,9 @@ impl OperatorSubtask {
         for letter in self.mailbox.take() {
             match letter {
                 Letter::Stored { ticket, result } => self.snapshots.on_stored(ticket, result),
+                Letter::Blocks { checkpoint, blocks } => {
+                    self.snapshots.on_blocks(checkpoint, blocks, self.operator.as_mut());
+                }
                 Letter::Query { number, query } => self.queries.ask(number, query),
                 Letter::Answered { key, answer } => {
                     self.operator.on_answer(&key, answer, &mut self.emitter.collector);

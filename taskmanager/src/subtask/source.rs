@@ -166,7 +166,7 @@ impl SourceSubtask {
                 // An aborted last checkpoint is followed by another one, whose barrier says how to go on.
                 Letter::Completed { .. } | Letter::Aborted(_) | Letter::Orphaned(_) => {}
                 Letter::Stored { .. } | Letter::Published(_) | Letter::Finished(_) => {}
-                Letter::Answered { .. } | Letter::Query { .. } => {}
+                Letter::Answered { .. } | Letter::Query { .. } | Letter::Blocks { .. } => {}
             }
         }
         Ok(())

@@ -65,6 +65,8 @@ impl TaskManager {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut options = Options::new(jobmanager, 4, listener.local_addr().unwrap().to_string());
         options.channel_bytes = channel_bytes;
+        // This jobmanager releases nobody by itself.
+        options.leave_timeout = Duration::ZERO;
         Self::start_with(options, id, memory, listener)
     }
 
@@ -90,6 +92,11 @@ impl TaskManager {
     pub(crate) async fn stop(self) -> Result<(), Error> {
         self.shutdown.cancel();
         self.wait().await
+    }
+
+    /// Whether it is over.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.serving.try_join_next().is_some()
     }
 
     pub(crate) async fn wait(mut self) -> Result<(), Error> {

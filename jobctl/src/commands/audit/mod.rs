@@ -124,9 +124,10 @@ pub(super) fn own_entry<'a>(look: &'a Look, job: &str, sink: &SinkSpec) -> Resul
     })
 }
 
-/// The sink's table of that name, if the job has one.
+/// The sink's table of that name, if the job has one; one with an outlet is not the sink's.
 pub(super) fn side_table<'a>(sink: &'a SinkSpec, name: &str) -> Option<&'a str> {
-    sink.side_tables.iter().map(|table| table.name.as_str()).find(|table| table.ends_with(name))
+    let within = sink.side_tables.iter().filter(|table| table.outlet.is_none());
+    within.map(|table| table.name.as_str()).find(|table| table.ends_with(name))
 }
 
 /// Late events that are in no session, not even by a replay.

@@ -216,7 +216,7 @@ impl Committer {
                 Letter::Aborted(checkpoint) => self.aligner.abort(checkpoint),
                 Letter::Orphaned(is_orphaned) => self.aligner.set_orphaned(is_orphaned),
                 Letter::Splits(_) | Letter::Trigger(_) | Letter::Pause(_) | Letter::Pace(_) | Letter::Drain => {}
-                Letter::Answered { .. } | Letter::Query { .. } => {}
+                Letter::Answered { .. } | Letter::Query { .. } | Letter::Blocks { .. } => {}
             }
         }
         Ok(())

@@ -163,7 +163,8 @@ impl Publishing {
         let mut backoff = Backoff::new(FIRST_RETRY, MAX_RETRY);
         let mut was_told = false;
         loop {
-            let mut rows = EpochRows { left: pieces.iter(), files: self.files.as_ref(), schemas: &self.schemas };
+            let (files, schemas) = (self.files.as_ref(), &self.schemas);
+            let mut rows = EpochRows { pieces, left: pieces.iter(), files, schemas };
             let error = match self.publisher.publish(epoch, &mut rows) {
                 Ok(_) => {
                     if was_told {
@@ -212,6 +213,7 @@ fn is_passing(error: &PublishError) -> bool {
 
 /// An epoch's rows, from memory where they are still there.
 struct EpochRows<'a> {
+    pieces: &'a [Piece],
     left: std::slice::Iter<'a, Piece>,
     files: Option<&'a JobFiles>,
     schemas: &'a Schemas,
@@ -227,6 +229,10 @@ impl RowChunks for EpochRows<'_> {
             unreachable!("rows leave memory only once they are stored")
         };
         files.read_rows(file, self.schemas).map(Some)
+    }
+
+    fn rewind(&mut self) {
+        self.left = self.pieces.iter();
     }
 }
 

@@ -8,7 +8,7 @@ use stream_core::checkpoint::{FileRef, OperatorSnapshot, TaskSnapshot};
 use stream_core::ids::{CheckpointId, SubtaskId};
 use stream_core::key_group::KeyGroupRange;
 use stream_core::operator::{Operator, OperatorCounters};
-use stream_core::snapshot::{KeyedSnapshot, SnapshotKind};
+use stream_core::snapshot::{KeyedSnapshot, SnapshotKind, copy_slice};
 use stream_core::watermark::Watermark;
 use stream_runtime::clock::Clock;
 use stream_runtime::fail_point::{self, Point};
@@ -21,9 +21,8 @@ use crate::subtask::event::{Acknowledgement, Change, Teller};
 use crate::subtask::mail::Mailbox;
 use stream_core::checkpoint::Chain;
 
-/// Keys copied between two batches. Of a large state no key is in a cache, and one costs a microsecond: so a slice stays below a
-/// millisecond, and a million keys are copied within some thousand batches.
-const SLICE_KEYS: usize = 512;
+/// How long a slice of a snapshot may hold up the next batch. A million keys are copied within some thousand slices.
+const SLICE: Duration = Duration::from_micros(100);
 
 /// Takes an operator's snapshots. One at a time.
 pub(super) struct Snapshots {
@@ -44,6 +43,8 @@ pub(super) struct Snapshots {
 enum Stage {
     /// There is none.
     Idle,
+    /// It was begun, and memory to copy the state into is being prepared.
+    Preparing(Cut),
     /// The operator copies its state.
     Copying(Cut),
     /// The copy is on its way to the store.
@@ -118,26 +119,48 @@ impl Snapshots {
             let reason = format!("the state of checkpoint {} is still being stored", earlier.checkpoint);
             return self.teller.tell(Change::Declined { checkpoint: barrier.checkpoint, reason });
         }
-        if let Stage::Copying(_) = &self.stage {
+        if let Stage::Preparing(_) | Stage::Copying(_) = &self.stage {
             // Its checkpoint was aborted, or there would be no other; what it had taken from the list of changes is lost.
             self.chain.lose();
             cut.kind = SnapshotKind::Full;
         }
         operator.begin_snapshot(cut.kind);
         cut.pause = self.clock.monotonic().saturating_sub(started);
-        self.stage = Stage::Copying(cut);
+        self.stage = match (operator.blocks_wanted(), &self.files) {
+            (0, _) | (_, None) => Stage::Copying(cut),
+            (count, Some(files)) => {
+                files.prepare_blocks(cut.checkpoint, count, Arc::clone(&self.mailbox));
+                Stage::Preparing(cut)
+            }
+        };
     }
 
-    /// Copies a slice of the snapshot that was begun; whether there is one.
-    pub(super) fn continue_copying(&mut self, operator: &mut dyn Operator) -> bool {
-        let Stage::Copying(cut) = &mut self.stage else { return false };
+    /// Memory is there to copy the state of a checkpoint into.
+    pub(super) fn on_blocks(&mut self, checkpoint: CheckpointId, blocks: Vec<Vec<u8>>, operator: &mut dyn Operator) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::Preparing(cut) if cut.checkpoint == checkpoint => {
+                operator.lend(blocks);
+                Stage::Copying(cut)
+            }
+            other => other,
+        };
+    }
+
+    /// Whether there is a slice to copy.
+    pub(super) fn is_copying(&self) -> bool {
+        matches!(self.stage, Stage::Copying(_))
+    }
+
+    /// Copies a slice of the snapshot that was begun, if there is one.
+    pub(super) fn continue_copying(&mut self, operator: &mut dyn Operator) {
+        let Stage::Copying(cut) = &mut self.stage else { return };
         let started = self.clock.monotonic();
-        let snapshot = operator.continue_snapshot(SLICE_KEYS);
-        cut.pause = cut.pause.max(self.clock.monotonic().saturating_sub(started));
+        let took = || self.clock.monotonic().saturating_sub(started);
+        let snapshot = copy_slice(|keys| operator.continue_snapshot(keys), || took() >= SLICE);
+        cut.pause = cut.pause.max(took());
         if let Some(snapshot) = snapshot {
             self.store(snapshot);
         }
-        true
     }
 
     /// A file that was handed out is stored, or is not.
