@@ -67,6 +67,11 @@ impl PostgresPublisher {
         if let Some(session) = self.session.take_if(|session| session.last_epoch == epoch.prev) {
             return Ok(Some(session));
         }
+        self.look_anew(epoch)
+    }
+
+    /// Asks the ledger, on the session that there is or a new one.
+    fn look_anew(&mut self, epoch: &SealedEpoch) -> Result<Option<Session>, PublishError> {
         let session = match self.session.take() {
             Some(session) => session,
             None => Session::new(self.connect()?, epoch.prev),
@@ -235,11 +240,7 @@ impl Publisher for PostgresPublisher {
     }
 
     fn is_due(&mut self, epoch: &SealedEpoch) -> Result<bool, PublishError> {
-        let connection = match self.session.take() {
-            Some(session) => session.connection,
-            None => self.connect()?,
-        };
-        let due = self.look(connection, epoch)?;
+        let due = self.look_anew(epoch)?;
         let is_due = due.is_some();
         self.session = due.or(self.session.take());
         Ok(is_due)
