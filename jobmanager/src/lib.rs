@@ -60,6 +60,7 @@ use stream_runtime::store::{StoreError, Stores};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use grpc::LogReader;
 use job_ids::RandomJobIds;
 use job_store::JobStore;
 use service::{Parts, Service};
@@ -120,6 +121,7 @@ pub async fn start(
     };
     let connector_timeout = options.connector_timeout;
     let watch_interval = options.watch_interval;
+    let logs = LogReader::new(Arc::clone(&options.logs), options.heartbeat_interval);
     let (service, handle) = Service::new(options, parts);
     let submitter = Submitter::new(handle.clone(), connectors, stores, store, connector_timeout);
     tracing::info!(address = listener.local_addr().ok().map(tracing::field::display), "jobmanager is up");
@@ -128,7 +130,7 @@ pub async fn start(
     let stop_serving = CancellationToken::new();
     let stop_service = shutdown.child_token();
     let serving = async {
-        let served = grpc::serve(listener, watch_interval, handle, submitter, stop_serving.clone()).await;
+        let served = grpc::serve(listener, watch_interval, handle, submitter, logs, stop_serving.clone()).await;
         stop_service.cancel();
         served
     };

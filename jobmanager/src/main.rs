@@ -10,6 +10,7 @@ use clap::Parser;
 use connectors::{RealConnectors, RealStores};
 use jobmanager::Options;
 use stream_runtime::clock::SystemClock;
+use stream_runtime::recent_logs::RecentLogs;
 use stream_runtime::{duration, fail_point, logging, shutdown};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -66,8 +67,9 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    logging::init(None);
-    let exit = match run(&args) {
+    let logs = Arc::new(RecentLogs::new(Options::LOG_BYTES));
+    logging::init(None, Some(Arc::clone(&logs)));
+    let exit = match run(&args, logs) {
         Ok(()) => Exit::Stopped,
         Err(error) => {
             eprintln!("error: {}", chain(&error));
@@ -77,7 +79,7 @@ fn main() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-fn run(args: &Args) -> anyhow::Result<()> {
+fn run(args: &Args, logs: Arc<RecentLogs>) -> anyhow::Result<()> {
     fail_point::arm_by_environment()?;
     let options = Options {
         heartbeat_interval: args.heartbeat_interval,
@@ -86,6 +88,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         checkpoint_store: args.checkpoint_dir.clone(),
         unpublished_budget: args.unpublished_budget,
         retention: args.checkpoint_retention,
+        logs,
         ..Options::default()
     };
     options.check()?;

@@ -10,6 +10,7 @@ use clap::Parser;
 use stream_core::ids::TaskManagerId;
 use stream_runtime::clock::SystemClock;
 use stream_runtime::connector::cause_chain;
+use stream_runtime::recent_logs::RecentLogs;
 use stream_runtime::{duration, fail_point, logging, shutdown};
 use taskmanager::Options;
 use tokio::net::TcpListener;
@@ -58,8 +59,9 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    logging::init(None);
-    match run(args) {
+    let logs = Arc::new(RecentLogs::new(Options::LOG_BYTES));
+    logging::init(None, Some(Arc::clone(&logs)));
+    match run(args, logs) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", cause_chain(error.as_ref()).join(": "));
@@ -68,23 +70,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args) -> anyhow::Result<()> {
+fn run(args: Args, logs: Arc<RecentLogs>) -> anyhow::Result<()> {
     fail_point::arm_by_environment()?;
     // Whichever client speaks TLS first must find one provider, and the same as all others.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
-    let result = runtime.block_on(serve(args));
+    let result = runtime.block_on(serve(args, logs));
     // A connector's blocking call that does not return must not keep the process.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(args: Args) -> anyhow::Result<()> {
+async fn serve(args: Args, logs: Arc<RecentLogs>) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.exchange_address)
         .await
         .with_context(|| format!("cannot listen on `{}`: choose another --exchange-address", args.exchange_address))?;
     let bound = listener.local_addr().context("the listener has no address")?;
     let mut options = Options::new(args.jobmanager, args.slots, advertised(args.advertise.as_deref(), bound)?);
+    options.logs = logs;
     options.channel_bytes = args.channel_bytes;
     options.orphan_timeout = args.orphan_timeout;
     if let Some(id) = args.id {

@@ -6,6 +6,7 @@
 
 mod commands;
 mod link;
+mod telling_logs;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::grpc;
 use crate::options::Options;
 use crate::report::{LinkEvent, Report, RunningTask, TaskRef};
 use crate::service::link::Link;
+use crate::service::telling_logs::TellingLogs;
 use crate::slot::{Holder, Slots};
 use crate::snapshotting::Snapshotting;
 use crate::subtask::event::{Change, TaskEvent};
@@ -126,6 +128,7 @@ pub async fn start(
 
     let streams = environment.streams.clone();
     let slots = Slots::new(options.slots);
+    let telling_logs = TellingLogs::new(Arc::clone(&options.logs));
     let service = Service {
         options,
         jobs,
@@ -133,6 +136,7 @@ pub async fn start(
         slots,
         attempts: BTreeMap::new(),
         link: Link::default(),
+        telling_logs,
         running,
         task_events,
         link_events,
@@ -160,6 +164,7 @@ struct Service {
     slots: Slots,
     attempts: BTreeMap<(JobId, AttemptNumber), Attempt>,
     link: Link,
+    telling_logs: TellingLogs,
     /// Tells the connection which tasks run, for the next registration.
     running: watch::Sender<Vec<RunningTask>>,
     task_events: mpsc::Receiver<TaskEvent>,
@@ -179,7 +184,8 @@ impl Service {
                 () = shutdown.cancelled() => break Ok(()),
                 Some(event) = self.task_events.recv() => self.on_task_event(event),
                 Some(event) = self.link_events.recv() => match event {
-                    LinkEvent::Joined { reports, heartbeat_interval } => {
+                    LinkEvent::Joined { reports, heartbeat_interval, jobmanager_started } => {
+                        self.telling_logs.on_joined(jobmanager_started);
                         self.on_joined(reports);
                         heartbeat = every(heartbeat_interval);
                     }
@@ -205,6 +211,10 @@ impl Service {
         let TaskEvent { holder, subtask, change } = event;
         let key = (holder.job_id, holder.attempt);
         let Some(attempt) = self.attempts.get_mut(&key) else { return };
+        if let Change::Ended(Outcome::Failed(failure)) = &change {
+            let (reason, subtask) = (failure.causes.join(": "), attempt.name(subtask));
+            tracing::warn!(job_id = %holder.job_id, attempt = %holder.attempt, subtask, reason, "task failed");
+        }
         attempt.on_change(subtask, &change);
         let counters = attempt.counters(subtask);
         if attempt.has_ended() {
@@ -229,11 +239,7 @@ impl Service {
             Change::Drained => return self.report(Report::Drained(task)),
             Change::Ended(Outcome::Finished) => (TaskState::Finished, TaskFailure::default()),
             Change::Ended(Outcome::Canceled) => (TaskState::Canceled, TaskFailure::default()),
-            Change::Ended(Outcome::Failed(failure)) => {
-                let reason = failure.causes.join(": ");
-                tracing::warn!(job_id = %task.job_id, attempt = %task.attempt, subtask = ?task.subtask, reason, "task failed");
-                (TaskState::Failed, failure)
-            }
+            Change::Ended(Outcome::Failed(failure)) => (TaskState::Failed, failure),
         };
         self.report(Report::StateChange { task, state, failure, counters });
     }
@@ -246,6 +252,14 @@ impl Service {
         self.environment.directory.remove(holder.job_id, holder.attempt);
         self.slots.release(holder);
         tracing::info!(job_id = %holder.job_id, attempt = %holder.attempt, "all tasks have ended");
+        self.forget_secrets_of(holder.job_id);
+    }
+
+    /// Unless another attempt of the job is here.
+    fn forget_secrets_of(&self, job: JobId) {
+        if !self.attempts.keys().any(|(job_id, _)| *job_id == job) {
+            self.options.logs.forget_secrets(job);
+        }
     }
 
     /// A jobmanager is there: it is told what happened without one, and how things are.
@@ -296,6 +310,7 @@ impl Service {
                 }
             }
         }
+        self.telling_logs.tell(&self.link);
         Ok(())
     }
 
@@ -307,7 +322,8 @@ impl Service {
         let heartbeat =
             Report::Heartbeat { tasks: tasks.collect(), rss_bytes: stream_runtime::memory::resident_bytes() };
         // One that finds no room is not missed: the next is never far.
-        self.link.send_if_there_is_room(heartbeat);
+        let _ = self.link.send_if_there_is_room(heartbeat);
+        self.telling_logs.tell(&self.link);
         fail_point::reach(Point::Heartbeat);
     }
 

@@ -263,8 +263,12 @@ impl Attempt {
     }
 }
 
-/// The body of a task's thread.
+/// The body of a task's thread. Whatever is logged in it is logged with its name.
 fn run_task(blueprint: Blueprint, stop: &CancellationToken) {
+    let (deployment, subtask) = (&blueprint.deployment, blueprint.deployment.name(blueprint.subtask));
+    // At the highest level, so that no filter takes it away from a line that it lets pass.
+    let span = tracing::error_span!("task", job_id = %deployment.job_id, attempt = %deployment.attempt, subtask);
+    let _entered = span.entered();
     let teller = blueprint.teller.clone();
     let clock = Arc::clone(&blueprint.environment.clock);
     let counters = Arc::clone(&blueprint.counters);
