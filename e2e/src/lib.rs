@@ -23,4 +23,5 @@ pub mod running;
 pub mod sink;
 pub mod small_disk;
 pub mod subject;
+pub mod tmux;
 pub mod traffic;
