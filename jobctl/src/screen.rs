@@ -160,6 +160,8 @@ fn key(event: &Event) -> Option<Key> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     fn pressed(code: KeyCode, modifiers: KeyModifiers) -> Option<Key> {
@@ -174,5 +176,34 @@ mod tests {
         assert_eq!(pressed(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(Key::Quit));
         assert_eq!(pressed(KeyCode::Char('c'), KeyModifiers::NONE), None, "a letter, and not Ctrl-C");
         assert_eq!(key(&Event::Resize(80, 24)), Some(Key::Resized));
+    }
+
+    #[test]
+    #[ignore = "panics, on a terminal that the next test gives it"]
+    fn panics_on_the_screen() {
+        let mut screen = Screen::open().expect("a terminal");
+        screen.draw(|frame| frame.render_widget("drawn", frame.area())).expect("a terminal");
+        panic!("on purpose");
+    }
+
+    #[test]
+    fn terminal_is_given_back_before_a_panic_is_told() {
+        let program = std::env::current_exe().expect("this program");
+        let test = "--ignored --exact screen::tests::panics_on_the_screen --nocapture";
+        let command = format!("stty cols 80 rows 24; {} {test}; stty -a", program.display());
+        // It runs the command on a terminal, and tells everything that the terminal was sent.
+        let Ok(told) = Command::new("script").args(["-qec", &command, "/dev/null"]).output() else {
+            assert!(std::env::var_os("CI").is_none(), "`script` is missing, and this test must not be skipped in CI");
+            return eprintln!("SKIPPED: a panic on the screen (`script` is missing: it is in util-linux)");
+        };
+        let told = String::from_utf8_lossy(&told.stdout);
+        let place = |text: &str| told.find(text).unwrap_or_else(|| panic!("no {text:?} in {told:?}"));
+        let (entered, left, message) = (place("\u{1b}[?1049h"), place("\u{1b}[?1049l"), place("on purpose"));
+        assert!(entered < place("drawn") && place("drawn") < left && left < message, "{told:?}");
+        let (_, after) = told.split_at(message);
+        assert!(after.contains("\u{1b}[?25h"), "the cursor stays hidden: {told:?}");
+        for flag in ["echo", "icanon", "isig", "opost"] {
+            assert!(after.split([' ', '\r', '\n']).any(|word| word == flag), "`{flag}` is off: {told:?}");
+        }
     }
 }

@@ -15,6 +15,8 @@ use crate::screen::{Keys, Screen};
 use crate::top::{Look, Next, State, Symbols, frame};
 use crate::view::{Checkpoint, Cluster, Job, JobDetails};
 
+/// How often a frame is drawn at least: for how long the jobmanager has been away is told in seconds.
+const FRAME: Duration = Duration::from_secs(1);
 /// How long the jobmanager may take for a look before it counts as away: a person waits.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -53,6 +55,7 @@ pub(super) async fn top(context: &Context, args: &Top) -> Result<Exit, Failure> 
                 Next::Draw => {}
                 Next::Look => looking = look_after(Duration::ZERO, state.chosen()),
             },
+            () = tokio::time::sleep(FRAME) => {}
             look = &mut looking => {
                 match look {
                     Ok(look) => state.on_look(look),

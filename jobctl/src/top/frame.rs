@@ -54,7 +54,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, state: &State, now: Timestamp) {
 fn headline(state: &State, now: Timestamp, width: u16) -> Line<'static> {
     let cluster = &state.look.cluster;
     if let Some((since, why)) = &state.away {
-        let seconds = Duration::from_secs(now.saturating_since(*since).as_secs());
+        let seconds = Duration::from_secs(now.saturating_since(*since).as_secs().max(1));
         let (jobmanager, why) = (harmless(&cluster.jobmanager), harmless(why));
         let words = format!("jobmanager {jobmanager} away for {}, trying again ({why})", short_span(seconds));
         return Line::styled(words, state.symbols.alarm());
