@@ -7,7 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .bytes(".")
         // They hold secrets: `convert.rs` gives them a `Debug` that does not show them.
-        .skip_debug(["gapwise.v1.SourceSpec", "gapwise.v1.SinkSpec", "gapwise.v1.LookupSpec"])
+        .skip_debug(["gapwise.v1.SourceSpec", "gapwise.v1.SinkSpec", "gapwise.v1.LookupSpec", "gapwise.v1.OutletSpec"])
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use stream_core::pipeline::{LookupSpec, SinkSpec, SourceSpec, Split};
+use stream_core::ids::TableIndex;
+use stream_core::outlet::OutletSpec;
+use stream_core::pipeline::{LookupSpec, SideTable, SinkSpec, SourceSpec, Split};
 use stream_runtime::connector::{
     Anchor, Claim, ConnectorError, Connectors, Grant, PortFuture, Publisher, SourceReader,
 };
@@ -16,9 +18,10 @@ use crate::file;
 use crate::geo;
 #[cfg(feature = "kafka")]
 use crate::kafka;
+use crate::outlets::{Outlet, WithOutlets};
 #[cfg(feature = "postgres")]
 use crate::postgres;
-use crate::uri::{SinkUri, SourceUri};
+use crate::uri::{OutletUri, SinkUri, SourceUri};
 
 /// Every source and sink that this build has.
 #[derive(Clone, Debug)]
@@ -53,6 +56,22 @@ impl RealConnectors {
         match self.runtime.spawn_blocking(move || asked_by.in_scope(work)).await {
             Ok(result) => result,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// What publishes into the sink itself.
+    fn open_sink(&self, sink: &SinkSpec, grant: Grant) -> Result<Box<dyn Publisher>, ConnectorError> {
+        match SinkUri::parse(&sink.uri)? {
+            #[cfg(feature = "postgres")]
+            SinkUri::Postgres(_) => Ok(Box::new(postgres::PostgresPublisher::open(sink, grant, self.runtime.clone())?)),
+            #[cfg(feature = "file")]
+            SinkUri::Csv(path) => Ok(file::open_publisher(path, file::Format::Csv, sink, grant)?),
+            #[cfg(feature = "file")]
+            SinkUri::JsonLines(path) => Ok(file::open_publisher(path, file::Format::JsonLines, sink, grant)?),
+            #[cfg(feature = "file")]
+            SinkUri::Stdout => Ok(file::stdout(&sink.columns)),
+            #[allow(unreachable_patterns, reason = "reached where a feature is off")]
+            _ => Err(absent(&sink.uri)),
         }
     }
 }
@@ -101,11 +120,11 @@ impl Connectors for RealConnectors {
                 SinkUri::Postgres(_) => postgres::check(sink).await,
                 #[cfg(feature = "file")]
                 SinkUri::Csv(path) | SinkUri::JsonLines(path) => {
-                    let (path, side_tables) = (path.to_owned(), sink.side_tables.clone());
+                    let (path, side_tables) = (path.to_owned(), side_tables_within(sink));
                     self.blocking(move || Ok(file::check_writable(&path, &side_tables)?)).await
                 }
                 #[cfg(feature = "file")]
-                SinkUri::Stdout => Ok(file::check_stdout(&sink.side_tables)?),
+                SinkUri::Stdout => Ok(file::check_stdout(&side_tables_within(sink))?),
                 #[allow(unreachable_patterns, reason = "reached where a feature is off")]
                 _ => Err(absent(&sink.uri)),
             }
@@ -130,19 +149,29 @@ impl Connectors for RealConnectors {
         })
     }
 
+    fn check_outlet<'a>(&'a self, outlet: &'a OutletSpec) -> PortFuture<'a, ()> {
+        Box::pin(async move {
+            match OutletUri::parse(&outlet.uri)? {
+                #[cfg(feature = "kafka")]
+                OutletUri::Kafka(_) => kafka::outlet::check(outlet).await,
+                #[cfg(feature = "file")]
+                OutletUri::Csv(path) | OutletUri::JsonLines(path) => {
+                    let path = path.to_owned();
+                    self.blocking(move || Ok(file::check_outlet(&path)?)).await
+                }
+                #[allow(unreachable_patterns, reason = "reached where a feature is off")]
+                _ => Err(absent(&outlet.uri)),
+            }
+        })
+    }
+
     fn open_publisher(&self, sink: &SinkSpec, grant: Grant) -> Result<Box<dyn Publisher>, ConnectorError> {
-        match SinkUri::parse(&sink.uri)? {
-            #[cfg(feature = "postgres")]
-            SinkUri::Postgres(_) => Ok(Box::new(postgres::PostgresPublisher::open(sink, grant, self.runtime.clone())?)),
-            #[cfg(feature = "file")]
-            SinkUri::Csv(path) => Ok(file::open_publisher(path, file::Format::Csv, sink, grant)?),
-            #[cfg(feature = "file")]
-            SinkUri::JsonLines(path) => Ok(file::open_publisher(path, file::Format::JsonLines, sink, grant)?),
-            #[cfg(feature = "file")]
-            SinkUri::Stdout => Ok(file::stdout(&sink.columns)),
-            #[allow(unreachable_patterns, reason = "reached where a feature is off")]
-            _ => Err(absent(&sink.uri)),
-        }
+        let publisher = self.open_sink(sink, grant)?;
+        let open = |(index, table, spec): (TableIndex, &SideTable, &OutletSpec)| {
+            Ok((index, open_outlet(index, table, spec, grant)?))
+        };
+        let outlets = sink.outlets().map(open).collect::<Result<Vec<_>, ConnectorError>>()?;
+        Ok(if outlets.is_empty() { publisher } else { Box::new(WithOutlets::new(publisher, outlets)) })
     }
 
     fn commit_positions<'a>(&'a self, source: &'a SourceSpec, positions: &'a [Split]) -> PortFuture<'a, ()> {
@@ -182,6 +211,32 @@ impl Connectors for RealConnectors {
         #[cfg(not(feature = "geo"))]
         Err(absent(&lookup.uri))
     }
+}
+
+#[cfg_attr(not(all(feature = "file", feature = "kafka")), allow(unused, reason = "needed where every feature is on"))]
+fn open_outlet(
+    index: TableIndex,
+    table: &SideTable,
+    spec: &OutletSpec,
+    grant: Grant,
+) -> Result<Box<dyn Outlet>, ConnectorError> {
+    #[cfg(feature = "file")]
+    let in_file = |path, format| file::FileOutlet::open(path, format, index, &table.columns, grant.job_id);
+    match OutletUri::parse(&spec.uri)? {
+        #[cfg(feature = "kafka")]
+        OutletUri::Kafka(_) => Ok(Box::new(kafka::outlet::TopicOutlet::open(table, spec, grant)?)),
+        #[cfg(feature = "file")]
+        OutletUri::Csv(path) => Ok(Box::new(in_file(path, file::Format::Csv)?)),
+        #[cfg(feature = "file")]
+        OutletUri::JsonLines(path) => Ok(Box::new(in_file(path, file::Format::JsonLines)?)),
+        #[allow(unreachable_patterns, reason = "reached where a feature is off")]
+        _ => Err(absent(&spec.uri)),
+    }
+}
+
+/// The side tables without an outlet.
+fn side_tables_within(sink: &SinkSpec) -> Vec<SideTable> {
+    sink.side_tables.iter().filter(|table| table.outlet.is_none()).cloned().collect()
 }
 
 #[allow(dead_code, reason = "unused where every feature is on")]

@@ -17,9 +17,11 @@ pub mod geo;
 pub mod kafka;
 #[cfg(feature = "file")]
 mod ledger;
+#[cfg_attr(not(any(feature = "file", feature = "kafka")), allow(unused, reason = "nothing else is an outlet"))]
+mod outlets;
 #[cfg(feature = "postgres")]
 pub mod postgres;
-#[cfg(any(feature = "file", feature = "postgres"))]
+#[cfg(any(feature = "file", feature = "kafka", feature = "postgres"))]
 mod rows;
 pub mod store;
 pub mod uri;

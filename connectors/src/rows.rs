@@ -31,8 +31,10 @@ impl<'a> EpochRows<'a> {
             self.found.add(chunk.table(), chunk.rows());
             return Ok(Some(chunk));
         }
-        let (sealed, found) = (&self.epoch.rows, &self.found);
-        if sealed == found {
+        let mut found = self.found.clone();
+        found.add_all(&self.rows.passed_over());
+        let sealed = &self.epoch.rows;
+        if *sealed == found {
             return Ok(None);
         }
         let (epoch, sealed, found) = (self.epoch.epoch, sealed.total(), found.total());

@@ -31,6 +31,17 @@ pub enum SinkUri<'a> {
     Stdout,
 }
 
+/// An outlet of a side table, with the part of its URI behind the scheme.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutletUri<'a> {
+    /// `kafka://HOST:PORT[,HOST:PORT…]/TOPIC`
+    Kafka(&'a str),
+    /// `csv:PATH`
+    Csv(&'a str),
+    /// `jsonl:PATH`
+    JsonLines(&'a str),
+}
+
 /// A URI that names nothing we read or write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UriError {
@@ -39,7 +50,7 @@ pub enum UriError {
     UnknownScheme {
         /// As given.
         uri: String,
-        /// Source or sink.
+        /// Source, sink or outlet.
         role: Role,
         /// The forms there are.
         expected: &'static str,
@@ -47,18 +58,20 @@ pub enum UriError {
     /// User or password within.
     #[error("the {role} URI carries a user or password; pass them as settings, where they stay hidden")]
     Credentials {
-        /// Source or sink.
+        /// Source, sink or outlet.
         role: Role,
     },
 }
 
-/// Which end of a pipeline a URI stands for.
+/// Which part of a pipeline a URI stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Records come from it.
     Source,
     /// Rows go to it.
     Sink,
+    /// Rows of a side table go to it.
+    Outlet,
 }
 
 impl<'a> SourceUri<'a> {
@@ -96,6 +109,22 @@ impl<'a> SinkUri<'a> {
     }
 }
 
+impl<'a> OutletUri<'a> {
+    /// Reads the scheme.
+    ///
+    /// # Errors
+    /// If it is none of ours, or if the URI carries credentials.
+    pub fn parse(uri: &'a str) -> Result<Self, UriError> {
+        const EXPECTED: &str = "`kafka://HOST:PORT/TOPIC`, `csv:PATH` or `jsonl:PATH`";
+        match uri.split_once(':') {
+            Some(("kafka", rest)) => authority(rest, uri, Role::Outlet, EXPECTED).map(OutletUri::Kafka),
+            Some(("csv", path)) => Ok(OutletUri::Csv(path)),
+            Some(("jsonl", path)) => Ok(OutletUri::JsonLines(path)),
+            _ => Err(UriError::UnknownScheme { uri: uri.to_owned(), role: Role::Outlet, expected: EXPECTED }),
+        }
+    }
+}
+
 /// What follows `//`, if no user stands before the hosts.
 fn authority<'a>(rest: &'a str, uri: &str, role: Role, expected: &'static str) -> Result<&'a str, UriError> {
     let rest = rest.strip_prefix("//");
@@ -114,6 +143,7 @@ impl fmt::Display for Role {
         f.write_str(match self {
             Role::Source => "source",
             Role::Sink => "sink",
+            Role::Outlet => "outlet",
         })
     }
 }
@@ -131,6 +161,9 @@ mod tests {
         assert_eq!(SinkUri::parse("csv:out.csv"), Ok(SinkUri::Csv("out.csv")));
         assert_eq!(SinkUri::parse("jsonl:out"), Ok(SinkUri::JsonLines("out")));
         assert_eq!(SinkUri::parse("stdout:"), Ok(SinkUri::Stdout));
+        assert_eq!(OutletUri::parse("kafka://a:1/t"), Ok(OutletUri::Kafka("a:1/t")));
+        assert_eq!(OutletUri::parse("csv:out"), Ok(OutletUri::Csv("out")));
+        assert_eq!(OutletUri::parse("jsonl:out"), Ok(OutletUri::JsonLines("out")));
     }
 
     #[test]
@@ -140,6 +173,7 @@ mod tests {
             assert!(error.contains("kafka://HOST:PORT/TOPIC"), "{error}");
         }
         assert!(SinkUri::parse("file:x").is_err());
+        assert!(OutletUri::parse("topic:x").expect_err("no URI").to_string().contains("is no outlet; write `kafka://"));
     }
 
     #[test]

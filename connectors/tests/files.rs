@@ -11,7 +11,7 @@ use connectors::RealConnectors;
 use stream_core::checkpoint::{Accounts, SealedEpoch};
 use stream_core::ids::{CheckpointId, JobId, Nonce, TableIndex, Token};
 use stream_core::operator::Record;
-use stream_core::pipeline::{SideTable, SinkSpec, SourceSpec, StartPosition};
+use stream_core::pipeline::{Changelog, SideTable, SinkSpec, SourceSpec, StartPosition};
 use stream_core::row::{Column, ColumnType, RowBatch};
 use stream_core::table::RowCounts;
 use stream_core::time::EventTime;
@@ -203,7 +203,12 @@ async fn side_tables_are_files_beside_the_result_once_they_have_rows_and_count_o
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.csv");
     let column = Column { name: "text".to_owned(), column_type: ColumnType::Text };
-    let table = |name: &str| SideTable { name: name.to_owned(), columns: vec![column.clone()] };
+    let table = |name: &str| SideTable {
+        name: name.to_owned(),
+        columns: vec![column.clone()],
+        outlet: None,
+        changelog: Changelog::Append,
+    };
     let spec = sink(&format!("csv:{}", path.display()));
     let spec = SinkSpec { side_tables: vec![table("late"), table("bad"), table("never")], ..spec };
     let side = |index, text| {
@@ -258,12 +263,13 @@ fn epoch(anchor: Anchor, sequence: u32, prev: CheckpointId, rows: u64) -> Sealed
 #[derive(Default)]
 struct Chunks {
     chunks: VecDeque<RowBatch>,
+    given: Vec<RowBatch>,
     is_broken: bool,
 }
 
 impl Chunks {
     fn of(chunks: impl IntoIterator<Item = RowBatch>) -> Self {
-        Chunks { chunks: chunks.into_iter().collect(), is_broken: false }
+        Chunks { chunks: chunks.into_iter().collect(), given: Vec::new(), is_broken: false }
     }
 
     fn broken_after(chunk: RowBatch) -> Self {
@@ -275,8 +281,15 @@ impl RowChunks for Chunks {
     fn next_chunk(&mut self) -> Result<Option<RowBatch>, StoreError> {
         match self.chunks.pop_front() {
             None if self.is_broken => Err(StoreError::new(StoreErrorKind::Unavailable, "the store is away")),
-            next => Ok(next),
+            None => Ok(None),
+            Some(next) => {
+                self.given.push(next.clone());
+                Ok(Some(next))
+            }
         }
+    }
+    fn rewind(&mut self) {
+        self.chunks = self.given.drain(..).chain(self.chunks.drain(..)).collect();
     }
 }
 

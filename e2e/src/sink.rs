@@ -168,13 +168,14 @@ type Step = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 #[derive(Default)]
 pub struct Chunks {
     chunks: VecDeque<RowBatch>,
+    given: Vec<RowBatch>,
     before_last: Option<Step>,
 }
 
 impl Chunks {
     /// These.
     pub fn of(chunks: impl IntoIterator<Item = RowBatch>) -> Self {
-        Chunks { chunks: chunks.into_iter().collect(), before_last: None }
+        Chunks { chunks: chunks.into_iter().collect(), ..Chunks::default() }
     }
 
     /// Does something else before the last piece.
@@ -193,7 +194,13 @@ impl RowChunks for Chunks {
             // Reading stored rows blocks like this too.
             Handle::current().block_on(step);
         }
-        Ok(self.chunks.pop_front())
+        let next = self.chunks.pop_front();
+        self.given.extend(next.clone());
+        Ok(next)
+    }
+
+    fn rewind(&mut self) {
+        self.chunks = self.given.drain(..).chain(self.chunks.drain(..)).collect();
     }
 }
 

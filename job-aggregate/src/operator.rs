@@ -71,6 +71,14 @@ impl Operator for HitsOperator {
         self.windows.begin_snapshot(kind);
     }
 
+    fn blocks_wanted(&self) -> usize {
+        self.windows.blocks_wanted()
+    }
+
+    fn lend(&mut self, blocks: Vec<Vec<u8>>) {
+        self.windows.lend(blocks);
+    }
+
     fn continue_snapshot(&mut self, keys: usize) -> Option<KeyedSnapshot> {
         self.windows.continue_snapshot(keys)
     }

@@ -135,6 +135,13 @@ pub(crate) enum Command {
     /// Shows the cluster as a whole
     #[command(after_help = "Example:\n  jobctl cluster --jobmanager 10.0.0.5:6123")]
     Cluster,
+    /// Asks whether a jobmanager or a taskmanager is ready, for probes: the exit code tells
+    #[command(after_help = "Examples:\n  jobctl health\n  jobctl health --taskmanager 127.0.0.1:6122")]
+    Health {
+        /// A taskmanager, by the address of its exchange, instead of the jobmanager
+        #[arg(long, value_name = "HOST:PORT")]
+        taskmanager: Option<String>,
+    },
     /// Prints a script that completes this command line in a shell
     #[command(after_help = "Example:\n  jobctl completions bash > ~/.local/share/bash-completion/completions/jobctl")]
     Completions {

@@ -45,15 +45,7 @@ impl Client {
     /// # Errors
     /// If that is no address, or nobody listens there.
     pub(crate) async fn connect(address: &str) -> Result<Self, Failure> {
-        let not_an_address =
-            || Failure::usage(format!("--jobmanager: `{address}` is not an address: write `HOST:PORT`"));
-        let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        if !has_port || address.contains(['/', '@']) {
-            return Err(not_an_address());
-        }
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| not_an_address())?;
-        let endpoint = limits::endpoint(endpoint).connect_timeout(CONNECT_TIMEOUT);
-        let channel = endpoint.connect().await.map_err(|_| no_jobmanager(address))?;
+        let channel = endpoint("--jobmanager", address)?.connect().await.map_err(|_| no_jobmanager(address))?;
         let inner = JobManagerClient::new(channel)
             .max_decoding_message_size(limits::CONTROL_MESSAGE_BYTES)
             .max_encoding_message_size(limits::CONTROL_MESSAGE_BYTES);
@@ -199,6 +191,20 @@ fn within<T>(timeout: Duration, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(timeout);
     request
+}
+
+/// Where a process of the cluster listens, as `option` says.
+///
+/// # Errors
+/// If that is no address.
+pub(crate) fn endpoint(option: &str, address: &str) -> Result<Endpoint, Failure> {
+    let not_an_address = || Failure::usage(format!("{option}: `{address}` is not an address: write `HOST:PORT`"));
+    let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if !has_port || address.contains(['/', '@']) {
+        return Err(not_an_address());
+    }
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| not_an_address())?;
+    Ok(limits::endpoint(endpoint).connect_timeout(CONNECT_TIMEOUT))
 }
 
 fn no_jobmanager(address: &str) -> Failure {

@@ -56,7 +56,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<Exit, Failure> {
-    stream_runtime::logging::init(Some("warn"), None);
+    stream_runtime::logging::init(Some("warn"), None, None);
     // The first to be asked for TLS would choose one, and panic if two were compiled in; a second choice is refused, and harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let environment = Environment::of_process();

@@ -105,6 +105,22 @@ fn several_files_relative_to_where_the_user_stands_and_options_from_the_environm
 }
 
 #[test]
+fn what_is_bad_is_appended_to_a_file_of_its_own_beside_standard_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let event = r#"{"host":"a.io","ip":"1","event_time":"2025-01-14T17:00:00Z"}"#;
+    std::fs::write(folder.path().join("events.jsonl"), format!("{event}\nnot json\n")).unwrap();
+    let arguments = ["run", "sessionize", "--source", "file:events.jsonl", "--on-bad-record", "jsonl:bad.jsonl"];
+    for run in 1..=2 {
+        let ended = jobctl_with(&arguments, &[], b"", folder.path());
+        assert_eq!((ended.code, sorted_rows(&ended.stdout).len()), (0, 1), "{}", ended.stderr);
+        let bad = std::fs::read_to_string(folder.path().join("bad.jsonl")).unwrap();
+        assert_eq!(bad.lines().count(), run, "{bad}");
+        // As Postgres shows bytes.
+        assert!(bad.lines().all(|line| line.ends_with(r#""record":"\\x6e6f74206a736f6e"}"#)), "{bad}");
+    }
+}
+
+#[test]
 fn empty_file_gives_a_header_and_success() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("e.jsonl"), "").unwrap();

@@ -143,6 +143,7 @@ impl Service {
             self.on_no_slots(job, attempt, error);
             return self.wake_jobs_without_slots();
         }
+        self.observing.on_planned(job, self.clock.monotonic());
         record.published = start.last_epoch;
         record.counters.clear();
         tracing::info!(

@@ -1,6 +1,6 @@
 //! The control plane: knows the taskmanagers and their slots, plans jobs over them, deploys, watches and cancels.
 //!
-//! [`start`] runs a jobmanager until it is told to stop; `main.rs` does so as a process of its own, `jobctl run` inside
+//! [`start`] runs a jobmanager until it is told to stop; `process` does so with the real connectors, `jobctl run` inside
 //! its own. What a job may do next is decided in [`stream_core::job`], who gets which slot in [`stream_core::slot`], what
 //! runs where in [`stream_core::plan`]; this crate is the thin layer that waits and talks:
 //!
@@ -12,7 +12,7 @@
 //!
 //! Sinks, sources and stores are asked beside the loop (`beside`): `preparation` takes over the sink and chooses the checkpoint
 //! of an attempt, `coordination` carries out what a running attempt's checkpoint coordinator decides, `savepoints` serves
-//! users' wishes, `queries` their questions about state. With a checkpoint store, `job_store` keeps the jobs and `adoption` finds them again.
+//! users' wishes, `queries` their questions about state, `last_checkpoints` processes that are told to stop. With a checkpoint store, `job_store` keeps the jobs and `adoption` finds them again.
 //!
 //! It knows no job type: a client sends a pipeline as data, and a taskmanager refuses a job that it does not have. Without
 //! a checkpoint store it stores nothing: jobs end with their jobmanager.
@@ -32,9 +32,14 @@ mod handle;
 mod job_ids;
 mod job_store;
 mod jobs;
+mod last_checkpoints;
+pub mod metrics;
+mod observing;
 mod options;
 mod pacing;
 mod preparation;
+#[cfg(feature = "connectors")]
+pub mod process;
 mod protocol;
 mod queries;
 mod records;
@@ -57,6 +62,7 @@ pub use options::{Options, OptionsError};
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::Connectors;
 use stream_runtime::store::{StoreError, Stores};
+use telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -87,8 +93,8 @@ pub enum Error {
 }
 
 /// Runs a jobmanager on `listener` until `shutdown`, and returns with every connection closed. With a checkpoint store it begins
-/// with the jobs that it finds there, and leaves its jobs running; without one it cancels them first and waits for that up
-/// to [`Options::drain_timeout`].
+/// with the jobs that it finds there, and leaves its jobs running, behind a last checkpoint; without one it cancels them. It waits
+/// for either up to [`Options::drain_timeout`].
 ///
 /// # Errors
 /// If it cannot begin or cannot serve, or another jobmanager takes the checkpoint store over.
@@ -97,6 +103,7 @@ pub async fn start(
     connectors: Arc<dyn Connectors>,
     stores: Arc<dyn Stores>,
     clock: Arc<dyn Clock>,
+    telemetry: Telemetry,
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
@@ -118,6 +125,7 @@ pub async fn start(
         store: store.clone(),
         clock,
         job_ids,
+        telemetry,
     };
     let connector_timeout = options.connector_timeout;
     let watch_interval = options.watch_interval;

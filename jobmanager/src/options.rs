@@ -20,7 +20,7 @@ pub struct Options {
     pub connector_timeout: Duration,
     /// The least time between two messages of a watch stream, where the client names none.
     pub watch_interval: Duration,
-    /// How long jobs may take to be canceled when the jobmanager stops.
+    /// How long jobs may take to be canceled, or to have a last checkpoint, when the jobmanager stops.
     pub drain_timeout: Duration,
     /// Where checkpoints and jobs are stored: a folder, `file:///DIR` or `s3://BUCKET/PREFIX`. `None`: nothing is stored, jobs
     /// end with the jobmanager, and a failure is final.

@@ -14,6 +14,8 @@ use stream_core::plan::PlannedTask;
 use stream_core::time::Timestamp;
 use stream_core::watermark::Watermark;
 
+use telemetry::Spread;
+
 use crate::preparation::Start;
 
 /// Counters as the taskmanager sent them. The jobmanager reads hardly any and hands them on to clients as they are, so
@@ -90,6 +92,8 @@ pub(crate) enum Report {
         snapshot: TaskSnapshot,
         /// What it cost.
         cost: Cost,
+        /// A source: when the records were written that it read since the barrier before.
+        arrivals: Spread,
     },
     /// A task could not store its part of a checkpoint.
     Declined {
@@ -137,6 +141,8 @@ pub(crate) enum Report {
         /// Which.
         task: TaskRef,
     },
+    /// It was told to stop, and waits to be released.
+    Leaving,
 }
 
 /// What a taskmanager is told.
@@ -173,6 +179,8 @@ pub(crate) enum Command {
     AlignSource { task: TaskRef, slowest: Watermark },
     /// Operators: answer a question about the state, in the job's own form.
     QueryState { job: JobId, attempt: AttemptNumber, number: u64, query: String },
+    /// A taskmanager that is leaving may go.
+    Release,
 }
 
 /// The tasks of one attempt that one taskmanager is to run.
@@ -180,6 +188,8 @@ pub(crate) enum Command {
 pub(crate) struct Deployment {
     /// The job.
     pub(crate) job: JobId,
+    /// As users call it.
+    pub(crate) name: String,
     /// The attempt.
     pub(crate) attempt: AttemptNumber,
     /// What runs, with its secrets.

@@ -70,8 +70,11 @@ impl Service {
                 self.apply(task.job, Event::TaskStateChanged { attempt, subtask, state, failure });
                 self.notice_running(task.job);
             }
-            Report::Acknowledged { task, checkpoint, snapshot, cost } => {
+            Report::Acknowledged { task, checkpoint, snapshot, cost, arrivals } => {
                 fail_point::reach(Point::AcknowledgementReceived);
+                if self.runs(id, &task) {
+                    self.observing.on_arrivals(task.job, checkpoint, &arrivals);
+                }
                 let subtask = task.subtask;
                 self.on_checkpoint_word(
                     id,
@@ -89,6 +92,9 @@ impl Service {
             }
             Report::Published { task, epoch } => {
                 fail_point::reach(Point::PublicationReported);
+                if self.runs(id, &task) {
+                    self.observe_published(task.job, epoch);
+                }
                 self.on_checkpoint_word(id, &task, checkpoint::Event::Published { epoch });
             }
             Report::Pace { task, slowest } => {
@@ -102,6 +108,7 @@ impl Service {
                 let subtask = task.subtask;
                 self.on_checkpoint_word(id, &task, checkpoint::Event::SourceDrained { subtask });
             }
+            Report::Leaving => self.on_leaving(id),
         }
     }
 

@@ -60,7 +60,7 @@ pub(crate) enum SubmitError {
     /// The source, the sink or the look-up did not answer.
     #[error("the {part} `{uri}` did not answer within {timeout:?}: check that the jobmanager's machine can reach it")]
     Timeout {
-        /// `source`, `sink` or `look-up`.
+        /// `source`, `sink`, `outlet` or `look-up`.
         part: &'static str,
         /// Which.
         uri: String,
@@ -127,7 +127,9 @@ impl Submitter {
         pipeline.check()?;
         let lookup = pipeline.lookup.as_ref();
         let uris = [("source", &pipeline.source.uri), ("sink", &pipeline.sink.uri)];
-        for (part, uri) in uris.into_iter().chain(lookup.map(|lookup| ("look-up", &lookup.uri))) {
+        let outlets = pipeline.sink.outlets().map(|(_, _, outlet)| ("outlet", &outlet.uri));
+        let others = outlets.chain(lookup.map(|lookup| ("look-up", &lookup.uri)));
+        for (part, uri) in uris.into_iter().chain(others) {
             if has_credentials(uri) {
                 return Err(SubmitError::CredentialsInUri(part));
             }
@@ -141,6 +143,9 @@ impl Submitter {
         let splits = self.discover(&pipeline, opened.is_some()).await?;
         let checking = self.connectors.check_sink(&pipeline.sink);
         self.ask("sink", &pipeline.sink.uri, checking, &pipeline).await?;
+        for (_, _, outlet) in pipeline.sink.outlets() {
+            self.ask("outlet", &outlet.uri, self.connectors.check_outlet(outlet), &pipeline).await?;
+        }
         if let Some(lookup) = lookup {
             self.ask("look-up", &lookup.uri, self.connectors.check_lookup(lookup), &pipeline).await?;
         }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use stream_core::ids::{SplitId, StageIndex, SubtaskId, SubtaskIndex};
 use stream_core::job::{JobState, TaskState};
 use stream_core::key_group::{KeyGroupRange, MaxParallelism};
+use stream_core::outlet::OutletSpec;
 use stream_core::pipeline::{
-    CheckpointSpec, Exchange, LookupSpec, Pipeline, SideTable, SinkSpec, SourceSpec, Split, Stage, StageKind,
-    StartPosition,
+    Changelog, CheckpointSpec, Exchange, LookupSpec, Pipeline, SideTable, SinkSpec, SourceSpec, Split, Stage,
+    StageKind, StartPosition,
 };
 use stream_core::row::{Column, ColumnType};
 use stream_core::secret::Secret;
@@ -202,7 +203,12 @@ impl From<v1::LookupSpec> for LookupSpec {
 
 impl From<&SideTable> for v1::SideTable {
     fn from(table: &SideTable) -> Self {
-        v1::SideTable { name: table.name.clone(), columns: table.columns.iter().map(Into::into).collect() }
+        v1::SideTable {
+            name: table.name.clone(),
+            columns: table.columns.iter().map(Into::into).collect(),
+            outlet: table.outlet.as_ref().map(Into::into),
+            is_upsert: table.changelog == Changelog::Upsert,
+        }
     }
 }
 
@@ -211,7 +217,28 @@ impl TryFrom<v1::SideTable> for SideTable {
 
     fn try_from(table: v1::SideTable) -> Result<Self, Self::Error> {
         let columns = table.columns.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
-        Ok(SideTable { name: table.name, columns })
+        let changelog = if table.is_upsert { Changelog::Upsert } else { Changelog::Append };
+        Ok(SideTable { name: table.name, columns, outlet: table.outlet.map(Into::into), changelog })
+    }
+}
+
+impl From<&OutletSpec> for v1::OutletSpec {
+    fn from(outlet: &OutletSpec) -> Self {
+        v1::OutletSpec {
+            uri: outlet.uri.clone(),
+            properties: outlet.properties.clone().into_iter().collect(),
+            secrets: exposed(&outlet.secrets),
+        }
+    }
+}
+
+impl From<v1::OutletSpec> for OutletSpec {
+    fn from(outlet: v1::OutletSpec) -> Self {
+        OutletSpec {
+            uri: outlet.uri,
+            properties: outlet.properties.into_iter().collect(),
+            secrets: hidden(outlet.secrets),
+        }
     }
 }
 
@@ -224,6 +251,12 @@ impl std::fmt::Debug for v1::SourceSpec {
 impl std::fmt::Debug for v1::SinkSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SinkSpec").field("uri", &self.uri).field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for v1::OutletSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OutletSpec").field("uri", &self.uri).finish_non_exhaustive()
     }
 }
 
@@ -416,6 +449,12 @@ mod tests {
                 side_tables: vec![SideTable {
                     name: "late".to_owned(),
                     columns: vec![Column { name: "raw".to_owned(), column_type: ColumnType::Bytes }],
+                    outlet: Some(OutletSpec {
+                        uri: "kafka://127.0.0.1:9092/late".to_owned(),
+                        properties: [("client.id".to_owned(), "c".to_owned())].into(),
+                        secrets: [("sasl.password".to_owned(), Secret::new("hunter4"))].into(),
+                    }),
+                    changelog: Changelog::Upsert,
                 }],
                 properties: [].into(),
                 secrets: [].into(),

@@ -5,6 +5,8 @@
 -- `jobctl late replay` runs these very statements where something is missing and its role may. Where it may not, run them as the owner of
 -- `late_events` (for another schema than `public`, replace `public.` throughout). Then, with the names of your own role and table:
 --
+--   GRANT TEMPORARY ON DATABASE postgres TO operator;
+--   GRANT USAGE ON SCHEMA public TO operator;
 --   GRANT SELECT, INSERT, UPDATE, DELETE ON public.sessionized_aggregated_events TO operator;
 --   GRANT SELECT, UPDATE ON public.late_events TO operator;
 --   GRANT SELECT ON public.gapwise_ledger TO operator;
@@ -12,6 +14,7 @@
 --
 -- and for who runs `jobctl audit`:
 --
+--   GRANT USAGE ON SCHEMA public TO auditor;
 --   GRANT SELECT ON public.gapwise_late_replay TO auditor;
 
 CREATE TABLE IF NOT EXISTS public.gapwise_late_replay (

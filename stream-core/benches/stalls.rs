@@ -14,15 +14,15 @@ use stream_core::event_batch::KeyedEvent;
 use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
 use stream_core::origin::Origin;
 use stream_core::session::{Config, Limits, Windows};
-use stream_core::snapshot::SnapshotKind;
+use stream_core::snapshot::{KeyedSnapshot, SnapshotKind, copy_slice, touched_block};
 use stream_core::time::EventTime;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const GAP_MS: i64 = 300_000;
-/// As many as the taskmanager copies between two batches.
-const SLICE_KEYS: usize = 512;
+/// As long as the taskmanager copies between two batches.
+const SLICE: Duration = Duration::from_micros(100);
 /// As many new windows as a batch may open.
 const BATCH: usize = 1024;
 const OPEN: [u64; 2] = [200_000, 2_000_000];
@@ -38,7 +38,9 @@ fn main() {
             for _ in 0..SNAPSHOTS {
                 subtask.change(10);
                 begins.time(|| subtask.windows.begin_snapshot(kind));
-                while slices.time(|| subtask.windows.continue_snapshot(SLICE_KEYS)).is_none() {}
+                let blocks = (0..subtask.windows.blocks_wanted()).map(|_| touched_block());
+                subtask.windows.lend(blocks.collect());
+                while slices.time(|| subtask.copy_slice()).is_none() {}
             }
             begins.print(open, &format!("begin {kind:?}"));
             slices.print(open, &format!("slice of {kind:?}"));
@@ -93,6 +95,11 @@ impl Subtask {
         subtask.windows.begin_snapshot(SnapshotKind::Full);
         subtask.windows.continue_snapshot(usize::MAX);
         subtask
+    }
+
+    fn copy_slice(&mut self) -> Option<KeyedSnapshot> {
+        let started = Instant::now();
+        copy_slice(|keys| self.windows.continue_snapshot(keys), || started.elapsed() >= SLICE)
     }
 
     /// An event for one key in `step`.

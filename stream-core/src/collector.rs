@@ -43,6 +43,12 @@ impl Collector {
         }
     }
 
+    /// An empty one that routes in the same way.
+    #[must_use]
+    pub fn empty_like(&self) -> Self {
+        Collector::new(self.max_parallelism, u32::try_from(self.open.len()).expect("as many as a 32-bit parallelism"))
+    }
+
     /// Adds an event for the subtask that owns its key.
     pub fn event(&mut self, event: KeyedEvent<'_>) {
         let targets = u32::try_from(self.open.len()).expect("as many as a 32-bit parallelism");

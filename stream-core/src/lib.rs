@@ -33,6 +33,7 @@ pub mod key_group;
 pub mod log_line;
 pub mod operator;
 pub mod origin;
+pub mod outlet;
 pub mod pipeline;
 pub mod plan;
 pub mod random;

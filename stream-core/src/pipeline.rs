@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{JobId, SplitId, StageIndex, SubtaskId};
+use crate::ids::{JobId, SplitId, StageIndex, SubtaskId, TableIndex};
 use crate::key_group::{KeyGroupRange, MaxParallelism};
 use crate::operator::{Decoder, Operator};
+use crate::outlet::OutletSpec;
 use crate::row::Column;
 use crate::secret::Secret;
 use crate::table::Schemas;
@@ -128,7 +129,7 @@ pub struct SinkSpec {
     pub table: String,
     /// The columns of the result's rows.
     pub columns: Vec<Column>,
-    /// Tables beside it, whose rows become visible in the same instant.
+    /// Tables beside it, whose rows become visible in the same instant, unless they have an outlet.
     #[serde(default)]
     pub side_tables: Vec<SideTable>,
     /// Settings of the connector, for instance `user`.
@@ -144,6 +145,36 @@ pub struct SideTable {
     pub name: String,
     /// The columns of its rows.
     pub columns: Vec<Column>,
+    /// Where its rows go if it is no table of the sink; they are there no later than the sink's.
+    #[serde(default)]
+    pub outlet: Option<OutletSpec>,
+    /// What a row does to it.
+    #[serde(default, skip_serializing_if = "Changelog::is_append")]
+    pub changelog: Changelog,
+}
+
+/// What rows do to a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Changelog {
+    /// Each stays.
+    #[default]
+    Append,
+    /// Each is a change of what the table shows. The first column is the key of a row, a `BIGINT`, and the second whose it is, a text:
+    ///
+    /// * With both it takes the place of the row that has its key.
+    /// * With a key only, there is no such row from then on.
+    /// * With an owner only, the owner has no rows but those that the same epoch puts.
+    ///
+    /// Of an epoch's rows with one key the last counts. So the changes of two epochs are those of one, in their order.
+    Upsert,
+}
+
+impl Changelog {
+    /// Whether it is [`Changelog::Append`].
+    pub fn is_append(&self) -> bool {
+        *self == Changelog::Append
+    }
 }
 
 /// Where operators look keys up.
@@ -173,6 +204,12 @@ impl SinkSpec {
     pub fn schemas(&self) -> Schemas {
         let side = self.side_tables.iter().map(|table| table.columns.clone());
         Schemas::new(std::iter::once(self.columns.clone()).chain(side))
+    }
+
+    /// The side tables that are not in the sink, by their index.
+    pub fn outlets(&self) -> impl Iterator<Item = (TableIndex, &SideTable, &OutletSpec)> {
+        let side = (1..).map(TableIndex).zip(&self.side_tables);
+        side.filter_map(|(index, table)| Some((index, table, table.outlet.as_ref()?)))
     }
 }
 
@@ -204,14 +241,18 @@ pub struct Split {
 impl Pipeline {
     /// Every secret, by whatever name.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let of_outlets = self.sink.outlets().flat_map(|(_, _, outlet)| outlet.secrets.values());
         let of_lookup = self.lookup.iter().flat_map(|lookup| lookup.secrets.values());
-        self.source.secrets.values().chain(self.sink.secrets.values()).chain(of_lookup)
+        self.source.secrets.values().chain(self.sink.secrets.values()).chain(of_outlets).chain(of_lookup)
     }
 
     /// Takes every secret out.
     pub fn clear_secrets(&mut self) {
         self.source.secrets.clear();
         self.sink.secrets.clear();
+        for outlet in self.sink.side_tables.iter_mut().filter_map(|table| table.outlet.as_mut()) {
+            outlet.secrets.clear();
+        }
         if let Some(lookup) = &mut self.lookup {
             lookup.secrets.clear();
         }
@@ -312,6 +353,9 @@ pub struct OperatorContext<'a> {
     pub key_groups: KeyGroupRange,
     /// The key groups there are.
     pub max_parallelism: MaxParallelism,
+    /// Whether it is restored from a savepoint: what the sink shows may then be of another time, or of a job with other options. From any
+    /// other checkpoint the sink shows just what it did there.
+    pub is_from_savepoint: bool,
 }
 
 /// Options that a job does not understand.

@@ -12,6 +12,16 @@ pub(crate) mod section;
 use crate::key_group::KeyGroup;
 use crate::watermark::Watermark;
 
+/// A group with more records than this has several sections. One that grew with the group would be moved to larger memory again
+/// and again, and while it is, the task stands still.
+pub const BLOCK_BYTES: usize = 64 << 10;
+
+/// Keys copied between two looks at the time: of a large state no key is in a cache, and one costs up to a microsecond.
+const STEP_KEYS: usize = 64;
+
+/// Steps after which a slice ends even if its time does not.
+pub const MAX_STEPS: usize = 64;
+
 /// What a snapshot holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SnapshotKind {
@@ -41,6 +51,28 @@ pub struct Section {
     pub records: u64,
     /// The records, in the operator's own form.
     pub bytes: Vec<u8>,
+}
+
+/// An empty block whose memory the system has given already. For a huge page of it a virtual machine can take milliseconds.
+pub fn touched_block() -> Vec<u8> {
+    let mut block = vec![u8::MAX; BLOCK_BYTES];
+    std::hint::black_box(&mut block).clear();
+    block
+}
+
+/// Copies a slice of a snapshot with `copy`, which is given a number of keys, until `is_over` says that the time for it is up; the
+/// snapshot, if that was the last slice. So a slice takes the same time whether its keys are in a cache, as of a small state, or not.
+pub fn copy_slice(
+    mut copy: impl FnMut(usize) -> Option<KeyedSnapshot>,
+    mut is_over: impl FnMut() -> bool,
+) -> Option<KeyedSnapshot> {
+    for _ in 0..MAX_STEPS {
+        let snapshot = copy(STEP_KEYS);
+        if snapshot.is_some() || is_over() {
+            return snapshot;
+        }
+    }
+    None
 }
 
 /// Bytes that are no snapshot of the operator, although their checksum is right: another version wrote them.

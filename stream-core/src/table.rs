@@ -89,6 +89,21 @@ impl RowCounts {
         }
     }
 
+    /// Counts rows of several tables.
+    pub fn add_all(&mut self, more: &RowCounts) {
+        self.add(TableIndex::RESULT, more.result);
+        (1..).map(TableIndex).zip(&more.side).for_each(|(table, &rows)| self.add(table, rows));
+    }
+
+    /// The same without the rows of a side table.
+    #[must_use]
+    pub fn without(&self, table: TableIndex) -> RowCounts {
+        let mut others = RowCounts::of_result(self.result);
+        let side = (1..).map(TableIndex).zip(&self.side);
+        side.filter(|(other, _)| *other != table).for_each(|(other, &rows)| others.add(other, rows));
+        others
+    }
+
     /// Rows of a table.
     pub fn of(&self, table: TableIndex) -> u64 {
         match table.place().checked_sub(1) {

@@ -10,8 +10,11 @@ use std::time::Duration;
 use stream_core::checkpoint::SealedEpoch;
 use stream_core::ids::{CheckpointId, JobId, Nonce, SplitId, Token};
 use stream_core::operator::Record;
+use stream_core::outlet::OutletSpec;
 use stream_core::pipeline::{LookupSpec, SinkSpec, SourceSpec, Split};
 use stream_core::row::RowBatch;
+use stream_core::table::RowCounts;
+use stream_core::time::Timestamp;
 
 use crate::lookup::{Answers, Lookup};
 use crate::store::StoreError;
@@ -40,6 +43,15 @@ pub trait Connectors: Send + Sync {
     /// # Errors
     /// As a user is to read them: the sink cannot be reached, refuses the credentials, or its table has other columns.
     fn check_sink<'a>(&'a self, sink: &'a SinkSpec) -> PortFuture<'a, ()>;
+
+    /// Reaches an outlet of a side table and makes sure that rows can get there; creates a missing topic. Asked once at submit, by
+    /// the jobmanager. Safe to repeat.
+    ///
+    /// # Errors
+    /// As a user is to read them.
+    fn check_outlet<'a>(&'a self, outlet: &'a OutletSpec) -> PortFuture<'a, ()> {
+        Box::pin(async { Err(no_outlets(outlet)) })
+    }
 
     /// Takes the sink over for a new attempt of a job: from its return on, nothing that an older attempt publishes becomes
     /// visible. Creates the ledger where it is missing. Asked by the jobmanager before it looks for a checkpoint. A repeated
@@ -93,6 +105,10 @@ fn no_lookups(lookup: &LookupSpec) -> ConnectorError {
     )
 }
 
+fn no_outlets(outlet: &OutletSpec) -> ConnectorError {
+    ConnectorError::new(ConnectorErrorKind::Invalid, format!("nothing here puts rows into `{}`", outlet.uri))
+}
+
 /// A new attempt's claim to a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -135,6 +151,15 @@ pub trait Publisher: Send {
     /// next call to find out.
     fn publish(&mut self, epoch: &SealedEpoch, rows: &mut dyn RowChunks) -> Result<Published, PublishError>;
 
+    /// Asks the ledger, whatever it said before, whether an epoch is to be published; `false` if it is already. A sink without a
+    /// ledger takes every epoch for the next one.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`]: it is another attempt's turn, or the ledger cannot be asked.
+    fn is_due(&mut self, _epoch: &SealedEpoch) -> Result<bool, PublishError> {
+        Ok(true)
+    }
+
     /// The job has finished and every epoch is published: a file gets its final name.
     ///
     /// # Errors
@@ -149,6 +174,14 @@ pub trait RowChunks {
     /// # Errors
     /// If a stored piece cannot be read back.
     fn next_chunk(&mut self) -> Result<Option<RowBatch>, StoreError>;
+
+    /// Begins anew with the first piece.
+    fn rewind(&mut self);
+
+    /// The rows so far that belong to the epoch and were not handed out, since they go elsewhere.
+    fn passed_over(&self) -> RowCounts {
+        RowCounts::default()
+    }
 }
 
 /// How a publication went.
@@ -220,6 +253,19 @@ pub trait SourceVisitor {
 
     /// A bounded split has been read to its end; told once.
     fn on_split_finished(&mut self, split: usize);
+
+    /// Records were taken that had been written into the source's system around these times, by its own clock; for measuring only. A
+    /// source that has no such times tells none.
+    fn on_arrivals(&mut self, _first: Timestamp, _last: Timestamp, _records: u64) {}
+
+    /// Which of the next `count` records, which are told next, is to be followed on its way; none, unless somebody traces.
+    fn sample(&mut self, _count: usize) -> Option<usize> {
+        None
+    }
+
+    /// The record that was picked was taken: with its header `traceparent`, if it has one, and when it was written.
+    fn on_sampled(&mut self, _split: usize, _record: &Record<'_>, _header: Option<&[u8]>, _written: Option<Timestamp>) {
+    }
 
     /// The end of a split as last known, for showing the lag.
     fn on_known_end(&mut self, split: usize, end: u64);

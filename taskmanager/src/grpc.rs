@@ -30,7 +30,7 @@ const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const MAX_RETRY: Duration = Duration::from_secs(2);
 
-/// Joins the jobmanager, for ever again, each time with the tasks that run then, by `running`. Logs each change once. Returns when it is refused for good, nobody listens any more, or a connection ends after `shutdown`:
+/// Joins the jobmanager, for ever again, each time with the tasks that run then, by `running`. Logs each change once. Returns when it is refused for good, nobody listens any more, or a connection has ended after `shutdown`:
 /// where the whole cluster stops, the jobmanager may be the faster.
 ///
 /// # Cancel safety
@@ -45,10 +45,7 @@ pub(crate) async fn keep_joined(
     while let Ok(joined) = join_patiently(&options, &endpoint, &events, &running).await {
         tracing::info!(jobmanager = %options.jobmanager, id = %options.id, slots = options.slots, "registered");
         let Ok(reason) = relay(joined, &events).await else { return };
-        if events.is_closed() || shutdown.is_cancelled() {
-            return;
-        }
-        if events.send(LinkEvent::Lost(reason)).await.is_err() {
+        if events.send(LinkEvent::Lost(reason)).await.is_err() || shutdown.is_cancelled() {
             return;
         }
     }

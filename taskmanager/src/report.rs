@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Pace(TaskRef, Watermark),
     /// End event time and read no more.
     Drain(Holder),
+    /// Stop: nobody needs this taskmanager, which is leaving, any more.
+    Release,
     /// Ask every operator subtask of an attempt about its state.
     Query {
         /// Whose.
@@ -123,6 +125,8 @@ pub(crate) enum Report {
     },
     /// A source is at the end of its input.
     Drained(TaskRef),
+    /// This taskmanager was told to stop, and waits to be released.
+    Leaving,
     /// How far a source's slowest split is.
     Pace {
         /// Whose.

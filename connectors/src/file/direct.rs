@@ -94,6 +94,10 @@ impl Publisher for DirectPublisher {
         Ok(Published::Now)
     }
 
+    fn is_due(&mut self, epoch: &SealedEpoch) -> Result<bool, PublishError> {
+        Ok(self.last_epoch < epoch.epoch)
+    }
+
     fn finish(mut self: Box<Self>) -> Result<(), ConnectorError> {
         self.begin();
         Ok(self.hand_on()?)

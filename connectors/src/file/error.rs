@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use stream_core::ids::CheckpointId;
 use stream_runtime::connector::{ConnectorError, ConnectorErrorKind};
 
 use super::lines::MAX_LINE_BYTES;
@@ -35,6 +36,34 @@ pub enum Error {
     OneTable {
         /// What it is.
         path: PathBuf,
+    },
+    /// Rows that take the place of others.
+    #[error("a file is only added to, and rows of table `{table}` change: write to Postgres, or leave that table out")]
+    OnlyAppended {
+        /// Which table.
+        table: String,
+    },
+    /// No regular file.
+    #[error("`{}` is no regular file; choose one for rows that are to be kept", .path.display())]
+    NoRegularFile {
+        /// What it is.
+        path: PathBuf,
+    },
+    /// An outlet has rows that the checkpoint behind an epoch knows nothing of.
+    #[error("`{}` has epoch {last}, and epoch {epoch} was made without it, behind {prev}: rows would be there twice. This follows when the newest \
+             checkpoint was lost with the process that published, or the sink was set back; to go on all the same, remove `{}`",
+            .path.display(), .register.display())]
+    OutletPassed {
+        /// The file.
+        path: PathBuf,
+        /// What says so, beside it.
+        register: PathBuf,
+        /// What the file has.
+        last: CheckpointId,
+        /// What was to be published.
+        epoch: CheckpointId,
+        /// What that follows on.
+        prev: CheckpointId,
     },
     /// A folder where a file is needed.
     #[error("`{}` is a folder; name a file in it, or several by a pattern such as `{}`", .0.display(), .0.join("*.jsonl").display())]
@@ -80,8 +109,8 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// The hidden file of the text so far is shorter than its ledger says.
-    #[error("published rows of `{}` are gone from the hidden file beside it; start a new job", .path.display())]
+    /// The file, or the hidden one of the text so far, is shorter than what counts of it.
+    #[error("published rows of `{}` are gone from it, or from the hidden file beside it; start a new job", .path.display())]
     TextLost {
         /// The file.
         path: PathBuf,
@@ -136,7 +165,10 @@ impl Error {
 
     fn kind(&self) -> ConnectorErrorKind {
         match self {
-            Error::NoPath { .. } | Error::OneTable { .. } => ConnectorErrorKind::Invalid,
+            Error::NoPath { .. }
+            | Error::OneTable { .. }
+            | Error::NoRegularFile { .. }
+            | Error::OnlyAppended { .. } => ConnectorErrorKind::Invalid,
             Error::NotFound(_) | Error::NoMatch(_) | Error::NoFolder { .. } | Error::IsFolder(_) => {
                 ConnectorErrorKind::NotFound
             }
@@ -146,6 +178,7 @@ impl Error {
             | Error::OutputClosed
             | Error::Held { .. }
             | Error::TakenOver { .. }
+            | Error::OutletPassed { .. }
             | Error::TextLost { .. }
             | Error::LedgerDamaged { .. }
             | Error::NoTokenLeft { .. }
@@ -163,6 +196,9 @@ impl From<Error> for ConnectorError {
             }
             Error::NoPath { .. }
             | Error::OneTable { .. }
+            | Error::OnlyAppended { .. }
+            | Error::NoRegularFile { .. }
+            | Error::OutletPassed { .. }
             | Error::NotFound(_)
             | Error::NoMatch(_)
             | Error::NoFolder { .. }

@@ -135,14 +135,19 @@ impl FileLedger {
 
     /// Writes it in place of the one that is there, durably.
     pub(super) fn replace(&self, name: &Path, target: &Target) -> Result<(), Error> {
-        let new = name.with_extension("ledger-new");
-        let text = serde_json::to_vec(self).expect("numbers and texts are always JSON");
-        let written = File::create(&new)
-            .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_data()))
-            .and_then(|()| fs::rename(&new, name))
-            .and_then(|()| sync_folder(target));
-        written.map_err(|error| Error::io(Action::Write, name, error))
+        replace(self, name, target)
     }
+}
+
+/// Writes something small in place of what is there, durably.
+pub(super) fn replace<T: Serialize>(small: &T, name: &Path, target: &Target) -> Result<(), Error> {
+    let new = name.with_extension("ledger-new");
+    let text = serde_json::to_vec(small).expect("numbers and texts are always JSON");
+    let written = File::create(&new)
+        .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_data()))
+        .and_then(|()| fs::rename(&new, name))
+        .and_then(|()| sync_folder(target));
+    written.map_err(|error| Error::io(Action::Write, name, error))
 }
 
 /// A name is on disk only once its folder is.

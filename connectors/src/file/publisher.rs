@@ -60,25 +60,29 @@ impl FilePublisher {
         epoch: &SealedEpoch,
         rows: &mut dyn RowChunks,
     ) -> Result<Published, PublishError> {
+        let Some(ledger) = self.due(epoch)? else { return Ok(Published::Already) };
+        let (bytes, side_bytes) = self.append(part, &ledger, epoch, rows)?;
+        let ledger = ledger.after(epoch.epoch, bytes, side_bytes);
+        let name = self.result.target.ledger(self.grant.job_id);
+        ledger.replace(&name, &self.result.target).map_err(publish_error)?;
+        Ok(Published::Now)
+    }
+
+    /// The ledger, if the epoch's turn has come; `None` if it is published already.
+    fn due(&self, epoch: &SealedEpoch) -> Result<Option<FileLedger>, PublishError> {
         let name = self.result.target.ledger(self.grant.job_id);
         let ledger = FileLedger::read(&name).map_err(publish_error)?;
         let entry = ledger.as_ref().map(FileLedger::entry);
-        let ledger = match (standing(entry, self.grant.token, self.grant.nonce, epoch), ledger) {
-            (Standing::Due, Some(ledger)) => ledger,
-            (Standing::Published, _) => return Ok(Published::Already),
-            (Standing::Fenced(token), _) => return Err(PublishError::Fenced { token }),
-            (Standing::WentBack(last_epoch), _) => {
-                return Err(PublishError::WentBack { last_epoch, expected: epoch.prev });
-            }
+        match (standing(entry, self.grant.token, self.grant.nonce, epoch), ledger) {
+            (Standing::Due, Some(ledger)) => Ok(Some(ledger)),
+            (Standing::Published, _) => Ok(None),
+            (Standing::Fenced(token), _) => Err(PublishError::Fenced { token }),
+            (Standing::WentBack(last_epoch), _) => Err(PublishError::WentBack { last_epoch, expected: epoch.prev }),
             (Standing::Foreign(_), _) | (Standing::Due, None) => {
                 let reason = format!("epoch {} is to follow {}", epoch.epoch, epoch.prev);
-                return Err(publish_error(Error::LedgerDamaged { path: name, reason }));
+                Err(publish_error(Error::LedgerDamaged { path: name, reason }))
             }
-        };
-        let (bytes, side_bytes) = self.append(part, &ledger, epoch, rows)?;
-        let ledger = ledger.after(epoch.epoch, bytes, side_bytes);
-        ledger.replace(&name, &self.result.target).map_err(publish_error)?;
-        Ok(Published::Now)
+        }
     }
 
     /// Appends an epoch's text behind what counts, durably; the lengths with it.
@@ -134,6 +138,10 @@ impl Publisher for FilePublisher {
         part.unlock().map_err(|error| publish_error(Error::io(Action::Write, &self.result.target.path, error)))?;
         self.result.part = Some(part);
         Ok(published)
+    }
+
+    fn is_due(&mut self, epoch: &SealedEpoch) -> Result<bool, PublishError> {
+        Ok(self.due(epoch)?.is_some())
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), ConnectorError> {

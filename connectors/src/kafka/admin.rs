@@ -47,7 +47,19 @@ impl Admin {
     /// # Errors
     /// If the cluster does not do it.
     pub async fn create_topic(&self, topic: &str, partitions: i32) -> Result<bool, Error> {
-        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        self.create(NewTopic::new(topic, partitions, TopicReplication::Fixed(1))).await
+    }
+
+    /// The same with as many partitions and copies of each as the cluster gives by default.
+    ///
+    /// # Errors
+    /// If the cluster does not do it.
+    pub async fn create_topic_by_default(&self, topic: &str) -> Result<bool, Error> {
+        self.create(NewTopic::new(topic, -1, TopicReplication::Fixed(-1))).await
+    }
+
+    async fn create(&self, new: NewTopic<'_>) -> Result<bool, Error> {
+        let topic = new.name;
         let done = self.client.create_topics([&new], &options()).await;
         let is_new = match done.map_err(self.failed("create a topic"))?.into_iter().next() {
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => false,

@@ -1,6 +1,9 @@
 //! What can go wrong with Kafka, in words for the person who named the topic.
 
+use std::time::Duration;
+
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use stream_core::ids::CheckpointId;
 use stream_runtime::connector::{ConnectorError, ConnectorErrorKind};
 
 use super::settings::SettingsError;
@@ -103,6 +106,102 @@ pub enum Error {
         /// Why the first was not, in the client's words.
         source: ClientWords,
     },
+    /// A topic for rows is not there.
+    #[error("no topic `{topic}` at {brokers} to put rows into; create it")]
+    NoOutlet {
+        /// Its name.
+        topic: String,
+        /// The addresses asked.
+        brokers: String,
+    },
+    /// It is not there, and cannot be made.
+    #[error(
+        "no topic `{topic}` at {brokers} to put rows into, and it could not be created; create it, or ask for the right to"
+    )]
+    TopicNotMade {
+        /// Its name.
+        topic: String,
+        /// The addresses asked.
+        brokers: String,
+        /// Why not.
+        source: Box<Error>,
+    },
+    /// The cluster has no transactions, or none for us.
+    #[error(
+        "Kafka at {brokers} refuses a transaction, without which rows would be in topic `{topic}` twice; grant `Write` on transactional id \
+         `{id}`, or keep the rows in a table"
+    )]
+    NoTransactions {
+        /// The topic.
+        topic: String,
+        /// The addresses asked.
+        brokers: String,
+        /// The transactional id.
+        id: String,
+        /// In the client's words.
+        source: ClientWords,
+    },
+    /// The credentials are good, but not for this.
+    #[error(
+        "not allowed to put rows into topic `{topic}` at {brokers}; grant `Write` and `Read` on it, `Read` on group `{id}` and `Write` on \
+         transactional id `{id}`"
+    )]
+    OutletNotAuthorized {
+        /// The topic.
+        topic: String,
+        /// The addresses asked.
+        brokers: String,
+        /// The group, and the transactional id.
+        id: String,
+    },
+    /// A record above the topic's limit.
+    #[error(
+        "a record is too large for topic `{topic}`, and the rows behind it wait; let `max.message.bytes` of the topic be 262144 or more"
+    )]
+    RecordTooLarge {
+        /// The topic.
+        topic: String,
+        /// In the client's words.
+        source: ClientWords,
+    },
+    /// A cluster with shorter transactions.
+    #[error("Kafka at {brokers} allows no transaction of {within:?}; let its `transaction.max.timeout.ms` be as much")]
+    TransactionTooLong {
+        /// The addresses asked.
+        brokers: String,
+        /// What is needed.
+        within: Duration,
+        /// In the client's words.
+        source: ClientWords,
+    },
+    /// The topic has rows that the checkpoint behind an epoch knows nothing of.
+    #[error(
+        "topic `{topic}` has epoch {last}, and epoch {epoch} was made without it, behind {prev}: rows would be there twice. This follows \
+         when the newest checkpoint was lost with the process that published, or the sink was set back; to go on all the same, \
+         delete the offset of group `{group}` for the topic"
+    )]
+    OutletPassed {
+        /// The topic.
+        topic: String,
+        /// The group whose offset is the epoch.
+        group: String,
+        /// What the topic has.
+        last: CheckpointId,
+        /// What was to be published.
+        epoch: CheckpointId,
+        /// What that follows on.
+        prev: CheckpointId,
+    },
+    /// Rows that did not get into their topic, which may be mended by another try.
+    #[error("cannot publish rows into topic `{topic}` of Kafka at {brokers}")]
+    NotPublished {
+        /// The topic.
+        topic: String,
+        /// The addresses asked.
+        brokers: String,
+        /// In the client's words.
+        source: ClientWords,
+    },
     /// Another failure of the client library.
     #[error("cannot {action} at {brokers}")]
     Client {
@@ -131,10 +230,21 @@ impl Error {
         match self {
             Error::Settings(_) | Error::ForeignSplit { .. } => ConnectorErrorKind::Invalid,
             Error::Unreachable { .. } | Error::Tls { .. } => ConnectorErrorKind::Unreachable,
-            Error::Refused { .. } | Error::NotAuthorized { .. } => ConnectorErrorKind::Denied,
-            Error::NoTopic { .. } | Error::TopicGone { .. } => ConnectorErrorKind::NotFound,
+            Error::Refused { .. }
+            | Error::NotAuthorized { .. }
+            | Error::OutletNotAuthorized { .. }
+            | Error::NoTransactions { .. } => ConnectorErrorKind::Denied,
+            Error::NoTopic { .. } | Error::TopicGone { .. } | Error::NoOutlet { .. } | Error::TopicNotMade { .. } => {
+                ConnectorErrorKind::NotFound
+            }
             Error::OffsetOutOfRange { .. } => ConnectorErrorKind::DataLoss,
-            Error::Read { .. } | Error::NotDelivered { .. } | Error::Client { .. } => ConnectorErrorKind::Failed,
+            Error::Read { .. }
+            | Error::NotDelivered { .. }
+            | Error::RecordTooLarge { .. }
+            | Error::TransactionTooLong { .. }
+            | Error::OutletPassed { .. }
+            | Error::NotPublished { .. }
+            | Error::Client { .. } => ConnectorErrorKind::Failed,
         }
     }
 }
@@ -147,13 +257,21 @@ impl From<Error> for ConnectorError {
             | Error::Tls { source, .. }
             | Error::Refused { source, .. }
             | Error::Read { source, .. }
-            | Error::NotDelivered { source, .. } => ConnectorError::caused_by(kind, message, source),
+            | Error::NotDelivered { source, .. }
+            | Error::NoTransactions { source, .. }
+            | Error::RecordTooLarge { source, .. }
+            | Error::TransactionTooLong { source, .. }
+            | Error::NotPublished { source, .. } => ConnectorError::caused_by(kind, message, source),
+            Error::TopicNotMade { source, .. } => ConnectorError::caused_by(kind, message, source),
             Error::Client { source, .. } => ConnectorError::caused_by(kind, message, source),
             Error::Settings(_)
             | Error::NoTopic { .. }
             | Error::NotAuthorized { .. }
             | Error::ForeignSplit { .. }
             | Error::OffsetOutOfRange { .. }
+            | Error::NoOutlet { .. }
+            | Error::OutletNotAuthorized { .. }
+            | Error::OutletPassed { .. }
             | Error::TopicGone { .. } => ConnectorError::new(kind, message),
         }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use stream_core::time::EventTime;
@@ -106,8 +106,18 @@ impl Lookup {
     /// As [`Lookup::partitions`].
     pub fn committed(&self, topic: &str, partitions: &[i32]) -> Result<Offsets, Error> {
         let asked = list(topic, partitions, Offset::Invalid)?;
-        let answer = self.ask(topic, |within| self.consumer.committed_offsets(asked.clone(), within))?;
+        let answer = self.ask(topic, |within| {
+            let answer = self.consumer.committed_offsets(asked.clone(), within)?;
+            // For instance that a transaction is about to change it, which does not mean that there is none.
+            answer.elements().iter().try_for_each(|each| each.error())?;
+            Ok(answer)
+        })?;
         Ok(known_offsets(&answer))
+    }
+
+    /// What a transaction needs to commit offsets for the group.
+    pub(super) fn group(&self) -> Option<ConsumerGroupMetadata> {
+        self.consumer.group_metadata()
     }
 
     /// Commits offsets for the group, which tools show its lag by.

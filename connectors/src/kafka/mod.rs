@@ -1,4 +1,4 @@
-//! Kafka as a source, and what tools and tests need of it: topics, offsets, producing.
+//! Kafka as a source, as an outlet of side tables, and what tools and tests need of it: topics, offsets, producing.
 //!
 //! Splits are partitions, which the jobmanager hands out: consumer groups are not used to spread them, and a group of the
 //! user's is only told, after each checkpoint, how far was read.
@@ -11,10 +11,12 @@ mod admin;
 mod batch_queue;
 mod commit;
 mod connection;
+mod consumer;
 mod discover;
 mod error;
 mod failure;
 mod lookup;
+pub(crate) mod outlet;
 mod partition;
 mod producer;
 mod reader;

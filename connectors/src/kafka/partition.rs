@@ -1,6 +1,7 @@
 //! A partition that is read: how far, and what was received of it but not handed on.
 
 use std::collections::VecDeque;
+use std::ffi::CStr;
 
 use stream_core::operator::Record;
 use stream_core::pipeline::Split;
@@ -12,6 +13,9 @@ use super::error::Error;
 
 /// Records handed on at once: enough that the call costs nothing, few enough to stay in the first-level cache.
 const RECORDS_AT_ONCE: usize = 256;
+
+/// The header that says of which trace a record is (<https://www.w3.org/TR/trace-context/>).
+const TRACE_PARENT: &CStr = c"traceparent";
 
 /// One partition of a reader.
 pub(super) struct Partition {
@@ -25,8 +29,8 @@ pub(super) struct Partition {
     pub(super) told_end: Option<u64>,
     /// Whether the client found that its next offset is gone, and it is to be read on from its first record.
     pub(super) is_gone: bool,
-    /// Whether its queue is parted from that of the others.
-    pub(super) is_apart: bool,
+    /// Whether it waits for others, and what becomes of its queue meanwhile.
+    pub(super) waiting: Waiting,
     /// The next offset to be handed on.
     position: u64,
     /// What was received and is not handed on, in order.
@@ -46,6 +50,34 @@ pub(super) enum State {
     Told,
 }
 
+/// Whether a partition waits for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// It does not: its records come with those of the others.
+    No,
+    /// Its queue is parted from that of the others, of which so many bytes were received since. It may have to wait for a moment
+    /// only, and then goes on with what the client has fetched.
+    Apart(usize),
+    /// It is not fetched, and what had been was given back.
+    Paused,
+}
+
+/// How many bytes may be received of others while the queue of one is apart. A record that is not compressed keeps the whole
+/// answer to a fetch in memory, in which there may be one of its own partition and a mebibyte of each other.
+const APART_BYTES: usize = 64 << 20;
+
+impl Waiting {
+    /// What it is to be, for a partition that has to wait or not, given the bytes that were received of others.
+    pub(super) fn next(self, has_to_wait: bool, received_bytes: usize) -> Self {
+        match self {
+            _ if !has_to_wait => Waiting::No,
+            Waiting::No => Waiting::Apart(0),
+            Waiting::Apart(bytes) if bytes + received_bytes < APART_BYTES => Waiting::Apart(bytes + received_bytes),
+            Waiting::Apart(_) | Waiting::Paused => Waiting::Paused,
+        }
+    }
+}
+
 impl Partition {
     /// A partition of `topic` that was not read yet.
     ///
@@ -59,7 +91,7 @@ impl Partition {
             state: if is_empty { State::Finished } else { State::Reading },
             told_end: None,
             is_gone: false,
-            is_apart: false,
+            waiting: Waiting::No,
             position: split.start,
             pending: VecDeque::new(),
         })
@@ -82,10 +114,12 @@ impl Partition {
         }
     }
 
-    /// Goes on at another offset, which may lie before where it was; where it was.
-    pub(super) fn jump(&mut self, offset: u64) -> u64 {
+    /// Goes on at another offset, which may lie before where it was; where it was. A bound beyond the `end` that there is now would
+    /// never be reached.
+    pub(super) fn jump(&mut self, offset: u64, end: u64) -> u64 {
         let was = std::mem::replace(&mut self.position, offset);
         self.is_gone = false;
+        self.end = self.end.map(|bound| bound.min(end));
         self.advance(offset, State::Reading);
         was
     }
@@ -112,8 +146,16 @@ impl Partition {
                 Message::Failure { .. } => unreachable!("only records and ends are kept"),
             }
         }
+        let sampled = visitor.sample(count);
         let mut taken = if count == 0 { 0 } else { visitor.on_records(index, &records[..count], position) };
+        if let Some(place) = sampled.filter(|&place| place < taken) {
+            let message = &self.pending[place];
+            visitor.on_sampled(index, &records[place], message.header(TRACE_PARENT), message.timestamp());
+        }
         if taken > 0 {
+            if let (Some(first), Some(last)) = (self.pending[0].timestamp(), self.pending[taken - 1].timestamp()) {
+                visitor.on_arrivals(first, last, taken as u64);
+            }
             let next = records[..count].get(taken).map_or(position, |record| record.offset);
             self.advance(next, State::Reading);
         }
@@ -133,5 +175,33 @@ impl Partition {
         self.position = self.position.max(position);
         let is_finished = self.end.is_some_and(|end| self.position >= end);
         self.state = if is_finished { State::Finished } else { state };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stream_core::ids::SplitId;
+
+    use super::*;
+
+    #[test]
+    fn one_whose_topic_is_shorter_now_than_its_bound_is_read_to_what_is_there() {
+        let split = Split { id: SplitId("t/0".to_owned()), start: 900, end: Some(1000) };
+        let mut partition = Partition::new(&split, "t").expect("a partition");
+        assert_eq!(partition.jump(0, 10), 900);
+        assert_eq!((partition.end, partition.is_finished()), (Some(10), false));
+        partition.advance(10, State::AtEnd);
+        assert!(partition.is_finished());
+    }
+
+    #[test]
+    fn one_that_waits_is_apart_until_so_much_came_of_the_others_and_then_paused() {
+        let apart = Waiting::No.next(true, 1 << 20);
+        assert_eq!(apart, Waiting::Apart(0), "what came before does not count");
+        let apart = apart.next(true, APART_BYTES - 1);
+        assert_eq!(apart, Waiting::Apart(APART_BYTES - 1));
+        assert_eq!(apart.next(true, 0), apart, "however long nothing comes");
+        assert_eq!((apart.next(true, 1), apart.next(false, 1)), (Waiting::Paused, Waiting::No));
+        assert_eq!((Waiting::Paused.next(true, 0), Waiting::Paused.next(false, 0)), (Waiting::Paused, Waiting::No));
     }
 }

@@ -103,7 +103,7 @@ impl Producer {
             return Ok(deliveries);
         }
         let context = self.producer.context();
-        let reason = context.first_failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let reason = context.first_failure();
         let connection = context.connection.failure();
         match (connection, reason) {
             (Some(failure), _) if deliveries.delivered == 0 => Err(failure.into_error(&self.brokers)),
@@ -111,7 +111,9 @@ impl Producer {
                 failed: undelivered,
                 sent: deliveries.sent,
                 topic: self.topic.clone(),
-                source: ClientWords(reason.unwrap_or_else(|| "they still wait to be sent".to_owned())),
+                source: ClientWords(
+                    reason.map_or("they still wait to be sent".to_owned(), |reason| reason.to_string()),
+                ),
             }),
         }
     }
@@ -127,12 +129,20 @@ impl Producer {
     }
 }
 
+/// What became of the messages of a producer, and of its connections.
 #[derive(Default)]
-struct Context {
-    connection: Connection,
+pub(super) struct Context {
+    pub(super) connection: Connection,
     delivered: AtomicU64,
     failed: AtomicU64,
-    first_failure: Mutex<Option<String>>,
+    first_failure: Mutex<Option<KafkaError>>,
+}
+
+impl Context {
+    /// Why the first message was given up that was.
+    pub(super) fn first_failure(&self) -> Option<KafkaError> {
+        self.first_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl ClientContext for Context {
@@ -153,7 +163,7 @@ impl ProducerContext for Context {
             Ok(_) => self.delivered.fetch_add(1, Ordering::Relaxed),
             Err((error, _)) => {
                 let mut first = self.first_failure.lock().unwrap_or_else(PoisonError::into_inner);
-                first.get_or_insert_with(|| error.to_string());
+                first.get_or_insert_with(|| error.clone());
                 self.failed.fetch_add(1, Ordering::Relaxed)
             }
         };

@@ -11,18 +11,12 @@ use stream_core::pipeline::{SourceSpec, Split};
 use stream_runtime::connector::{ConnectorError, SourceReader, SourceVisitor};
 
 use super::batch_queue::{BATCH, BatchQueue, Message};
-use super::connection::{Connection, Failure};
-use super::error::{ClientWords, Error};
+use super::connection::Failure;
+use super::consumer::open_queue;
+use super::error::Error;
 use super::failure::PartitionFailure;
-use super::partition::{Partition, State};
+use super::partition::{Partition, State, Waiting};
 use super::settings::{OnDataLoss, TopicSettings};
-
-/// What the client may hold for us, in KiB; by default it were 64 MiB. Where partitions are kept in step each may have a queue of its
-/// own, and they share this.
-const QUEUED_KIB: usize = 32 << 10;
-
-/// What each queue may hold at least: less than a fetch brings would be idle time.
-const QUEUED_KIB_AT_LEAST: usize = 1 << 10;
 
 /// How long the question may take whether a broker is back.
 const PROBE_WITHIN: Duration = Duration::from_millis(200);
@@ -42,6 +36,8 @@ pub struct Reader {
     is_out: bool,
     /// Whether partitions are kept in step, so that one may have to wait for others.
     is_aligned: bool,
+    /// The bytes of the records that were received last.
+    received_bytes: usize,
 }
 
 impl Reader {
@@ -52,8 +48,15 @@ impl Reader {
     pub fn open(spec: &SourceSpec, splits: &[Split]) -> Result<Self, ConnectorError> {
         let settings = TopicSettings::from_spec(spec).map_err(Error::from)?;
         let is_aligned = !spec.max_drift.is_zero();
-        let mut reader =
-            Reader { settings, queue: None, partitions: Vec::new(), unfinished: 0, is_out: false, is_aligned };
+        let mut reader = Reader {
+            settings,
+            queue: None,
+            partitions: Vec::new(),
+            unfinished: 0,
+            is_out: false,
+            is_aligned,
+            received_bytes: 0,
+        };
         reader.add(splits)?;
         Ok(reader)
     }
@@ -83,39 +86,6 @@ impl Reader {
     }
 }
 
-/// A consumer that is at nobody's will but ours: no commits, no rebalancing, no jump to another offset. Its partitions have up to so
-/// many `queues`.
-fn open_queue(settings: &TopicSettings, queues: usize) -> Result<BatchQueue, Error> {
-    let brokers = settings.client.brokers();
-    let mut config = settings.client.client_config()?;
-    config
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("allow.auto.create.topics", "false")
-        // An offset that is gone is an error, never a silent jump over records.
-        .set("auto.offset.reset", "error")
-        .set("enable.partition.eof", "true");
-    let queued_kib = (QUEUED_KIB / queues.max(1)).max(QUEUED_KIB_AT_LEAST).to_string();
-    let defaults = [
-        // By default a fetch that found the queue full is tried again only after a second.
-        ("fetch.queue.backoff.ms", "10"),
-        ("queued.max.messages.kbytes", queued_kib.as_str()),
-        // Half a second by default. One that has waited is asked for once the answer about those that are at their end is there.
-        ("fetch.wait.max.ms", if queues > 1 { "100" } else { "500" }),
-    ];
-    for (name, value) in defaults {
-        if config.get(name).is_none() {
-            config.set(name, value);
-        }
-    }
-    let consumer = config.create_with_context(Connection::default());
-    let consumer = consumer.map_err(Error::client("make a Kafka client", brokers))?;
-    BatchQueue::new(consumer, &settings.topic).ok_or_else(|| Error::Read {
-        split: settings.topic.clone(),
-        source: ClientWords("the client has no queue".to_owned()),
-    })
-}
-
 impl SourceReader for Reader {
     fn add_splits(&mut self, splits: &[Split]) -> Result<(), ConnectorError> {
         Ok(self.add(splits)?)
@@ -128,7 +98,7 @@ impl SourceReader for Reader {
         }
         let received = self.receive(max_wait, visitor)?;
         self.hand_on(visitor);
-        self.part(visitor);
+        self.part(visitor)?;
         self.pass_over_what_is_gone()?;
         self.watch_connection(received)?;
         if !self.is_out {
@@ -142,7 +112,8 @@ impl SourceReader for Reader {
 impl Reader {
     /// Receives a batch, unless there is still something to hand on; whether there was or is anything.
     fn receive(&mut self, max_wait: Duration, visitor: &dyn SourceVisitor) -> Result<bool, Error> {
-        let Reader { settings, queue, partitions, .. } = self;
+        let Reader { settings, queue, partitions, received_bytes, .. } = self;
+        *received_bytes = 0;
         let Some(queue) = queue else { return Ok(false) };
         if partitions.iter().enumerate().any(|(index, partition)| partition.has_pending() && !visitor.is_held(index)) {
             return Ok(true);
@@ -150,7 +121,11 @@ impl Reader {
         let (mut index, mut received) = (0, false);
         for message in queue.receive(max_wait) {
             let id = match message.read() {
-                Message::Record { partition, .. } | Message::End { partition, .. } => partition,
+                Message::Record { partition, payload, .. } => {
+                    *received_bytes += payload.map_or(0, <[u8]>::len);
+                    partition
+                }
+                Message::End { partition, .. } => partition,
                 Message::Failure { partition, offset, code, words } => {
                     let failure = PartitionFailure { partition, offset, code, words };
                     match failure.check(settings) {
@@ -196,8 +171,9 @@ impl Reader {
         };
         let failed = || Error::client("read on behind records that are gone", client.brokers());
         for partition in partitions.iter_mut().filter(|partition| partition.is_gone && !partition.has_pending()) {
-            let (first, _) = queue.consumer().fetch_watermarks(topic, partition.id, FIRST_WITHIN).map_err(failed())?;
-            let was = partition.jump(u64::try_from(first).unwrap_or(0));
+            let (first, end) = queue.consumer().fetch_watermarks(topic, partition.id, FIRST_WITHIN).map_err(failed())?;
+            let [from, up_to] = [first, end].map(|offset| u64::try_from(offset).unwrap_or(0));
+            let was = partition.jump(from, up_to);
             tracing::warn!(
                 topic,
                 partition = partition.id,
@@ -212,24 +188,36 @@ impl Reader {
                 queue.consumer().incremental_assign(&one).map_err(failed())?;
                 // One that was ever apart is not joined again by being assigned.
                 queue.join(partition.id);
-                partition.is_apart = false;
+                partition.waiting = Waiting::No;
             }
         }
         Ok(())
     }
 
     /// Parts the queues of those that wait for others, so that these go on being read, and joins them again once what was received of
-    /// them before is handed on: so that stays bounded.
-    fn part(&mut self, visitor: &dyn SourceVisitor) {
-        let Reader { queue: Some(queue), partitions, .. } = self else { return };
+    /// them before is handed on: so that stays bounded. One that waits for long is paused.
+    fn part(&mut self, visitor: &dyn SourceVisitor) -> Result<(), Error> {
+        let Reader { settings: TopicSettings { client, topic, .. }, queue: Some(queue), partitions, .. } = self else {
+            return Ok(());
+        };
+        let failed = || Error::client("pause a partition that waits for others", client.brokers());
         for (index, partition) in partitions.iter_mut().enumerate() {
-            let is_held = partition.has_pending() && visitor.is_held(index);
-            let is_apart = is_held || (partition.is_apart && partition.has_pending());
-            if is_apart != partition.is_apart {
-                partition.is_apart = is_apart;
-                queue.set_apart(partition.id, is_apart);
+            let is_waiting = partition.waiting != Waiting::No;
+            let has_to_wait = partition.has_pending() && (is_waiting || visitor.is_held(index));
+            let next = partition.waiting.next(has_to_wait, self.received_bytes);
+            let was = std::mem::replace(&mut partition.waiting, next);
+            queue.set_apart(partition.id, matches!(next, Waiting::Apart(_)));
+            if (was == Waiting::Paused) == (next == Waiting::Paused) {
+                continue;
             }
+            let mut one = TopicPartitionList::new();
+            one.add_partition(topic, partition.id);
+            // What had been fetched is outdated then: the common queue, where it now is, gives it back.
+            let paused =
+                if next == Waiting::Paused { queue.consumer().pause(&one) } else { queue.consumer().resume(&one) };
+            paused.map_err(failed())?;
         }
+        Ok(())
     }
 
     /// Tells an outage once, and its end; fails if waiting is pointless.

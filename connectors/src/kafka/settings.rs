@@ -189,6 +189,37 @@ impl ClientSettings {
         Ok(self)
     }
 
+    /// The cluster of a topic's URI, by what its spec says, and the topic.
+    ///
+    /// # Errors
+    /// If it is not Kafka's URI, or a setting may not be set.
+    pub(super) fn of_topic<'a>(
+        uri: &str,
+        properties: impl IntoIterator<Item = (&'a String, &'a String)>,
+        secrets: &BTreeMap<String, Secret>,
+    ) -> Result<(Self, String), SettingsError> {
+        let no_topic = || SettingsError::NoTopic(uri.to_owned());
+        let SourceUri::Kafka(rest) = SourceUri::parse(uri)? else { return Err(no_topic()) };
+        let (brokers, topic) = rest.split_once('/').ok_or_else(no_topic)?;
+        if topic.is_empty() || brokers.is_empty() {
+            return Err(no_topic());
+        }
+        check_topic(topic)?;
+        let mut client = ClientSettings::new(brokers)?;
+        for (name, value) in properties {
+            client = client.with_property(name, value)?;
+        }
+        for (name, secret) in secrets {
+            match name.as_str() {
+                "sasl.password" => client.password = Some(secret.clone()),
+                "sasl.username" => client = client.with_property(name, secret.expose())?,
+                _ => return Err(SettingsError::UnknownSecret(name.clone())),
+            }
+        }
+        client.client_config()?;
+        Ok((client, topic.to_owned()))
+    }
+
     /// The addresses as given, for messages.
     pub fn brokers(&self) -> &str {
         &self.brokers
@@ -247,31 +278,13 @@ impl TopicSettings {
     /// # Errors
     /// If it is not Kafka's URI, or a setting may not be set.
     pub fn from_spec(spec: &SourceSpec) -> Result<Self, SettingsError> {
-        let no_topic = || SettingsError::NoTopic(spec.uri.clone());
-        let SourceUri::Kafka(rest) = SourceUri::parse(&spec.uri)? else { return Err(no_topic()) };
-        let (brokers, topic) = rest.split_once('/').ok_or_else(no_topic)?;
-        if topic.is_empty() || brokers.is_empty() {
-            return Err(no_topic());
-        }
-        check_topic(topic)?;
-        let mut client = ClientSettings::new(brokers)?;
-        let (mut on_data_loss, mut may_come_later) = (OnDataLoss::default(), false);
-        for (name, value) in &spec.properties {
-            match name.as_str() {
-                ON_DATA_LOSS => on_data_loss = OnDataLoss::parse(value)?,
-                MAY_COME_LATER => may_come_later = parse_switch(MAY_COME_LATER, value)?,
-                _ => client = client.with_property(name, value)?,
-            }
-        }
-        for (name, secret) in &spec.secrets {
-            match name.as_str() {
-                "sasl.password" => client.password = Some(secret.clone()),
-                "sasl.username" => client = client.with_property(name, secret.expose())?,
-                _ => return Err(SettingsError::UnknownSecret(name.clone())),
-            }
-        }
-        client.client_config()?;
-        Ok(TopicSettings { client, topic: topic.to_owned(), on_data_loss, may_come_later })
+        let ours = |name: &str| [ON_DATA_LOSS, MAY_COME_LATER].contains(&name);
+        let of_client = spec.properties.iter().filter(|(name, _)| !ours(name));
+        let (client, topic) = ClientSettings::of_topic(&spec.uri, of_client, &spec.secrets)?;
+        let property = |name: &str| spec.properties.get(name);
+        let on_data_loss = property(ON_DATA_LOSS).map_or(Ok(OnDataLoss::default()), |text| OnDataLoss::parse(text))?;
+        let may_come_later = property(MAY_COME_LATER).map_or(Ok(false), |text| parse_switch(MAY_COME_LATER, text))?;
+        Ok(TopicSettings { client, topic, on_data_loss, may_come_later })
     }
 }
 

@@ -165,7 +165,10 @@ pub enum Error {
         table: TableName,
     },
     /// Rows that a replay was to correct are others now.
-    #[error("somebody else changed rows of {table} meanwhile; what was not replayed is as it was: run this again")]
+    #[error(
+        "somebody else changed rows of {table} meanwhile, or holds a lock on its late events; what was not replayed is as it was: \
+         run this again"
+    )]
     ChangedMeanwhile {
         /// The table.
         table: TableName,

@@ -3,7 +3,6 @@
 use stream_core::time::EventTime;
 
 use super::{DifferenceKind, Event, Findings, Parts, Row, Rules, Session, limited, sessions};
-use crate::key::Key;
 use crate::operator::Form;
 
 /// Compares all events of some keys with all rows of the same keys, in any order. Keys with the same
@@ -134,7 +133,7 @@ impl OfKey<'_, '_> {
             return None;
         }
         match self.rules.form {
-            Form::Sql if has_no_host(session) => {
+            Form::Sql if session.has_no_host() => {
                 let is_explained = self.rules.late > 0 || parts.len() > 1 || !session.is_closed;
                 (is_explained && hits.iter().all(|&hits| hits == 0)).then_some(0)
             }
@@ -156,10 +155,6 @@ impl OfKey<'_, '_> {
             }
         }
     }
-}
-
-pub(super) fn has_no_host(session: &Session<'_>) -> bool {
-    Key::decode(&session.key).is_none_or(|key| key.host.is_none())
 }
 
 fn unexpected(row: &Row<'_>, findings: &mut Findings) {

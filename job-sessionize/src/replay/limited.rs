@@ -7,7 +7,6 @@
 use stream_core::session::Limits;
 use stream_core::time::EventTime;
 
-use super::compare::has_no_host;
 use super::{DifferenceKind, Event, Findings, Parts, Row, Rules, Session};
 use crate::key::Key;
 use crate::operator::num_hits;
@@ -89,7 +88,7 @@ fn events_missing(rules: &Rules, session: &Session<'_>, rows: &[&Row<'_>]) -> Op
         return None;
     }
     let hits: Vec<u64> = rows.iter().map(|row| u64::try_from(row.num_hits?).ok()).collect::<Option<_>>()?;
-    if has_no_host(session) {
+    if session.has_no_host() {
         return hits.iter().all(|&hits| hits == 0).then_some(0);
     }
     let missing = session.events.checked_sub(hits.iter().sum())?;

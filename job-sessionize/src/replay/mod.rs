@@ -103,6 +103,12 @@ struct Session<'a> {
     place: Range<usize>,
 }
 
+impl Session<'_> {
+    fn has_no_host(&self) -> bool {
+        Key::decode(&self.key).is_none_or(|key| key.host.is_none())
+    }
+}
+
 /// A key as a table has it: Postgres cannot store a NUL, which becomes U+FFFD on the way.
 pub fn stored_key(key: &[u8]) -> Cow<'_, [u8]> {
     // The key without texts is a single zero.

@@ -27,8 +27,9 @@ pub(crate) struct EventTime {
     /// [env: GAPWISE_MAX_DRIFT]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) max_drift: Option<String>,
-    /// What becomes of a late event: `dead-letter-table` keeps it in table `late_events`, `drop` counts it, `fail` fails the
-    /// job [default: dead-letter-table; with `run` drop] [env: GAPWISE_ON_LATE]
+    /// What becomes of a late event: `dead-letter-table` keeps it in table `late_events`, `topic:NAME` in a topic of the cluster that
+    /// the job reads from, `csv:PATH` or `jsonl:PATH` in a file, `drop` counts it, `fail` fails the job [default: dead-letter-table; with `run` drop]
+    /// [env: GAPWISE_ON_LATE]
     #[arg(long, value_name = "POLICY")]
     pub(crate) on_late: Option<String>,
 }

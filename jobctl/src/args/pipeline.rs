@@ -25,8 +25,9 @@ pub(crate) struct Submit<J: ClapArgs> {
 /// How a job runs, whatever it does.
 #[derive(ClapArgs, Debug, Default)]
 pub(crate) struct Running {
-    /// What becomes of a record that cannot be read: `dead-letter` keeps it in table `dead_letter_events`, `skip` counts it,
-    /// `fail` fails the job [default: dead-letter; with `run` skip] [env: GAPWISE_ON_BAD_RECORD]
+    /// What becomes of a record that cannot be read: `dead-letter` keeps it in table `dead_letter_events`, `topic:NAME` in a topic of
+    /// the cluster that the job reads from, `csv:PATH` or `jsonl:PATH` in a file, `skip` counts it, `fail` fails the job [default: dead-letter; with `run` skip]
+    /// [env: GAPWISE_ON_BAD_RECORD]
     #[arg(long, value_name = "POLICY")]
     pub(crate) on_bad_record: Option<String>,
     /// Subtasks of each stage before the sink [default: 1] [env: GAPWISE_PARALLELISM]

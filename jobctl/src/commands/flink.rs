@@ -131,8 +131,7 @@ fn failure(error: &Error, pipeline: &Pipeline) -> Failure {
 /// Flink's words without the job's passwords: a statement that it refuses may be quoted in them.
 fn without_passwords(words: Vec<String>, pipeline: &Pipeline) -> Vec<String> {
     let secrets = pipeline.secrets().map(|secret| secret.expose()).filter(|text| !text.is_empty());
-    // As they are, and as they stand in a statement.
-    let hidden: Vec<String> = secrets.flat_map(|text| [text.replace('\'', "''"), text.to_owned()]).collect();
+    let hidden: Vec<String> = secrets.flat_map(flink_sql::forms).collect();
     let hide = |text: String| hidden.iter().fold(text, |text, secret| text.replace(secret, "<password>"));
     words.into_iter().map(hide).collect()
 }
@@ -145,14 +144,16 @@ mod tests {
 
     #[test]
     fn flink_s_words_are_told_without_passwords() {
-        let environment = Environment::of(&[("POSTGRES_PASSWORD", "hunt'er2")]);
+        let environment = Environment::of(&[("POSTGRES_PASSWORD", "hunt'e\"r2")]);
         let request = crate::args::Sessionize::default().request(&environment, Place::Cluster).expect("valid");
         let refused = Error::Refused {
             statement: "CREATE".to_owned(),
-            causes: vec!["near 'hunt''er2'".to_owned(), "hunt'er2 is wrong".to_owned()],
+            causes: [r#"near 'hunt''e"r2'"#, r#"hunt'e"r2 is wrong"#, r#"password="hunt''e\"r2";"#]
+                .map(str::to_owned)
+                .into(),
         };
         let expected = Failure::new(Exit::Failed, "Flink refuses \"CREATE\"")
-            .because(["near '<password>'".to_owned(), "<password> is wrong".to_owned()]);
+            .because(["near '<password>'", "<password> is wrong", r#"password="<password>";"#].map(str::to_owned));
         assert_eq!(failure(&refused, &request.pipeline), expected);
     }
 }

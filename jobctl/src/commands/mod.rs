@@ -5,6 +5,7 @@ mod checkpoints;
 mod completions;
 mod explain;
 mod flink;
+mod health;
 mod inspect;
 mod late;
 mod logs;
@@ -118,6 +119,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Sessions(args) => block_on(explain::sessions(context, &args)),
         Command::Taskmanagers => block_on(inspect::taskmanagers(context)),
         Command::Cluster => block_on(inspect::cluster(context)),
+        Command::Health { taskmanager } => block_on(health::health(context, taskmanager.as_deref())),
         Command::Completions { shell } => completions::print(shell),
     }
 }

@@ -55,6 +55,12 @@ impl Passwords {
     }
 }
 
+/// How a text may stand in Flink's words of a script, the longest first: in a setting of Kafka's client or not, in a statement or not.
+pub(crate) fn forms(text: &str) -> [String; 4] {
+    let in_setting = client_settings::escaped(text);
+    [text::escaped(&in_setting), in_setting, text::escaped(text), text.to_owned()]
+}
+
 /// The job as Flink 2.2 SQL.
 ///
 /// # Errors
@@ -91,6 +97,9 @@ fn notes(Pipeline { source, .. }: &Pipeline, options: Options) -> Result<Vec<Str
     }
     if options.has_last_event() {
         return Err(Failure::usage("--last-event: the table in Flink SQL has four columns: leave it out"));
+    }
+    if options.has_open_table() {
+        return Err(Failure::usage("--open-sessions-table: Flink SQL shows no open session: leave it out"));
     }
     let mut notes = vec!["rows are written at least once: after a failure some may be in the table twice".to_owned()];
     let mut note = |is_so: bool, text: &str| notes.extend(is_so.then(|| text.to_owned()));

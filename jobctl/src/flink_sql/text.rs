@@ -14,7 +14,12 @@ const MAX_DAYS: u64 = 999;
 
 /// A text in quotes.
 pub(super) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+    format!("'{}'", escaped(text))
+}
+
+/// What stands between the quotes.
+pub(super) fn escaped(text: &str) -> String {
+    text.replace('\'', "''")
 }
 
 /// The options of a table: what stands behind its columns.

@@ -25,6 +25,8 @@ impl JobArgs for args::Aggregate {
         let table = table.map_or(options::DEFAULT_TABLE.to_owned(), |given| given.text);
         let sink = sink::spec(&self.sink, environment, place, table, tables::columns())?;
         let (parallelism, max_parallelism) = (running.parallelism, running.max_parallelism);
-        running.request(pipeline::pipeline(options, parallelism, max_parallelism, source, sink))
+        let mut pipeline = pipeline::pipeline(options, parallelism, max_parallelism, source, sink);
+        event_time.keep_late_events(&mut pipeline)?;
+        running.request(pipeline)
     }
 }

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use job_sessionize::options::{DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_FUTURE, DEFAULT_WATERMARK_DELAY};
+use stream_core::pipeline::Pipeline;
 use web_intake::OnLate;
+use web_intake::late_events::LATE_EVENTS;
 
+use super::outlet::Outlet;
 use super::source::Times;
 use super::{Given, Place};
 use crate::args;
@@ -15,6 +18,8 @@ use crate::failure::Failure;
 pub(super) struct EventTime {
     pub(super) allowed_lateness: Duration,
     pub(super) on_late: OnLate,
+    /// Where late events are kept if not in a table.
+    late_events: Option<Outlet>,
     watermark_delay: Duration,
     idle_timeout: Duration,
     max_future: Duration,
@@ -42,9 +47,12 @@ pub(super) fn event_time(
         Some(given) => given.switch()?,
         None => false,
     };
+    let (on_late, late_events) = given("--on-late", &args.on_late)
+        .map_or(Ok((default_on_late(place), None)), |given| late_policy(&given, environment))?;
     Ok(EventTime {
         allowed_lateness: duration("--allowed-lateness", &args.allowed_lateness, Duration::ZERO)?,
-        on_late: given("--on-late", &args.on_late).map_or(Ok(default_on_late(place)), |given| late_policy(&given))?,
+        on_late,
+        late_events,
         watermark_delay: duration("--watermark-delay", &args.watermark_delay, DEFAULT_WATERMARK_DELAY)?,
         idle_timeout,
         max_future: duration("--max-future", &args.max_future, DEFAULT_MAX_FUTURE)?,
@@ -54,6 +62,14 @@ pub(super) fn event_time(
 }
 
 impl EventTime {
+    /// Has late events go where they are kept.
+    ///
+    /// # Errors
+    /// If they cannot.
+    pub(super) fn keep_late_events(self, pipeline: &mut Pipeline) -> Result<(), Failure> {
+        self.late_events.map_or(Ok(()), |outlet| outlet.take(pipeline, LATE_EVENTS))
+    }
+
     /// The times of a source whose windows have ended `window` behind their last event.
     pub(super) fn times(&self, window: Duration) -> Times {
         let EventTime { watermark_delay, idle_timeout, max_future, max_drift, closes_when_idle, .. } = *self;
@@ -70,11 +86,17 @@ fn default_on_late(place: Place) -> OnLate {
     if place == Place::Here { OnLate::Drop } else { OnLate::DeadLetterTable }
 }
 
-fn late_policy(given: &Given) -> Result<OnLate, Failure> {
+fn late_policy(given: &Given, environment: &Environment) -> Result<(OnLate, Option<Outlet>), Failure> {
+    if let Some(outlet) = Outlet::of(given, environment)? {
+        return Ok((OnLate::DeadLetterTable, Some(outlet)));
+    }
     match given.text.as_str() {
-        "dead-letter-table" => Ok(OnLate::DeadLetterTable),
-        "drop" => Ok(OnLate::Drop),
-        "fail" => Ok(OnLate::Fail),
-        _ => Err(given.not("a policy for late events", "choose `dead-letter-table`, `drop` or `fail`")),
+        "dead-letter-table" => Ok((OnLate::DeadLetterTable, None)),
+        "drop" => Ok((OnLate::Drop, None)),
+        "fail" => Ok((OnLate::Fail, None)),
+        _ => Err(given.not(
+            "a policy for late events",
+            "choose `dead-letter-table`, `topic:NAME`, `csv:PATH`, `jsonl:PATH`, `drop` or `fail`",
+        )),
     }
 }

@@ -6,6 +6,7 @@ use job_sessionize::options::Options;
 use stream_core::pipeline::{Pipeline, SinkSpec};
 use stream_core::session::Limits;
 use web_intake::late_events::LATE_EVENTS;
+use web_intake::side_table::is_named;
 
 use super::Given;
 use super::audit::sink_of;
@@ -59,7 +60,14 @@ pub(crate) fn late_replay(
              together again; late events can be replayed of a job without them",
         ));
     }
-    let late_table = pipeline.sink.side_tables.iter().find(|table| table.name.ends_with(LATE_EVENTS));
+    let late_table = pipeline.sink.side_tables.iter().find(|table| is_named(table, LATE_EVENTS));
+    if let Some(outlet) = late_table.and_then(|table| table.outlet.as_ref()) {
+        return Err(Failure::usage(format!(
+            "late events of the job go into `{}` (--on-late): a replay takes them from table `{LATE_EVENTS}`; submit the job with \
+             `--on-late dead-letter-table`, and those that come from then on can be replayed",
+            outlet.uri
+        )));
+    }
     let late_table = late_table.map(|table| table.name.clone()).ok_or_else(|| {
         Failure::usage(
             "the job does not keep late events, it counts them (--on-late): submit it with `--on-late dead-letter-table`, and those \
@@ -113,6 +121,7 @@ mod tests {
             ("sessionize --sink csv:x.csv", "only rows in Postgres"),
             ("sessionize --on-late drop", "does not keep late events"),
             ("sessionize --on-late fail", "does not keep late events"),
+            ("sessionize --on-late topic:late", "late events of the job go into `kafka://127.0.0.1:9092/late`"),
             ("sessionize --allowed-lateness 1s", "publishes a session again"),
             ("sessionize --max-session 24h", "stand there in parts"),
             ("sessionize --max-hits 1000", "stand there in parts"),

@@ -6,7 +6,9 @@ use std::time::Duration;
 use stream_core::key_group::MaxParallelism;
 use stream_core::pipeline::Pipeline;
 use web_intake::OnBadRecord;
+use web_intake::dead_letters::DEAD_LETTER_EVENTS;
 
+use super::outlet::Outlet;
 use super::{Given, JobRequest, Place};
 use crate::args;
 use crate::environment::Environment;
@@ -22,6 +24,8 @@ const INTERVAL_HERE: Duration = Duration::from_secs(1);
 /// How a job runs.
 pub(super) struct Running {
     pub(super) on_bad_record: OnBadRecord,
+    /// Where bad records are kept if not in a table.
+    dead_letters: Option<Outlet>,
     pub(super) parallelism: NonZeroU32,
     pub(super) max_parallelism: MaxParallelism,
     /// None: as the pipeline has it.
@@ -35,8 +39,8 @@ pub(super) struct Running {
 /// If a value cannot be.
 pub(super) fn running(args: &args::Running, environment: &Environment, place: Place) -> Result<Running, Failure> {
     let given = |flag, typed| Given::find(flag, typed, environment);
-    let on_bad_record = given("--on-bad-record", &args.on_bad_record)
-        .map_or(Ok(default_on_bad_record(place)), |given| bad_record_policy(&given))?;
+    let (on_bad_record, dead_letters) = given("--on-bad-record", &args.on_bad_record)
+        .map_or(Ok((default_on_bad_record(place), None)), |given| bad_record_policy(&given, environment))?;
     let max_parallelism = match given("--max-parallelism", &args.max_parallelism) {
         None => MaxParallelism::DEFAULT,
         Some(given) => MaxParallelism::new(given.number("a number of key groups", MaxParallelism::LIMIT.into())?)
@@ -52,7 +56,7 @@ pub(super) fn running(args: &args::Running, environment: &Environment, place: Pl
         None => None,
     };
     let name = given("--name", &args.name).map_or(String::new(), |name| name.text);
-    Ok(Running { on_bad_record, parallelism, max_parallelism, checkpoint_interval, name })
+    Ok(Running { on_bad_record, dead_letters, parallelism, max_parallelism, checkpoint_interval, name })
 }
 
 impl Running {
@@ -64,6 +68,9 @@ impl Running {
         if let Some(interval) = self.checkpoint_interval {
             pipeline.checkpoints.interval = interval;
         }
+        if let Some(outlet) = self.dead_letters {
+            outlet.take(&mut pipeline, DEAD_LETTER_EVENTS)?;
+        }
         pipeline.check().map_err(|error| Failure::usage(error.to_string()))?;
         Ok(JobRequest { name: self.name, pipeline, warning: None })
     }
@@ -74,12 +81,18 @@ fn default_on_bad_record(place: Place) -> OnBadRecord {
     if place == Place::Here { OnBadRecord::Skip } else { OnBadRecord::DeadLetter }
 }
 
-fn bad_record_policy(given: &Given) -> Result<OnBadRecord, Failure> {
+fn bad_record_policy(given: &Given, environment: &Environment) -> Result<(OnBadRecord, Option<Outlet>), Failure> {
+    if let Some(outlet) = Outlet::of(given, environment)? {
+        return Ok((OnBadRecord::DeadLetter, Some(outlet)));
+    }
     match given.text.as_str() {
-        "dead-letter" => Ok(OnBadRecord::DeadLetter),
-        "skip" => Ok(OnBadRecord::Skip),
-        "fail" => Ok(OnBadRecord::Fail),
-        _ => Err(given.not("a policy for bad records", "choose `dead-letter`, `skip` or `fail`")),
+        "dead-letter" => Ok((OnBadRecord::DeadLetter, None)),
+        "skip" => Ok((OnBadRecord::Skip, None)),
+        "fail" => Ok((OnBadRecord::Fail, None)),
+        _ => Err(given.not(
+            "a policy for bad records",
+            "choose `dead-letter`, `topic:NAME`, `csv:PATH`, `jsonl:PATH`, `skip` or `fail`",
+        )),
     }
 }
 

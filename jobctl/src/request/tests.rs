@@ -1,6 +1,6 @@
 use super::*;
 use crate::args;
-use stream_core::pipeline::StartPosition;
+use stream_core::pipeline::{Changelog, StartPosition};
 use stream_core::time::EventTime;
 
 fn args(line: &str) -> args::Sessionize {
@@ -51,6 +51,26 @@ fn without_options_it_is_the_local_cluster_and_the_homework() {
     assert_eq!(pipeline.sink.uri, "postgres://127.0.0.1:5432/postgres");
     assert_eq!(pipeline.sink.table, "sessionized_aggregated_events");
     assert_eq!(pipeline.sink.properties["user"], "postgres");
+}
+
+#[test]
+fn late_and_bad_can_have_topics_in_the_cluster_that_is_read_from() {
+    let line = "--source kafka://u:hunter2@h:1,i:2/t --kafka-property security.protocol=sasl_plaintext --wait-for-topic \
+                --on-late topic:late --on-bad-record topic:bad";
+    let pipeline = submit(line, &[]).expect("valid");
+    assert!(pipeline.options.ends_with(r#""on_late":"dead-letter-table","on_bad_record":"dead-letter"}"#));
+    let outlets: Vec<_> = pipeline.sink.outlets().collect();
+    let shown: Vec<_> =
+        outlets.iter().map(|(index, table, to)| (index.0, table.name.as_str(), to.uri.as_str())).collect();
+    assert_eq!(shown, [(1, "late_events", "kafka://h:1,i:2/late"), (2, "dead_letter_events", "kafka://h:1,i:2/bad")]);
+    let (_, _, late) = outlets[0];
+    assert_eq!(late.properties.keys().collect::<Vec<_>>(), ["sasl.username", "security.protocol"]);
+    assert_eq!(late.secrets["sasl.password"].expose(), "hunter2");
+    let file = submit("--on-bad-record jsonl:/tmp/bad.jsonl", &[]).expect("valid");
+    let (index, _, outlet) = file.sink.outlets().next().expect("an outlet");
+    assert_eq!((index.0, outlet.uri.as_str()), (2, "jsonl:/tmp/bad.jsonl"));
+    let aggregate = submit("--on-late drop --on-bad-record topic:bad", &[]).expect("valid");
+    assert_eq!(aggregate.sink.outlets().map(|(index, ..)| index.0).collect::<Vec<_>>(), [1]);
 }
 
 #[test]
@@ -109,6 +129,20 @@ fn every_option_reaches_the_pipeline_from_the_line_and_from_the_environment() {
     assert_eq!((sink.uri.as_str(), sink.table.as_str()), ("postgres://db:5432/web", "s.t"));
     assert_eq!((sink.properties["user"].as_str(), sink.properties["sslmode"].as_str()), ("me", "require"));
     assert_eq!(sink.secrets["password"].expose(), "pw");
+}
+
+#[test]
+fn open_sessions_have_a_table_behind_all_others_in_postgres_only() {
+    let pipeline = submit("--open-sessions-table open --table web.s", &[]).expect("valid");
+    assert_eq!(submit("--table web.s", &[("GAPWISE_OPEN_SESSIONS_TABLE", "open")]).expect("valid"), pipeline);
+    assert!(pipeline.options.contains(r#""open_table":true"#), "{}", pipeline.options);
+    let tables: Vec<_> = pipeline.sink.side_tables.iter().map(|table| (table.name.as_str(), table.changelog)).collect();
+    let append = Changelog::Append;
+    let expected = [("web.late_events", append), ("web.dead_letter_events", append), ("web.open", Changelog::Upsert)];
+    assert_eq!(tables, expected);
+    let refused =
+        "--open-sessions-table: only Postgres keeps a table whose rows change: leave it out, or choose another --sink";
+    assert_eq!(submit("--open-sessions-table open --sink csv:/a.csv", &[]), Err(refused.to_owned()));
 }
 
 #[test]
@@ -236,11 +270,25 @@ fn what_cannot_be_is_refused_in_one_line_that_says_what_to_write() {
         ),
         (
             "--on-late keep",
-            "--on-late: `keep` is not a policy for late events: choose `dead-letter-table`, `drop` or `fail`",
+            "--on-late: `keep` is not a policy for late events: choose `dead-letter-table`, `topic:NAME`, `csv:PATH`, `jsonl:PATH`, `drop` or `fail`",
         ),
         (
             "--on-bad-record drop",
-            "--on-bad-record: `drop` is not a policy for bad records: choose `dead-letter`, `skip` or `fail`",
+            "--on-bad-record: `drop` is not a policy for bad records: choose `dead-letter`, `topic:NAME`, `csv:PATH`, `jsonl:PATH`, `skip` or `fail`",
+        ),
+        ("--on-late csv:", "--on-late: `csv:` is not a file: write `csv:PATH` or `jsonl:PATH`"),
+        (
+            "--on-late csv:a --on-bad-record jsonl:a",
+            "--on-bad-record: `jsonl:a` is not a file of its own: other rows go there: choose another",
+        ),
+        ("--on-late topic:", "--on-late: `topic:` is not a topic: write `topic:NAME`"),
+        (
+            "--source kafka://h:1/t --on-bad-record topic:t",
+            "--on-bad-record: `topic:t` is not another topic: the job reads it, and would read its own rows: choose another",
+        ),
+        (
+            "--source file:a --on-late topic:t",
+            "--on-late: `topic:t` is not in reach: a topic is one of the cluster that the job reads from, and it reads files",
         ),
         (
             "--close-when-idle --idle-timeout 0",

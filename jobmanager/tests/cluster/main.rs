@@ -3,6 +3,7 @@
 
 mod connectors;
 mod jobmanager;
+mod leaving;
 mod stores;
 mod taskmanager;
 

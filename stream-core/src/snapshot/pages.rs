@@ -8,9 +8,12 @@
 //! store knows.
 
 use super::section::SectionWriter;
-use super::{KeyedSnapshot, SnapshotKind};
+use super::{BLOCK_BYTES, KeyedSnapshot, Section, SnapshotKind};
 use crate::key_group::KeyGroup;
 use crate::watermark::Watermark;
+
+/// What a record is taken to be long before any was seen: a key of an ip and a host, and one window.
+const USUAL_RECORD_BYTES: usize = 48;
 
 /// What a slot's key last went through; on a slot that is not its key's first one, a leftover.
 pub(crate) type Mark = u32;
@@ -28,6 +31,8 @@ pub(crate) struct Pages {
     changed_slots: Vec<u32>,
     /// Whether the slots are listed. Not before the first snapshot: it is full, and a job without checkpoints has none.
     is_listing: bool,
+    /// How long a record of the last snapshot was on average.
+    record_bytes: usize,
     running: Option<Running>,
 }
 
@@ -39,6 +44,8 @@ struct Running {
     to_visit: Visit,
     /// For each key group of the range.
     sections: Vec<SectionWriter>,
+    /// Empty ones, to write sections into.
+    blocks: Vec<Vec<u8>>,
 }
 
 /// The slots to look at for keys that wait.
@@ -48,9 +55,26 @@ enum Visit {
     Listed(std::vec::IntoIter<u32>),
 }
 
+impl Visit {
+    /// How many are left.
+    fn len(&self) -> usize {
+        match self {
+            Visit::All(slots) => slots.len(),
+            Visit::Listed(slots) => slots.len(),
+        }
+    }
+}
+
 impl Pages {
     pub(crate) fn new() -> Self {
-        Pages { copied: 2, waiting_from: 2, changed_slots: Vec::new(), is_listing: false, running: None }
+        Pages {
+            copied: 2,
+            waiting_from: 2,
+            changed_slots: Vec::new(),
+            is_listing: false,
+            record_bytes: USUAL_RECORD_BYTES,
+            running: None,
+        }
     }
 
     /// The mark of a key that changed on this page.
@@ -90,7 +114,7 @@ impl Pages {
             SnapshotKind::Delta => self.copied - 1, // The changed mark of the page before.
         };
         let sections = std::iter::repeat_with(SectionWriter::default).take(groups).collect();
-        self.running = Some(Running { kind, watermark, to_visit, sections });
+        self.running = Some(Running { kind, watermark, to_visit, sections, blocks: Vec::new() });
     }
 
     /// What is put into the store from here on is no change.
@@ -104,6 +128,21 @@ impl Pages {
         self.waiting_from = self.copied;
     }
 
+    /// About how many blocks the snapshot that runs has yet to fill.
+    pub(crate) fn blocks_wanted(&self) -> usize {
+        let Some(Running { to_visit, sections, .. }) = &self.running else { return 0 };
+        let full = to_visit.len() * self.record_bytes / BLOCK_BYTES;
+        // The last block of each group is not filled.
+        full + to_visit.len().min(sections.len())
+    }
+
+    /// Gives the snapshot that runs empty blocks of [`BLOCK_BYTES`] to write into, before it allocates any.
+    pub(crate) fn lend(&mut self, blocks: Vec<Vec<u8>>) {
+        if let Some(running) = &mut self.running {
+            running.blocks.extend(blocks);
+        }
+    }
+
     /// The next slot to look at; nothing if all have been looked at, or no snapshot runs.
     pub(crate) fn next_slot(&mut self) -> Option<u32> {
         match &mut self.running.as_mut()?.to_visit {
@@ -114,8 +153,10 @@ impl Pages {
 
     /// Copies a key into the snapshot, with `write` for its record; returns the mark that it now has.
     pub(crate) fn copy(&mut self, group: usize, write: impl FnOnce(&mut SectionWriter)) -> Mark {
-        if let Some(running) = &mut self.running {
-            write(&mut running.sections[group]);
+        if let Some(Running { sections, blocks, .. }) = &mut self.running {
+            let section = &mut sections[group];
+            section.take_block(blocks);
+            write(section);
         }
         self.copied
     }
@@ -128,14 +169,14 @@ impl Pages {
 
     /// The snapshot, if one runs and has looked at every slot. Its sections are numbered from `first_group`.
     pub(crate) fn finish(&mut self, first_group: u16) -> Option<KeyedSnapshot> {
-        let is_done = match &self.running.as_ref()?.to_visit {
-            Visit::All(slots) => slots.is_empty(),
-            Visit::Listed(slots) => slots.len() == 0,
-        };
+        let is_done = self.running.as_ref()?.to_visit.len() == 0;
         let Running { kind, watermark, sections, .. } = self.running.take_if(|_| is_done)?;
         self.waiting_from = self.copied;
         let sections = (first_group..).zip(sections);
-        let sections = sections.flat_map(|(group, section)| section.finish(KeyGroup(group))).collect();
+        let sections: Vec<Section> = sections.flat_map(|(group, section)| section.finish(KeyGroup(group))).collect();
+        let records: usize = sections.iter().map(|section| section.records as usize).sum();
+        let bytes: usize = sections.iter().map(|section| section.bytes.len()).sum();
+        self.record_bytes = bytes.checked_div(records).unwrap_or(self.record_bytes);
         Some(KeyedSnapshot { kind, watermark, sections })
     }
 
@@ -144,5 +185,38 @@ impl Pages {
         self.copied += 2;
         self.is_listing = true;
         std::mem::take(&mut self.changed_slots)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_wants_what_its_records_take_and_one_more_for_each_group_that_it_may_have() {
+        let wanted = |slots| {
+            let mut pages = Pages::new();
+            pages.begin(SnapshotKind::Full, Watermark::NONE, slots, 4);
+            pages.blocks_wanted()
+        };
+        assert_eq!([0, 1, 4, 100].map(&wanted), [0, 1, 4, 4]);
+        assert_eq!(wanted(100_000), 100_000 * USUAL_RECORD_BYTES / BLOCK_BYTES + 4);
+        assert_eq!(Pages::new().blocks_wanted(), 0);
+    }
+
+    #[test]
+    fn blocks_that_were_lent_are_written_into_and_the_next_snapshot_knows_how_long_records_are() {
+        let mut pages = Pages::new();
+        pages.begin(SnapshotKind::Full, Watermark::NONE, 2, 1);
+        let lent = Vec::with_capacity(BLOCK_BYTES);
+        let place = lent.as_ptr();
+        pages.lend(vec![lent]);
+        while pages.next_slot().is_some() {
+            pages.copy(0, |section| section.record(1, 999).extend([7; 999]));
+        }
+        let snapshot = pages.finish(0).expect("all slots were looked at");
+        assert_eq!(snapshot.sections[0].bytes.as_ptr(), place);
+        pages.begin(SnapshotKind::Full, Watermark::NONE, 10_000, 1);
+        assert_eq!(pages.blocks_wanted(), 10_000 * 999 / BLOCK_BYTES + 1);
     }
 }

@@ -2,18 +2,16 @@
 //!
 //! A section is the byte of its records' format and then the records end to end; every number in them is a LEB128 varint.
 
-use super::{DecodeSnapshotError, Section};
+use super::{BLOCK_BYTES, DecodeSnapshotError, Section};
 use crate::key_group::KeyGroup;
-
-/// A group with more records than this has several sections. One that grew with the group would be moved to larger memory again
-/// and again, and while it is, the task stands still.
-const SECTION_BYTES: usize = 64 << 10;
 
 /// The records of one key group while they are being written.
 #[derive(Debug, Default)]
 pub(crate) struct SectionWriter {
     full: Vec<Written>,
     last: Written,
+    /// Where the next section goes, if a block was lent.
+    next: Option<Vec<u8>>,
 }
 
 /// A section but for its key group.
@@ -33,14 +31,23 @@ pub(crate) struct SectionReader<'a> {
 }
 
 impl SectionWriter {
+    /// Takes an empty block for the next section out of those that were lent, unless it has one.
+    pub(crate) fn take_block(&mut self, lent: &mut Vec<Vec<u8>>) {
+        if self.next.is_none() {
+            self.next = lent.pop();
+        }
+    }
+
     /// Begins a record of about so many bytes; returns where it is to be written. All records of a writer are of one format.
     pub(crate) fn record(&mut self, format: u8, bytes: usize) -> &mut Vec<u8> {
-        if self.last.records > 0 && self.last.bytes.len() + bytes > SECTION_BYTES {
-            let next = Written { records: 0, bytes: Vec::with_capacity(SECTION_BYTES) };
-            self.full.push(std::mem::replace(&mut self.last, next));
-        }
         let Written { records, bytes: out } = &mut self.last;
-        if out.is_empty() {
+        if *records == 0 {
+            *out = self.next.take().unwrap_or_default();
+            out.push(format);
+        } else if out.len() + bytes > BLOCK_BYTES {
+            let next = self.next.take().unwrap_or_else(|| Vec::with_capacity(BLOCK_BYTES));
+            let bytes = std::mem::replace(out, next);
+            self.full.push(Written { records: std::mem::take(records), bytes });
             out.push(format);
         }
         *records += 1;
@@ -191,17 +198,31 @@ mod tests {
     }
 
     #[test]
+    fn sections_lie_in_the_blocks_that_were_lent_as_long_as_there_are_any() {
+        let mut lent: Vec<Vec<u8>> = (0..2).map(|_| Vec::with_capacity(BLOCK_BYTES)).collect();
+        let places: Vec<*const u8> = lent.iter().rev().map(|block| block.as_ptr()).collect();
+        let mut writer = SectionWriter::default();
+        for _ in 0..3 {
+            writer.take_block(&mut lent);
+            write(&mut writer, &[7; BLOCK_BYTES - 20]);
+        }
+        let sections: Vec<Section> = writer.finish(KeyGroup(3)).collect();
+        let found: Vec<*const u8> = sections.iter().map(|section| section.bytes.as_ptr()).collect();
+        assert_eq!((&found[..2], sections.len()), (&places[..], 3));
+    }
+
+    #[test]
     fn a_large_group_has_several_sections_none_of_which_ever_moved_to_larger_memory() {
         let keys: Vec<Vec<u8>> = (0..10_000_u32).map(|key| format!("key {key:40}").into_bytes()).collect();
         let mut writer = SectionWriter::default();
         keys.iter().for_each(|key| write(&mut writer, key));
         let sections: Vec<Section> = writer.finish(KeyGroup(3)).collect();
-        assert!(sections.len() > 5 && sections.iter().all(|section| section.bytes.len() <= SECTION_BYTES));
-        assert!(sections.iter().skip(1).all(|section| section.bytes.capacity() == SECTION_BYTES));
+        assert!(sections.len() > 5 && sections.iter().all(|section| section.bytes.len() <= BLOCK_BYTES));
+        assert!(sections.iter().skip(1).all(|section| section.bytes.capacity() == BLOCK_BYTES));
         let records = sections.iter().flat_map(|section| read(section).expect("own records"));
         assert!(records.eq(keys));
         let mut writer = SectionWriter::default();
-        write(&mut writer, &[7; 2 * SECTION_BYTES]);
+        write(&mut writer, &[7; 2 * BLOCK_BYTES]);
         write(&mut writer, b"k");
         let sections: Vec<u64> = writer.finish(KeyGroup(3)).map(|section| section.records).collect();
         assert_eq!(sections, [1, 1], "a record of any size is in one section");

@@ -16,6 +16,16 @@ impl Windows {
         self.store.begin_snapshot(kind, self.watermark);
     }
 
+    /// See [`Operator::blocks_wanted`](crate::operator::Operator::blocks_wanted).
+    pub fn blocks_wanted(&self) -> usize {
+        self.store.pages.blocks_wanted()
+    }
+
+    /// See [`Operator::lend`](crate::operator::Operator::lend).
+    pub fn lend(&mut self, blocks: Vec<Vec<u8>>) {
+        self.store.pages.lend(blocks);
+    }
+
     /// Looks at up to `keys` more counts that may have to be copied; the snapshot, once that was the last. Nothing without a
     /// snapshot begun.
     pub fn continue_snapshot(&mut self, keys: usize) -> Option<KeyedSnapshot> {

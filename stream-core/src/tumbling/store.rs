@@ -46,7 +46,7 @@ pub(super) struct Store {
     windows: BTreeMap<i64, Vec<u32>>,
     entries: Vec<Entry>,
     free: Vec<u32>,
-    pages: Pages,
+    pub(super) pages: Pages,
 }
 
 impl Store {

@@ -34,6 +34,11 @@ pub enum Point {
     ManifestStored,
     /// P12, sink task: it has heard that the checkpoint is complete, and has begun nothing.
     CompletionReceived,
+    /// P13, sink task: the epoch's rows for an outlet are in a transaction of Kafka that is open, or in a file whose register does
+    /// not know of them.
+    OutletRowsSent,
+    /// P13, sink task: an outlet has the epoch, with its register, and the sink nothing of it.
+    OutletCommitted,
     /// P13, sink task: the epoch's rows are in a transaction of Postgres that is open.
     RowsSent,
     /// P14, sink task: Postgres has committed; who asked for it has not heard so.
@@ -58,7 +63,7 @@ pub enum Point {
 
 impl Point {
     /// Each of them.
-    pub const ALL: [Point; 25] = [
+    pub const ALL: [Point; 27] = [
         Point::Heartbeat,
         Point::CheckpointTriggered,
         Point::TriggerReceived,
@@ -74,6 +79,8 @@ impl Point {
         Point::AllAcknowledged,
         Point::ManifestStored,
         Point::CompletionReceived,
+        Point::OutletRowsSent,
+        Point::OutletCommitted,
         Point::RowsSent,
         Point::PublicationCommitted,
         Point::PublicationKnown,
@@ -104,6 +111,8 @@ impl Point {
             Point::AllAcknowledged => "all-acknowledged",
             Point::ManifestStored => "manifest-stored",
             Point::CompletionReceived => "completion-received",
+            Point::OutletRowsSent => "outlet-rows-sent",
+            Point::OutletCommitted => "outlet-committed",
             Point::RowsSent => "rows-sent",
             Point::PublicationCommitted => "publication-committed",
             Point::PublicationKnown => "publication-known",

@@ -4,6 +4,7 @@
 //! a bound of bytes, and answer into the task's mailbox. What the bytes of a file mean is `stream_runtime::stored`'s
 //! business, what belongs into a snapshot the subtask's.
 
+mod blocks;
 mod restoring;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::subtask::mail::{Letter, Mailbox};
 
+use blocks::Blocks;
 pub(crate) use restoring::restore;
 
 /// KiB of files that may be encoded, or on their way to the store, at once in this process; a larger file goes alone.
@@ -38,6 +40,7 @@ pub(crate) struct Snapshotting {
     runtime: Handle,
     tasks: TaskTracker,
     room: Arc<Semaphore>,
+    blocks: Arc<Blocks>,
 }
 
 /// The files of one job.
@@ -51,7 +54,13 @@ pub(crate) struct JobFiles {
 impl Snapshotting {
     /// With tasks on `runtime`, tracked by `tasks`.
     pub(crate) fn new(stores: Arc<dyn Stores>, runtime: Handle, tasks: TaskTracker) -> Self {
-        Snapshotting { stores, runtime, tasks, room: Arc::new(Semaphore::new(UPLOAD_KIB as usize)) }
+        Snapshotting {
+            stores,
+            runtime,
+            tasks,
+            room: Arc::new(Semaphore::new(UPLOAD_KIB as usize)),
+            blocks: Arc::default(),
+        }
     }
 
     /// A job's files in the store at `uri`; nothing where the URI is empty.
@@ -79,7 +88,20 @@ impl JobFiles {
     ) {
         let bytes = snapshot.sections.iter().map(|section| section.bytes.len()).sum();
         let name = names::state(checkpoint, subtask);
-        self.store(name, bytes, move || stored::encode_state(&snapshot), ticket, mailbox);
+        let pool = Arc::clone(&self.snapshotting.blocks);
+        let encode = move || {
+            let file = stored::encode_state(&snapshot);
+            pool.give_back(snapshot.sections.into_iter().map(|section| section.bytes));
+            file
+        };
+        self.store(name, bytes, encode, ticket, mailbox);
+    }
+
+    /// Prepares memory for a snapshot; answers with [`Letter::Blocks`].
+    pub(crate) fn prepare_blocks(&self, checkpoint: CheckpointId, count: usize, mailbox: Arc<Mailbox>) {
+        let pool = Arc::clone(&self.snapshotting.blocks);
+        let prepare = move || mailbox.put(Letter::Blocks { checkpoint, blocks: pool.take(count) });
+        self.snapshotting.tasks.spawn_blocking_on(prepare, &self.snapshotting.runtime);
     }
 
     /// Stores rows that an attempt gathered since epoch `after`; answers with [`Letter::Stored`].

@@ -60,6 +60,13 @@ pub(crate) enum Letter {
         /// The file.
         result: Result<FileRef, StoreError>,
     },
+    /// Operators: memory to copy the state into.
+    Blocks {
+        /// Of which snapshot.
+        checkpoint: CheckpointId,
+        /// Empty, and each touched already.
+        blocks: Vec<Vec<u8>>,
+    },
     /// Operators: what was looked up.
     Answered {
         /// The question.

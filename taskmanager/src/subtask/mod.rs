@@ -15,7 +15,9 @@ pub(crate) mod emit;
 pub(crate) mod event;
 pub(crate) mod mail;
 pub(crate) mod operator;
+pub(crate) mod sampling;
 pub(crate) mod source;
+pub(crate) mod spans;
 pub(crate) mod thread;
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use stream_core::operator::{Decoded, Decoder, Left, Operator, OperatorCounters, 
 use stream_core::origin::Origin;
 use stream_core::pipeline::Split;
 use stream_core::row::{Column, ColumnType, Field, RowBatch};
-use stream_core::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
+use stream_core::snapshot::{BLOCK_BYTES, DecodeSnapshotError, KeyedSnapshot, MAX_STEPS, Section, SnapshotKind};
 use stream_core::table::Schemas;
 use stream_core::time::{EventTime, Timestamp};
 use stream_core::watermark::Watermark;
@@ -160,6 +160,9 @@ impl Decoder for KeyAtTime {
     }
 }
 
+/// Slices of an [`Echo`]'s snapshot, by a clock that stands still.
+pub(crate) const SLICES: u64 = 4;
+
 /// Emits a row for each event at once, and one for each watermark. Its snapshot has a key for each event since the last,
 /// one to a section, and is copied as slowly as it may.
 #[derive(Default)]
@@ -169,6 +172,15 @@ pub(crate) struct Echo {
     snapshot: Option<(SnapshotKind, Vec<Section>)>,
     watermark: Option<Watermark>,
     pub(crate) slices: u64,
+    /// It copies nothing before it was lent so many blocks.
+    blocks_wanted: usize,
+    lent: usize,
+}
+
+impl Echo {
+    pub(crate) fn wanting(blocks: usize) -> Self {
+        Echo { blocks_wanted: blocks, ..Echo::default() }
+    }
 }
 
 impl Operator for Echo {
@@ -190,9 +202,18 @@ impl Operator for Echo {
     }
     fn begin_snapshot(&mut self, kind: SnapshotKind) {
         self.snapshot = Some((kind, std::mem::take(&mut self.changed)));
-        self.slices = 3;
+        self.slices = SLICES * MAX_STEPS as u64;
+        self.lent = 0;
+    }
+    fn blocks_wanted(&self) -> usize {
+        self.blocks_wanted
+    }
+    fn lend(&mut self, blocks: Vec<Vec<u8>>) {
+        assert!(blocks.iter().all(|block| block.is_empty() && block.capacity() == BLOCK_BYTES));
+        self.lent += blocks.len();
     }
     fn continue_snapshot(&mut self, _keys: usize) -> Option<KeyedSnapshot> {
+        assert_eq!(self.lent, self.blocks_wanted, "memory comes before the copy");
         self.slices = self.slices.saturating_sub(1);
         let (kind, sections) = self.snapshot.take_if(|_| self.slices == 0)?;
         Some(KeyedSnapshot { kind, watermark: self.watermark.unwrap_or(Watermark::NONE), sections })

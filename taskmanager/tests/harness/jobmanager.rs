@@ -57,6 +57,8 @@ pub(crate) struct Seen {
     pub(crate) declines: Vec<v1::CheckpointDecline>,
     pub(crate) published: Vec<v1::EpochPublished>,
     pub(crate) drained: Vec<v1::SourceDrained>,
+    /// How many taskmanagers said that they leave.
+    pub(crate) leaving: usize,
 }
 
 /// What an attempt begins with.
@@ -351,6 +353,7 @@ fn note(seen: &mut Seen, message: v1::task_manager_message::Message) {
         v1::task_manager_message::Message::SourcePace(_) | v1::task_manager_message::Message::QueryAnswer(_) => {}
         v1::task_manager_message::Message::JobLogs(_) => {}
         v1::task_manager_message::Message::SourceDrained(drained) => seen.drained.push(drained),
+        v1::task_manager_message::Message::Leaving(_) => seen.leaving += 1,
         other @ v1::task_manager_message::Message::Register(_) => panic!("{other:?}"),
     }
 }

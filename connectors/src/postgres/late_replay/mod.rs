@@ -32,6 +32,9 @@ use statements::Statements;
 
 const DEFINITION: &str = include_str!("../../../../sql/ledger/late_replay.sql");
 
+/// A statement that waits to change a table holds up all who come behind it, the job among them.
+const LOCK_TIMEOUT: &str = "2s";
+
 /// A replay that is over keeps its lock until the server finds that its connection is gone.
 const ENDING_LIMIT: Duration = Duration::from_secs(3);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -105,7 +108,8 @@ impl LateReplay {
             return Err(Error::ReplayUnderWay { table: replay.statements.table }.into());
         }
         if !replay.is(&replay.statements.is_prepared()).await? {
-            replay.run(&replay.statements.within_schema(DEFINITION)).await?;
+            let prepare = replay.statements.within_schema(DEFINITION);
+            replay.run(&format!("BEGIN; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; {prepare} COMMIT")).await?;
         }
         replay.run(&replay.statements.number_keys()).await?;
         let counted: i64 = replay.one(&replay.statements.count_keys()).await?;
@@ -278,8 +282,8 @@ fn failed(settings: &Settings, statements: &Statements, error: sqlx::Error) -> E
         Some("42P01" | "3F000" | "42703") => {
             Error::NothingToReplay { table, address: settings.address(), source: DriverWords::from(error) }
         }
-        // A row was changed or is gone since the transaction began.
-        Some("40001" | "40P01") => Error::ChangedMeanwhile { table },
+        // A row was changed or is gone since the transaction began, or a table is in use that has to be changed.
+        Some("40001" | "40P01" | "55P03") => Error::ChangedMeanwhile { table },
         _ => Error::Statement { address: settings.address(), source: DriverWords::from(error) },
     }
 }

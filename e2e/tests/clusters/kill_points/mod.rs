@@ -3,7 +3,7 @@
 //! A process is armed with a fail point (`stream_runtime::fail_point`) and dies of it in the midst of a job under load; the test
 //! sees that it did, starts it again as a supervisor would, and has the job's table compared with what Postgres computes from the
 //! topic by itself, while an auditor asks at every instant whether table and ledger agree. `KILL_POINTS=word cargo test …` plays
-//! only the cases whose name has the word.
+//! only the cases whose name has the word. The points of outlets are played in `outlets`.
 
 mod cases;
 mod stage;

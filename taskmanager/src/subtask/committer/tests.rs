@@ -42,6 +42,7 @@ fn fixture(store: Option<&TestStore>, pending: Vec<SealedEpoch>) -> Fixture {
         mailbox: Arc::clone(&mailbox),
         teller,
         clock: Arc::new(clock.clone()),
+        recorders: JobRecorders::default(),
         counters: Arc::clone(&counters),
     });
     Fixture { committer: committer.unwrap(), gate, mailbox, told, clock, published, counters }

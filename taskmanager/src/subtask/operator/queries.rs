@@ -35,9 +35,14 @@ impl Queries {
         self.queries.push_back((number, query));
     }
 
-    /// Goes on with the answer to the first; whether there is one.
-    pub(super) fn continue_answering(&mut self, operator: &mut dyn Operator) -> bool {
-        let Some((number, query)) = self.queries.front() else { return false };
+    /// Whether any is to be answered.
+    pub(super) fn is_answering(&self) -> bool {
+        !self.queries.is_empty()
+    }
+
+    /// Goes on with the answer to the first, if there is one.
+    pub(super) fn continue_answering(&mut self, operator: &mut dyn Operator) {
+        let Some((number, query)) = self.queries.front() else { return };
         let number = *number;
         let result = if self.is_begun { Ok(()) } else { operator.begin_query(query) };
         self.is_begun = true;
@@ -50,7 +55,6 @@ impl Queries {
             self.is_begun = false;
             self.answer(number, result);
         }
-        true
     }
 
     fn answer(&self, query: u64, result: Result<String, QueryError>) {

@@ -4,24 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stream_core::barrier::Barrier;
-use stream_core::checkpoint::{FileRef, OperatorSnapshot, TaskSnapshot};
+use stream_core::checkpoint::{Chain, FileRef, OperatorSnapshot, TaskSnapshot};
+use stream_core::collector::Collector;
 use stream_core::ids::{CheckpointId, SubtaskId};
 use stream_core::key_group::KeyGroupRange;
 use stream_core::operator::{Operator, OperatorCounters};
-use stream_core::snapshot::{KeyedSnapshot, SnapshotKind};
+use stream_core::snapshot::{KeyedSnapshot, SnapshotKind, copy_slice};
 use stream_core::watermark::Watermark;
 use stream_runtime::clock::Clock;
 use stream_runtime::fail_point::{self, Point};
 use stream_runtime::store::StoreError;
+use telemetry::Spread;
 
+use crate::counters::Counters;
 use crate::snapshotting::JobFiles;
 use crate::subtask::event::{Acknowledgement, Change, Teller};
 use crate::subtask::mail::Mailbox;
-use stream_core::checkpoint::Chain;
 
-/// Keys copied between two batches. Of a large state no key is in a cache, and one costs a microsecond: so a slice stays below a
-/// millisecond, and a million keys are copied within some thousand batches.
-const SLICE_KEYS: usize = 512;
+/// How long a slice of a snapshot may hold up the next batch. A million keys are copied within some thousand slices.
+const SLICE: Duration = Duration::from_micros(100);
 
 /// Takes an operator's snapshots. One at a time.
 pub(super) struct Snapshots {
@@ -32,6 +33,7 @@ pub(super) struct Snapshots {
     chain: Chain,
     stage: Stage,
     last_ticket: u64,
+    counters: Arc<Counters>,
     mailbox: Arc<Mailbox>,
     teller: Teller,
     clock: Arc<dyn Clock>,
@@ -41,6 +43,8 @@ pub(super) struct Snapshots {
 enum Stage {
     /// There is none.
     Idle,
+    /// It was begun, and memory to copy the state into is being prepared.
+    Preparing(Cut),
     /// The operator copies its state.
     Copying(Cut),
     /// The copy is on its way to the store.
@@ -56,6 +60,9 @@ struct Cut {
     counters: OperatorCounters,
     alignment: Duration,
     pause: Duration,
+    /// When it began, and when all was copied, by the steady clock.
+    began: Duration,
+    copied: Duration,
 }
 
 /// What snapshots are taken with.
@@ -72,24 +79,31 @@ pub(crate) struct SnapshotParts {
     pub(crate) teller: Teller,
     /// For the pause.
     pub(crate) clock: Arc<dyn Clock>,
+    /// The subtask's.
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl Snapshots {
     /// None yet; the first will be full.
     pub(super) fn new(parts: SnapshotParts) -> Self {
-        let SnapshotParts { subtask, key_groups, files, mailbox, teller, clock } = parts;
+        let SnapshotParts { subtask, key_groups, files, mailbox, teller, clock, counters } = parts;
         let (chain, stage) = (Chain::default(), Stage::Idle);
-        Snapshots { subtask, key_groups, files, chain, stage, last_ticket: 0, mailbox, teller, clock }
+        Snapshots { subtask, key_groups, files, chain, stage, last_ticket: 0, counters, mailbox, teller, clock }
     }
 
-    /// Begins the snapshot of a barrier that came on every input, at a watermark of which the clock made so much.
+    /// Begins the snapshot of a barrier that came on every input, at a watermark of which the clock made so much, behind the operator's last
+    /// rows before it.
     pub(super) fn begin(
         &mut self,
         barrier: Barrier,
         alignment: Duration,
         (watermark, by_clock): (Watermark, Watermark),
         operator: &mut dyn Operator,
+        out: &mut Collector,
     ) {
+        let started = self.clock.monotonic();
+        // Whatever becomes of the snapshot: the rows are the epoch's.
+        operator.on_barrier(out);
         let mut cut = Cut {
             checkpoint: barrier.checkpoint,
             kind: self.chain.next_kind(barrier.is_full),
@@ -97,7 +111,9 @@ impl Snapshots {
             by_clock,
             counters: operator.counters(),
             alignment,
-            pause: Duration::ZERO,
+            pause: self.clock.monotonic().saturating_sub(started),
+            began: started,
+            copied: started,
         };
         if self.files.is_none() {
             return self.acknowledge(cut, 0);
@@ -107,27 +123,48 @@ impl Snapshots {
             let reason = format!("the state of checkpoint {} is still being stored", earlier.checkpoint);
             return self.teller.tell(Change::Declined { checkpoint: barrier.checkpoint, reason });
         }
-        if let Stage::Copying(_) = &self.stage {
+        if let Stage::Preparing(_) | Stage::Copying(_) = &self.stage {
             // Its checkpoint was aborted, or there would be no other; what it had taken from the list of changes is lost.
             self.chain.lose();
             cut.kind = SnapshotKind::Full;
         }
-        let started = self.clock.monotonic();
         operator.begin_snapshot(cut.kind);
         cut.pause = self.clock.monotonic().saturating_sub(started);
-        self.stage = Stage::Copying(cut);
+        self.stage = match (operator.blocks_wanted(), &self.files) {
+            (0, _) | (_, None) => Stage::Copying(cut),
+            (count, Some(files)) => {
+                files.prepare_blocks(cut.checkpoint, count, Arc::clone(&self.mailbox));
+                Stage::Preparing(cut)
+            }
+        };
     }
 
-    /// Copies a slice of the snapshot that was begun; whether there is one.
-    pub(super) fn continue_copying(&mut self, operator: &mut dyn Operator) -> bool {
-        let Stage::Copying(cut) = &mut self.stage else { return false };
+    /// Memory is there to copy the state of a checkpoint into.
+    pub(super) fn on_blocks(&mut self, checkpoint: CheckpointId, blocks: Vec<Vec<u8>>, operator: &mut dyn Operator) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::Preparing(cut) if cut.checkpoint == checkpoint => {
+                operator.lend(blocks);
+                Stage::Copying(cut)
+            }
+            other => other,
+        };
+    }
+
+    /// Whether there is a slice to copy.
+    pub(super) fn is_copying(&self) -> bool {
+        matches!(self.stage, Stage::Copying(_))
+    }
+
+    /// Copies a slice of the snapshot that was begun, if there is one.
+    pub(super) fn continue_copying(&mut self, operator: &mut dyn Operator) {
+        let Stage::Copying(cut) = &mut self.stage else { return };
         let started = self.clock.monotonic();
-        let snapshot = operator.continue_snapshot(SLICE_KEYS);
-        cut.pause = cut.pause.max(self.clock.monotonic().saturating_sub(started));
+        let took = || self.clock.monotonic().saturating_sub(started);
+        let snapshot = copy_slice(|keys| operator.continue_snapshot(keys), || took() >= SLICE);
+        cut.pause = cut.pause.max(took());
         if let Some(snapshot) = snapshot {
             self.store(snapshot);
         }
-        true
     }
 
     /// A file that was handed out is stored, or is not.
@@ -141,6 +178,7 @@ impl Snapshots {
                 }
                 Err(error) => {
                     self.chain.lose();
+                    self.trace(&cut, Some(&error.message));
                     self.teller.tell(Change::Declined { checkpoint: cut.checkpoint, reason: error.message });
                 }
             },
@@ -150,6 +188,7 @@ impl Snapshots {
 
     fn store(&mut self, snapshot: KeyedSnapshot) {
         let Stage::Copying(mut cut) = std::mem::replace(&mut self.stage, Stage::Idle) else { return };
+        cut.copied = self.clock.monotonic();
         // An operator may take a full one unasked.
         cut.kind = snapshot.kind;
         fail_point::reach(Point::SnapshotTaken);
@@ -170,6 +209,8 @@ impl Snapshots {
             by_clock: cut.by_clock,
             files: self.chain.files().to_vec(),
         };
+        self.counters.set_state_bytes(self.chain.files().iter().map(|file| file.bytes).sum());
+        self.trace(&cut, None);
         let OperatorCounters { late, fired_events: fired, open_events: open, .. } = cut.counters;
         fail_point::reach(Point::AcknowledgementDue);
         self.teller.tell(Change::Acknowledged(Acknowledgement {
@@ -178,6 +219,19 @@ impl Snapshots {
             written_bytes,
             pause: cut.pause,
             alignment: cut.alignment,
+            arrivals: Spread::default(),
         }));
+    }
+
+    fn trace(&self, cut: &Cut, failure: Option<&str>) {
+        if let Some(spans) = self.teller.spans() {
+            let (copying, storing) =
+                (cut.copied.saturating_sub(cut.began), self.clock.monotonic().saturating_sub(cut.copied));
+            spans.tell_snapshot(
+                cut.checkpoint,
+                &[("align", cut.alignment), ("copy", copying), ("upload", storing)],
+                failure,
+            );
+        }
     }
 }

@@ -22,6 +22,7 @@ use crate::subtask::event::{Acknowledgement, Change};
 use crate::subtask::testing::{Echo, ManualClock, Told, barrier, last_barrier, texts};
 
 mod asking;
+mod barriers;
 
 /// An operator subtask of two inputs, and the gate of the sink behind it.
 struct Fixture {
@@ -66,6 +67,7 @@ fn fixture_of(operator: Box<dyn Operator>, lookup: Box<dyn Lookup>, files: Optio
             mailbox: Arc::clone(&mailbox),
             teller,
             clock,
+            counters: Arc::clone(&counters),
         },
         emitter,
         counters: Arc::clone(&counters),
@@ -81,7 +83,7 @@ impl Fixture {
     fn run(&mut self) -> Step {
         loop {
             let step = self.operator.step().unwrap();
-            if step != Step::WORKED {
+            if step != Step::WORKED && !self.operator.snapshots.is_copying() {
                 return step;
             }
         }
@@ -102,7 +104,7 @@ impl Fixture {
             if !told.is_empty() {
                 return told;
             }
-            self.input.wait_for_input(Duration::from_secs(10));
+            self.operator.wait_for_input(Duration::from_secs(10));
         }
     }
 
@@ -273,6 +275,19 @@ fn state_is_copied_in_slices_while_the_barrier_goes_on_at_once() {
     assert!(f.told.take().is_empty() && store.objects.lock().unwrap().is_empty());
     let (checkpoint, state) = f.run_until_acknowledged();
     assert_eq!((checkpoint, state.files.len(), store.objects.lock().unwrap().len()), (1, 1, 1));
+}
+
+#[test]
+fn copying_begins_when_memory_for_it_is_there() {
+    let store = TestStore::new();
+    let mut f = fixture_of(Box::new(Echo::wanting(3)), Box::new(NoLookup), Some(store.files()));
+    f.push(0, event("a"));
+    f.cut(barrier(1, 0));
+    assert_eq!(f.received(), ["a", "barrier 1"]);
+    assert_eq!(f.run_until_acknowledged().1.files.len(), 1);
+    f.push(0, event("b"));
+    f.cut(barrier(2, 1));
+    assert_eq!(f.run_until_acknowledged().1.files.len(), 2);
 }
 
 #[test]

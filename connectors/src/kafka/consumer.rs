@@ -1,0 +1,46 @@
+//! The client that a reader reads through.
+
+use super::batch_queue::BatchQueue;
+use super::connection::Connection;
+use super::error::{ClientWords, Error};
+use super::settings::TopicSettings;
+
+/// What the client may hold for us, in KiB; by default it were 64 MiB. Where partitions are kept in step each may have a queue of its
+/// own, and they share this.
+const QUEUED_KIB: usize = 32 << 10;
+
+/// What each queue may hold at least: less than a fetch brings would be idle time.
+const QUEUED_KIB_AT_LEAST: usize = 1 << 10;
+
+/// A consumer that is at nobody's will but ours: no commits, no rebalancing, no jump to another offset. Its partitions have up to so
+/// many `queues`.
+pub(super) fn open_queue(settings: &TopicSettings, queues: usize) -> Result<BatchQueue, Error> {
+    let brokers = settings.client.brokers();
+    let mut config = settings.client.client_config()?;
+    config
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("allow.auto.create.topics", "false")
+        // An offset that is gone is an error, never a silent jump over records.
+        .set("auto.offset.reset", "error")
+        .set("enable.partition.eof", "true");
+    let queued_kib = (QUEUED_KIB / queues.max(1)).max(QUEUED_KIB_AT_LEAST).to_string();
+    let defaults = [
+        // By default a fetch that found the queue full is tried again only after a second.
+        ("fetch.queue.backoff.ms", "10"),
+        ("queued.max.messages.kbytes", queued_kib.as_str()),
+        // Half a second by default. One that has waited is asked for once the answer about those that are at their end is there.
+        ("fetch.wait.max.ms", if queues > 1 { "100" } else { "500" }),
+    ];
+    for (name, value) in defaults {
+        if config.get(name).is_none() {
+            config.set(name, value);
+        }
+    }
+    let consumer = config.create_with_context(Connection::default());
+    let consumer = consumer.map_err(Error::client("make a Kafka client", brokers))?;
+    BatchQueue::new(consumer, &settings.topic).ok_or_else(|| Error::Read {
+        split: settings.topic.clone(),
+        source: ClientWords("the client has no queue".to_owned()),
+    })
+}
