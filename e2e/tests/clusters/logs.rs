@@ -35,9 +35,10 @@ async fn logs_are_of_all_processes_in_the_order_of_time_and_outlive_them() -> Re
         cluster.postgres.restart()?;
         let victim = job.a_taskmanager_of(&cluster, "sink")?;
         cluster.taskmanagers[victim].kill();
-        let is_loss = |line: &Value| line["fields"]["causes"].as_str().is_some_and(|why| why.contains("taskmanager"));
-        let lines = wait_for_lines(&cluster, &job, &[], |lines| lines.iter().any(is_loss))?;
         let victim_name = format!("tm-{}", victim + 1);
+        // The jobmanager learns of it from its connection, or from a task that has lost the other end.
+        let is_loss = |line: &Value| line["fields"]["causes"].as_str().is_some_and(|why| why.contains(&victim_name));
+        let lines = wait_for_lines(&cluster, &job, &[], |lines| lines.iter().any(is_loss))?;
         ensure!(said_by(&lines, &victim_name).any(is_trouble), "its last words are gone: {lines:#?}");
 
         // What taskmanagers keep is told to a new jobmanager too.
