@@ -45,7 +45,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, state: &State, now: Timestamp) {
             frame.render_widget(tables::table(state, table, place.width, place.height), place);
         }
     }
-    if let Some(last) = area.rows().last().filter(|_| area.height > 1) {
+    if let Some(last) = area.rows().next_back().filter(|_| area.height > 1) {
         frame.render_widget(keys(state, last.width), last);
     }
 }
