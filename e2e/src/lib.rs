@@ -25,4 +25,5 @@ pub mod sink;
 pub mod small_disk;
 pub mod subject;
 pub mod telemetry_tools;
+pub mod tmux;
 pub mod traffic;

@@ -14,6 +14,7 @@ use web_intake::late_events::Visit;
 
 use crate::key::Key;
 use crate::open_sessions::Search;
+use crate::open_table::OpenTable;
 
 /// The two forms in which the job exists in Flink. They count differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,7 @@ pub struct SessionOperator {
     late_events: LateEvents,
     late: u64,
     search: Option<Search>,
+    open_table: Option<OpenTable>,
 }
 
 impl SessionOperator {
@@ -42,7 +44,8 @@ impl SessionOperator {
         let gap_ms = windows.gap_ms;
         let windows = Windows::new(windows, key_groups, max_parallelism);
         let rows = Rows { form, gap_ms, has_last_event: false };
-        SessionOperator { windows, gap_ms, rows, late_events: LateEvents::default(), late: 0, search: None }
+        let late_events = LateEvents::default();
+        SessionOperator { windows, gap_ms, rows, late_events, late: 0, search: None, open_table: None }
     }
 
     /// The same, whose rows have the time of the last event, or not.
@@ -54,6 +57,11 @@ impl SessionOperator {
     /// The same, which does this with late events.
     pub(crate) fn keeping(self, late_events: LateEvents) -> Self {
         SessionOperator { late_events, ..self }
+    }
+
+    /// The same, which shows the open sessions in a table. To be called before anything is restored.
+    pub fn showing_open(self, table: OpenTable) -> Self {
+        SessionOperator { windows: table.prepare(self.windows), open_table: Some(table), ..self }
     }
 }
 
@@ -82,6 +90,12 @@ impl Operator for SessionOperator {
 
     fn holds(&self, hash: KeyHash, key: &[u8], time: EventTime) -> bool {
         self.windows.open_of_key(hash, key).any(|window| window.start <= time && time < window.end)
+    }
+
+    fn on_barrier(&mut self, out: &mut Collector) {
+        if let Some(table) = &mut self.open_table {
+            table.write(&mut self.windows, self.gap_ms, out);
+        }
     }
 
     fn counters(&self) -> OperatorCounters {

@@ -47,7 +47,9 @@ impl Service {
                 self.observing.on_state(job, after, self.clock.monotonic());
             }
             if before != after && !after.is_terminal() {
-                tracing::info!(job_id = %job, state = %after, "job state changed");
+                let causes = record.job.causes().join(": ");
+                let causes = (!causes.is_empty()).then_some(causes);
+                tracing::info!(job_id = %job, state = %after, causes, "job state changed");
             }
             let is_unchanged = is_tick && effects.is_empty();
             for effect in effects {
@@ -104,6 +106,7 @@ impl Service {
                 self.discovery.forget(job);
                 self.give_up_adoption(job, "the job has ended");
                 self.jobs.retire(job, self.clock.now());
+                self.options.logs.forget_secrets(job);
                 self.forget_job(job);
                 let reason = format!("the job is {state}");
                 self.answer_rescale(job, Err(CheckpointError::Failed(reason)));

@@ -66,6 +66,7 @@ use telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use grpc::LogReader;
 use job_ids::RandomJobIds;
 use job_store::JobStore;
 use service::{Parts, Service};
@@ -128,6 +129,7 @@ pub async fn start(
     };
     let connector_timeout = options.connector_timeout;
     let watch_interval = options.watch_interval;
+    let logs = LogReader::new(Arc::clone(&options.logs), options.heartbeat_interval);
     let (service, handle) = Service::new(options, parts);
     let submitter = Submitter::new(handle.clone(), connectors, stores, store, connector_timeout);
     tracing::info!(address = listener.local_addr().ok().map(tracing::field::display), "jobmanager is up");
@@ -136,7 +138,7 @@ pub async fn start(
     let stop_serving = CancellationToken::new();
     let stop_service = shutdown.child_token();
     let serving = async {
-        let served = grpc::serve(listener, watch_interval, handle, submitter, stop_serving.clone()).await;
+        let served = grpc::serve(listener, watch_interval, handle, submitter, logs, stop_serving.clone()).await;
         stop_service.cancel();
         served
     };

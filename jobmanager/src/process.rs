@@ -10,6 +10,7 @@ use anyhow::Context;
 use clap::Parser;
 use connectors::{RealConnectors, RealStores};
 use stream_runtime::clock::SystemClock;
+use stream_runtime::recent_logs::RecentLogs;
 use stream_runtime::{duration, fail_point, logging, shutdown};
 use telemetry::{Exporters, Telemetry};
 use tokio::net::TcpListener;
@@ -83,6 +84,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
+    let logs = Arc::new(RecentLogs::new(Options::LOG_BYTES));
     let options = Options {
         heartbeat_interval: args.heartbeat_interval,
         heartbeat_timeout: args.heartbeat_timeout,
@@ -90,6 +92,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         checkpoint_store: args.checkpoint_dir.clone(),
         unpublished_budget: args.unpublished_budget,
         retention: args.checkpoint_retention,
+        logs: Arc::clone(&logs),
         ..Options::default()
     };
     options.check()?;
@@ -111,7 +114,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         let _within = runtime.enter();
         telemetry::start(&settings)?
     };
-    logging::init(None, exporters.log_layer());
+    logging::init(None, exporters.log_layer(), Some(logs));
     fail_point::arm_by_environment()?;
     let outcome = runtime.block_on(serve(args, options, telemetry, &exporters));
     exporters.shutdown();

@@ -7,9 +7,11 @@ use stream_core::barrier::Barrier;
 use stream_core::checkpoint::{Accounts, Cost, Cut, TaskSnapshot};
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SubtaskId, TaskManagerId};
 use stream_core::job::{TaskFailure, TaskState};
+use stream_core::log_line::LogLine;
 use stream_core::operator::QueryError;
 use stream_core::pipeline::{Pipeline, Split};
 use stream_core::plan::PlannedTask;
+use stream_core::time::Timestamp;
 use stream_core::watermark::Watermark;
 
 use telemetry::Spread;
@@ -125,6 +127,15 @@ pub(crate) enum Report {
         /// The answer, in the job's own form.
         result: Result<String, QueryError>,
     },
+    /// What it logged about a job.
+    Logs {
+        /// Which.
+        job: JobId,
+        /// In their order.
+        lines: Vec<LogLine>,
+        /// How many before them it could not keep.
+        missed: u64,
+    },
     /// A source subtask is at the end of its input.
     Drained {
         /// Which.
@@ -137,8 +148,8 @@ pub(crate) enum Report {
 /// What a taskmanager is told.
 #[derive(Clone, Debug)]
 pub(crate) enum Command {
-    /// It is in; how often to send a heartbeat.
-    Registered { heartbeat_interval: Duration },
+    /// It is in; how often to send a heartbeat, and when this jobmanager started.
+    Registered { heartbeat_interval: Duration, started: Timestamp },
     /// A heartbeat was received.
     AcknowledgeHeartbeat,
     /// Run these tasks.

@@ -57,7 +57,8 @@ impl Telemetry {
             missing.push("no `grafana` on the PATH: no dashboards; docs/dashboards has pictures of them".to_owned());
         }
         missing.push(
-            "no Tempo or Loki: traces go nowhere unless OTEL_EXPORTER_OTLP_ENDPOINT names a collector; logs are files".to_owned(),
+            "no Tempo or Loki: traces go nowhere unless OTEL_EXPORTER_OTLP_ENDPOINT names a collector; logs are files"
+                .to_owned(),
         );
         missing
     }
@@ -109,7 +110,8 @@ impl Telemetry {
     /// JSON is YAML.
     fn scrape_config(&self, project: &Path, taskmanagers: u16) -> serde_json::Value {
         let at = |port: u16| format!("127.0.0.1:{port}");
-        let scraped = |job: &str, targets: Vec<String>| json!({"job_name": job, "static_configs": [{"targets": targets}]});
+        let scraped =
+            |job: &str, targets: Vec<String>| json!({"job_name": job, "static_configs": [{"targets": targets}]});
         json!({
             "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
             "rule_files": [absolute(&project.join("deploy/prometheus/alerts.yaml"))],

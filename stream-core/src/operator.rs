@@ -173,6 +173,11 @@ pub trait Operator: Send {
         false
     }
 
+    /// A barrier came on every input, and the state as it is now is its checkpoint's: what is written here is the last of the epoch that
+    /// it closes. Called at every barrier, right before [`Operator::begin_snapshot`] if a snapshot is taken. Rows for it should be no more
+    /// than what changed since the barrier before.
+    fn on_barrier(&mut self, _out: &mut Collector) {}
+
     /// What it tells of itself.
     fn counters(&self) -> OperatorCounters;
 

@@ -46,6 +46,8 @@ pub(crate) struct Restore {
     pub(crate) operators: Vec<OperatorSnapshot>,
     /// The epochs that are to be published first, oldest first.
     pub(crate) pending: Vec<SealedEpoch>,
+    /// Whether it is a savepoint.
+    pub(crate) is_savepoint: bool,
 }
 
 /// One subtask to be run here.

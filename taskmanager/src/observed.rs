@@ -17,7 +17,9 @@ use crate::slot::Holder;
 
 /// The tasks of all attempts here.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Observed(Arc<Mutex<BTreeMap<(JobId, AttemptNumber), Vec<ObservedTask>>>>);
+pub(crate) struct Observed(Arc<Mutex<ByAttempt>>);
+
+type ByAttempt = BTreeMap<(JobId, AttemptNumber), Vec<ObservedTask>>;
 
 /// One of them.
 #[derive(Clone, Debug)]

@@ -1,8 +1,10 @@
 //! The settings of a taskmanager.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use stream_core::ids::TaskManagerId;
+use stream_runtime::recent_logs::RecentLogs;
 
 /// What a user can turn. The parts (clock, connectors, listener) come beside it.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub struct Options {
     pub trace_sample: Option<u64>,
     /// How long canceled tasks may take to end before shutting down is given up.
     pub shutdown_timeout: Duration,
+    /// What this process logs about its jobs, which the jobmanager is told; none unless set.
+    pub logs: Arc<RecentLogs>,
 }
 
 impl Options {
@@ -41,6 +45,8 @@ impl Options {
     pub const DEFAULT_LEAVE_TIMEOUT: Duration = Duration::from_secs(8);
     /// [`Options::shutdown_timeout`] unless set.
     pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+    /// Bytes of log lines kept of each job: a few thousand lines, of which a quiet job logs a dozen an hour.
+    pub const LOG_BYTES: usize = 256 << 10;
 
     /// The defaults, for a taskmanager of this process with `slots` slots.
     pub fn new(jobmanager: impl Into<String>, slots: u32, advertised_exchange: impl Into<String>) -> Self {
@@ -55,6 +61,7 @@ impl Options {
             leave_timeout: Self::DEFAULT_LEAVE_TIMEOUT,
             trace_sample: None,
             shutdown_timeout: Self::DEFAULT_SHUTDOWN_TIMEOUT,
+            logs: Arc::default(),
         }
     }
 }
@@ -67,8 +74,7 @@ pub fn default_id() -> TaskManagerId {
 
 /// This machine's name, if it has one; a container's or a pod's own.
 pub(crate) fn hostname() -> Option<String> {
-    let name =
-        std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok())?;
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok())?;
     let name = name.trim();
     (!name.is_empty()).then(|| name.to_owned())
 }

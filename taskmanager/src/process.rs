@@ -10,6 +10,7 @@ use clap::Parser;
 use stream_core::ids::TaskManagerId;
 use stream_runtime::clock::SystemClock;
 use stream_runtime::connector::cause_chain;
+use stream_runtime::recent_logs::RecentLogs;
 use stream_runtime::{duration, fail_point, logging, shutdown};
 use telemetry::{Exporters, Telemetry};
 use tokio::net::TcpListener;
@@ -100,22 +101,30 @@ fn run(args: Args) -> anyhow::Result<()> {
         let _within = runtime.enter();
         telemetry::start(&settings)?
     };
-    logging::init(None, exporters.log_layer());
+    let logs = Arc::new(RecentLogs::new(Options::LOG_BYTES));
+    logging::init(None, exporters.log_layer(), Some(Arc::clone(&logs)));
     fail_point::arm_by_environment()?;
-    let result = runtime.block_on(serve(args, id, telemetry, &exporters));
+    let result = runtime.block_on(serve(args, id, telemetry, &exporters, logs));
     exporters.shutdown();
     // A connector's blocking call that does not return must not keep the process.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(args: Args, id: TaskManagerId, telemetry: Telemetry, exporters: &Exporters) -> anyhow::Result<()> {
+async fn serve(
+    args: Args,
+    id: TaskManagerId,
+    telemetry: Telemetry,
+    exporters: &Exporters,
+    logs: Arc<RecentLogs>,
+) -> anyhow::Result<()> {
     let metrics_listener = telemetry::listen(args.metrics_address).await?;
     let listener = TcpListener::bind(args.exchange_address)
         .await
         .with_context(|| format!("cannot listen on `{}`: choose another --exchange-address", args.exchange_address))?;
     let bound = listener.local_addr().context("the listener has no address")?;
     let mut options = Options::new(args.jobmanager, args.slots, advertised(args.advertise.as_deref(), bound)?);
+    options.logs = logs;
     options.channel_bytes = args.channel_bytes;
     options.orphan_timeout = args.orphan_timeout;
     options.leave_timeout = args.leave_timeout;

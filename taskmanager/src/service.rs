@@ -8,6 +8,7 @@
 mod commands;
 mod leaving;
 mod link;
+mod telling_logs;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use crate::options::Options;
 use crate::recorders::Recorders;
 use crate::report::{LinkEvent, Report, RunningTask, TaskRef};
 use crate::service::link::Link;
+use crate::service::telling_logs::TellingLogs;
 use crate::slot::{Holder, Slots};
 use crate::snapshotting::Snapshotting;
 use crate::subtask::event::{Change, TaskEvent};
@@ -151,6 +153,7 @@ pub async fn start(
 
     let streams = environment.streams.clone();
     let slots = Slots::new(options.slots);
+    let telling_logs = TellingLogs::new(Arc::clone(&options.logs));
     let service = Service {
         options,
         jobs,
@@ -158,6 +161,7 @@ pub async fn start(
         slots,
         attempts: BTreeMap::new(),
         link: Link::default(),
+        telling_logs,
         health,
         leaving_until: None,
         is_released: false,
@@ -198,6 +202,7 @@ struct Service {
     slots: Slots,
     attempts: BTreeMap<(JobId, AttemptNumber), Attempt>,
     link: Link,
+    telling_logs: TellingLogs,
     /// What probes are told.
     health: Health,
     /// Until when it goes on although it was told to stop.
@@ -223,7 +228,8 @@ impl Service {
                 () = shutdown.cancelled(), if leaving_until.is_none() => self.begin_leaving(),
                 Some(event) = self.task_events.recv() => self.on_task_event(event),
                 Some(event) = self.link_events.recv() => match event {
-                    LinkEvent::Joined { reports, heartbeat_interval } => {
+                    LinkEvent::Joined { reports, heartbeat_interval, jobmanager_started } => {
+                        self.telling_logs.on_joined(jobmanager_started);
                         self.on_joined(reports);
                         heartbeat = every(heartbeat_interval);
                     }
@@ -257,6 +263,10 @@ impl Service {
         let TaskEvent { holder, subtask, change } = event;
         let key = (holder.job_id, holder.attempt);
         let Some(attempt) = self.attempts.get_mut(&key) else { return };
+        if let Change::Ended(Outcome::Failed(failure)) = &change {
+            let (reason, subtask) = (failure.causes.join(": "), attempt.name(subtask));
+            tracing::warn!(job_id = %holder.job_id, attempt = %holder.attempt, subtask, reason, "task failed");
+        }
         attempt.on_change(subtask, &change);
         let counters = attempt.counters(subtask);
         if attempt.has_ended() {
@@ -281,11 +291,7 @@ impl Service {
             Change::Drained => return self.report(Report::Drained(task)),
             Change::Ended(Outcome::Finished) => (TaskState::Finished, TaskFailure::default()),
             Change::Ended(Outcome::Canceled) => (TaskState::Canceled, TaskFailure::default()),
-            Change::Ended(Outcome::Failed(failure)) => {
-                let reason = failure.causes.join(": ");
-                tracing::warn!(job_id = %task.job_id, attempt = %task.attempt, subtask = ?task.subtask, reason, "task failed");
-                (TaskState::Failed, failure)
-            }
+            Change::Ended(Outcome::Failed(failure)) => (TaskState::Failed, failure),
         };
         self.report(Report::StateChange { task, state, failure, counters });
     }
@@ -299,6 +305,14 @@ impl Service {
         self.environment.observed.remove(holder);
         self.slots.release(holder);
         tracing::info!(job_id = %holder.job_id, attempt = %holder.attempt, "all tasks have ended");
+        self.forget_secrets_of(holder.job_id);
+    }
+
+    /// Unless another attempt of the job is here.
+    fn forget_secrets_of(&self, job: JobId) {
+        if !self.attempts.keys().any(|(job_id, _)| *job_id == job) {
+            self.options.logs.forget_secrets(job);
+        }
     }
 
     /// A jobmanager is there: it is told what happened without one, and how things are.
@@ -351,6 +365,7 @@ impl Service {
                 }
             }
         }
+        self.telling_logs.tell(&self.link);
         Ok(())
     }
 
@@ -362,7 +377,8 @@ impl Service {
         let heartbeat =
             Report::Heartbeat { tasks: tasks.collect(), rss_bytes: stream_runtime::memory::resident_bytes() };
         // One that finds no room is not missed: the next is never far.
-        self.link.send_if_there_is_room(heartbeat);
+        let _ = self.link.send_if_there_is_room(heartbeat);
+        self.telling_logs.tell(&self.link);
         fail_point::reach(Point::Heartbeat);
     }
 

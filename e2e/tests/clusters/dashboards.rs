@@ -70,7 +70,8 @@ async fn telemetry_fills_every_panel_and_alert() -> Result<()> {
         deadline.wait_until(|| {
             pause(LOOK_AGAIN_AFTER);
             let output = render.output();
-            said = output.as_ref().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+            said =
+                output.as_ref().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
             output.is_ok_and(|output| output.status.success())
         })
     });

@@ -83,9 +83,8 @@ fn stop(members: &mut [&mut Member]) -> Result<()> {
 
 /// Waits until everything in the topic is read; how many records of it were read by the current attempt, which is this one.
 fn read_of_this_attempt(job: &Job, cluster: &Cluster, all: u64, attempt: u64) -> Result<u64> {
-    let position = |job: &Value| -> Option<u64> {
-        job["splits"].as_array()?.iter().map(|split| split["position"].as_u64()).sum()
-    };
+    let position =
+        |job: &Value| -> Option<u64> { job["splits"].as_array()?.iter().map(|split| split["position"].as_u64()).sum() };
     let is_so = |job: &Value| job["attempt"].as_u64() >= Some(attempt) && position(job) == Some(all);
     let described = block_in_place(|| job.wait_until(cluster, is_so))?;
     counter(&described, "source", "records_in")

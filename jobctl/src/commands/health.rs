@@ -32,6 +32,7 @@ pub(super) async fn health(context: &Context, taskmanager: Option<&str>) -> Resu
         let message = format!("the {what} at {address} is not ready: it has no jobmanager, or is stopping");
         return Err(Failure::new(Exit::Failed, message));
     }
-    context.show(&json!({ "address": address, "is_ready": true }), |_| format!("the {what} at {address} is ready\n"))?;
+    context
+        .show(&json!({ "address": address, "is_ready": true }), |_| format!("the {what} at {address} is ready\n"))?;
     Ok(Exit::Done)
 }

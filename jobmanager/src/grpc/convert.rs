@@ -102,6 +102,11 @@ pub(super) fn report(message: v1::TaskManagerMessage) -> Result<Report, InvalidM
             };
             Ok(Report::Answered { task: task_ref(answer.task)?, query: answer.query_id, result })
         }
+        Message::JobLogs(logs) => Ok(Report::Logs {
+            job: logs.job_id.parse().map_err(|error| InvalidMessage(format!("{error}")))?,
+            lines: logs.lines.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            missed: logs.missed,
+        }),
         Message::SourceDrained(drained) => Ok(Report::Drained { task: task_ref(drained.task)? }),
         Message::Leaving(v1::Leaving {}) => Ok(Report::Leaving),
     }
@@ -124,8 +129,9 @@ impl From<Command> for v1::JobManagerMessage {
     fn from(command: Command) -> Self {
         use v1::job_manager_message::Message;
         let message = match command {
-            Command::Registered { heartbeat_interval } => Message::Registered(v1::Registered {
+            Command::Registered { heartbeat_interval, started } => Message::Registered(v1::Registered {
                 heartbeat_interval_ms: heartbeat_interval.as_millis().try_into().unwrap_or(u64::MAX),
+                started_ms: started.0,
             }),
             Command::AcknowledgeHeartbeat => Message::HeartbeatAck(v1::HeartbeatAck {}),
             Command::Deploy(deployment) => Message::Deploy(deployment.into()),
@@ -213,6 +219,7 @@ fn restore(start: &Start) -> Option<v1::Restore> {
         splits: manifest.splits.iter().map(Into::into).collect(),
         operators: manifest.operators.iter().map(Into::into).collect(),
         pending: start.pending.iter().map(Into::into).collect(),
+        is_savepoint: manifest.is_savepoint,
     })
 }
 

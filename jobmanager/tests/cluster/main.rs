@@ -10,6 +10,7 @@ mod taskmanager;
 mod adoption;
 mod discovery;
 mod life;
+mod logs;
 mod recovery;
 mod registration;
 mod requests;

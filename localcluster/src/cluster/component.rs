@@ -156,8 +156,7 @@ impl Plan {
                 let slots = settings.slots.to_string();
                 let args =
                     ["--jobmanager", &jobmanager, "--exchange-address", "127.0.0.1:0", "--slots", &slots, "--id", &id];
-                let launch =
-                    ours(settings, "taskmanager", &log)?.args(args).args(metrics_address(settings, number));
+                let launch = ours(settings, "taskmanager", &log)?.args(args).args(metrics_address(settings, number));
                 let ready = Ready::Registered { jobctl: binary(settings, "jobctl")?, jobmanager, id };
                 component("taskmanager", launch, ready)
             }

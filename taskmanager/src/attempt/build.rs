@@ -108,6 +108,7 @@ impl Blueprint {
             subtask: self.subtask,
             key_groups,
             max_parallelism: pipeline.max_parallelism,
+            is_from_savepoint: self.deployment.restore.is_savepoint,
         };
         let mut operator = self.definition.operator(&pipeline.options, &context)?;
         let files = self.files()?;

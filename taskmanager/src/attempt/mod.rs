@@ -290,7 +290,8 @@ fn run_task(blueprint: Blueprint, stop: &CancellationToken) {
     // What is logged on this thread, by a client library perhaps, says for whom.
     let Deployment { job_id, attempt, .. } = *blueprint.deployment;
     let subtask = blueprint.deployment.name(blueprint.subtask);
-    let _task = tracing::info_span!("task", %job_id, %attempt, subtask).entered();
+    // At the highest level, so that no filter takes it away from a line that it lets pass.
+    let _task = tracing::error_span!("task", %job_id, %attempt, subtask).entered();
     let teller = blueprint.teller.clone();
     let clock = Arc::clone(&blueprint.environment.clock);
     let counters = Arc::clone(&blueprint.counters);

@@ -1,6 +1,7 @@
 //! Between the control messages and our own types.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proto::v1::{job_manager_message, task_manager_message};
 use proto::{InvalidMessage, required, v1};
@@ -71,6 +72,10 @@ pub(crate) fn report(report: Report) -> v1::TaskManagerMessage {
             };
             let (task, answer) = (Some(task_ref(task)), Some(answer));
             task_manager_message::Message::QueryAnswer(v1::QueryAnswer { task, query_id: query, answer })
+        }
+        Report::Logs { job_id, lines, missed } => {
+            let lines = lines.into_iter().map(|line| Arc::unwrap_or_clone(line).into()).collect();
+            task_manager_message::Message::JobLogs(v1::JobLogs { job_id: job_id.to_string(), lines, missed })
         }
         Report::Heartbeat { tasks, rss_bytes } => {
             let tasks = tasks.into_iter().map(|(task, counters)| v1::TaskReport {
@@ -188,6 +193,7 @@ fn read_restore(restore: v1::Restore) -> Result<Restore, InvalidMessage> {
         splits: restore.splits.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         operators: restore.operators.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         pending: restore.pending.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+        is_savepoint: restore.is_savepoint,
     })
 }
 

@@ -68,11 +68,9 @@ impl Link {
         }
     }
 
-    /// Tells the jobmanager what it does not miss.
-    pub(super) fn send_if_there_is_room(&self, report: Report) {
-        if let Some(reports) = &self.reports {
-            let _ = reports.try_send(report);
-        }
+    /// Tells the jobmanager what it does not miss. Whether it was told.
+    pub(super) fn send_if_there_is_room(&self, report: Report) -> bool {
+        self.reports.as_ref().is_some_and(|reports| reports.try_send(report).is_ok())
     }
 
     fn keep(&mut self, report: Report) {
@@ -81,6 +79,7 @@ impl Link {
             Report::Published { .. } => true,
             Report::Acknowledged { .. } | Report::Declined { .. } | Report::Drained(_) => false,
             Report::Leaving | Report::Heartbeat { .. } | Report::Pace { .. } | Report::Answered { .. } => false,
+            Report::Logs { .. } => false,
         };
         if is_kept {
             self.untold.push(report);

@@ -57,7 +57,7 @@ pub(crate) enum Step {
     },
     /// There was nothing to do.
     AwaitingInput,
-    /// Downstream does not take the output.
+    /// Downstream, or the store of a sink's rows, does not take the output.
     Backpressured,
     /// The subtask is done, and its output received.
     Finished,

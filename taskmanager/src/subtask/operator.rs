@@ -252,7 +252,7 @@ impl OperatorSubtask {
     /// The state as it is now is the checkpoint's.
     fn cut(&mut self, Aligned { barrier, alignment }: Aligned) {
         let watermarks = (self.valve.watermark(), self.valve.by_clock());
-        self.snapshots.begin(barrier, alignment, watermarks, self.operator.as_mut());
+        self.snapshots.begin(barrier, alignment, watermarks, self.operator.as_mut(), &mut self.emitter.collector);
         self.emitter.send_barrier(barrier);
     }
 

@@ -44,7 +44,8 @@ pub(crate) async fn serve(
     let served = limits::server()
         .add_service(health)
         .add_service(service)
-        .serve_with_incoming_shutdown(incoming, stop.cancelled()).await;
+        .serve_with_incoming_shutdown(incoming, stop.cancelled())
+        .await;
     readers.close();
     readers.wait().await;
     served

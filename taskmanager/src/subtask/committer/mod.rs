@@ -169,7 +169,7 @@ impl Subtask for Committer {
             return Ok(Step::Finished);
         }
         if self.is_store_behind() {
-            return Ok(Step::AwaitingInput);
+            return Ok(Step::Backpressured);
         }
         match self.gate.try_pop()? {
             Input::Empty => return Ok(Step::AwaitingInput),
@@ -188,15 +188,13 @@ impl Subtask for Committer {
     }
 
     fn wait_for_input(&self, max_wait: Duration) {
-        if self.is_store_behind() {
-            self.mailbox.wait(max_wait);
-        } else {
-            self.gate.wait_for_input(max_wait);
-        }
+        self.gate.wait_for_input(max_wait);
     }
 
-    /// A committer sends nothing.
-    fn wait_for_room(&self, _max_wait: Duration) {}
+    /// A committer sends nothing; what it waits for is that the store takes its rows, which the mail tells.
+    fn wait_for_room(&self, max_wait: Duration) {
+        self.mailbox.wait(max_wait);
+    }
 }
 
 impl Committer {

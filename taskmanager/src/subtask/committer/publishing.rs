@@ -80,7 +80,9 @@ impl PublishingThread {
         let (opened_sender, opened) = sync_channel(1);
         let stop = Arc::new(Stop::default());
         let stop_of_thread = Arc::clone(&stop);
+        let task = tracing::Span::current();
         let body = move || {
+            let _entered = task.entered();
             let publisher = match open() {
                 Ok(publisher) => publisher,
                 Err(error) => return drop(opened_sender.send(Err(error))),

@@ -291,10 +291,11 @@ fn store_that_does_not_follow_stops_the_input_before_memory_is_full() {
     }
     let limit = UNSTORED_LIMIT >> 20;
     assert!((limit..limit + 17).contains(&taken), "{taken} MiB, with 16 in the gate");
+    assert_eq!(f.committer.step().unwrap(), Step::Backpressured, "not idle: there is input that it does not take");
     store.is_shut.send_replace(false);
     while f.counters.snapshot().records_in < taken {
         f.run();
-        f.committer.wait_for_input(Duration::from_secs(10));
+        f.committer.wait_for_room(Duration::from_secs(10));
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stream_core::barrier::Barrier;
-use stream_core::checkpoint::{FileRef, OperatorSnapshot, TaskSnapshot};
+use stream_core::checkpoint::{Chain, FileRef, OperatorSnapshot, TaskSnapshot};
+use stream_core::collector::Collector;
 use stream_core::ids::{CheckpointId, SubtaskId};
 use stream_core::key_group::KeyGroupRange;
 use stream_core::operator::{Operator, OperatorCounters};
@@ -19,7 +20,6 @@ use crate::counters::Counters;
 use crate::snapshotting::JobFiles;
 use crate::subtask::event::{Acknowledgement, Change, Teller};
 use crate::subtask::mail::Mailbox;
-use stream_core::checkpoint::Chain;
 
 /// How long a slice of a snapshot may hold up the next batch. A million keys are copied within some thousand slices.
 const SLICE: Duration = Duration::from_micros(100);
@@ -91,15 +91,19 @@ impl Snapshots {
         Snapshots { subtask, key_groups, files, chain, stage, last_ticket: 0, counters, mailbox, teller, clock }
     }
 
-    /// Begins the snapshot of a barrier that came on every input, at a watermark of which the clock made so much.
+    /// Begins the snapshot of a barrier that came on every input, at a watermark of which the clock made so much, behind the operator's last
+    /// rows before it.
     pub(super) fn begin(
         &mut self,
         barrier: Barrier,
         alignment: Duration,
         (watermark, by_clock): (Watermark, Watermark),
         operator: &mut dyn Operator,
+        out: &mut Collector,
     ) {
         let started = self.clock.monotonic();
+        // Whatever becomes of the snapshot: the rows are the epoch's.
+        operator.on_barrier(out);
         let mut cut = Cut {
             checkpoint: barrier.checkpoint,
             kind: self.chain.next_kind(barrier.is_full),
@@ -107,7 +111,7 @@ impl Snapshots {
             by_clock,
             counters: operator.counters(),
             alignment,
-            pause: Duration::ZERO,
+            pause: self.clock.monotonic().saturating_sub(started),
             began: started,
             copied: started,
         };

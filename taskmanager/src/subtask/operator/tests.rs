@@ -22,6 +22,7 @@ use crate::subtask::event::{Acknowledgement, Change};
 use crate::subtask::testing::{Echo, ManualClock, Told, barrier, last_barrier, texts};
 
 mod asking;
+mod barriers;
 
 /// An operator subtask of two inputs, and the gate of the sink behind it.
 struct Fixture {
