@@ -59,7 +59,11 @@ impl Collector {
         let batch = &mut self.open[target.0 as usize];
         batch.push(event);
         if batch.len() >= BATCH_EVENTS || batch.bytes() >= BATCH_BYTES {
-            self.full.push((target, std::mem::take(batch)));
+            // Room at once: columns that double as they fill are copied as often again as they are written. But not for what
+            // one huge event made.
+            let is_usual = batch.bytes() < 2 * BATCH_BYTES;
+            let next = if is_usual { batch.another() } else { EventBatch::default() };
+            self.full.push((target, std::mem::replace(batch, next)));
         }
     }
 

@@ -1,8 +1,8 @@
 //! What one event costs: its message decoded to the three fields of a session, and its time read.
 //!
 //! `cargo bench -p web-event`. Allocations are counted too: there are none on these paths. The events are those of the
-//! benchmark (the first 512 of `localcluster generate --seed 1`), or those of the demo: in turn, so that no branch can be
-//! learnt by heart.
+//! benchmark (the first 512 of `localcluster generate --events 20000 --seed 1`), or those of the demo. They are read again and
+//! again, so that the processor learns some of them by heart: a running job takes a little longer (`docs/performance.md`).
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{AllocProfiler, Bencher, black_box};
