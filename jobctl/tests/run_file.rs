@@ -107,7 +107,7 @@ fn several_files_relative_to_where_the_user_stands_and_options_from_the_environm
 #[test]
 fn what_is_bad_is_appended_to_a_file_of_its_own_beside_standard_output() {
     let folder = tempfile::tempdir().unwrap();
-    let event = r#"{"host":"a.io","ip":"1","event_time":"2025-01-14T17:00:00Z"}"#;
+    let event = r#"{"host":"a.io","ip":"1","event_time":"2025-01-14T17:00:00.000Z"}"#;
     std::fs::write(folder.path().join("events.jsonl"), format!("{event}\nnot json\n")).unwrap();
     let arguments = ["run", "sessionize", "--source", "file:events.jsonl", "--on-bad-record", "jsonl:bad.jsonl"];
     for run in 1..=2 {
