@@ -36,7 +36,7 @@ CARGO_FEATURES ?= $(shell scripts/kafka-tls.sh)
 
 ##@ For users
 .PHONY: up
-up: ## start a local cluster: Kafka, Postgres, a jobmanager, two taskmanagers
+up: ## start a local cluster: Kafka, Postgres, a jobmanager, two taskmanagers (TELEMETRY=1, DOCKER=1)
 .PHONY: job
 job: ## submit process_events: each event with the location of its ip (GEO_DB=FILE.mmdb, or IP_CODING_KEY)
 .PHONY: homework_job
@@ -88,39 +88,43 @@ logs: $(LOCALCLUSTER)
 
 else
 
-# The same cluster in containers. What produces and asks still runs here, against the ports that are open on 127.0.0.1.
-COMPOSE := docker compose
-IN_DOCKER := KAFKA_URL=127.0.0.1:$(or $(KAFKA_PORT),9092) POSTGRES_URL=postgres://127.0.0.1:$(or $(POSTGRES_PORT),5432)/$(or $(POSTGRES_DB),postgres)
+# The same cluster in containers, and Grafana beside it. Nothing of this machine but Docker is used.
+COMPOSE := $(if $(GEO_DB),GEO_DB=$(abspath $(GEO_DB)) )docker compose
+SUBMIT := $(COMPOSE) exec jobmanager jobctl submit
+LOCALCLUSTER_THERE := tools localcluster
 
 up:
 	@$(COMPOSE) up --build --detach --wait
 
+# A database of locations is mounted: containers that do not have it yet are replaced, with a last checkpoint.
 job:
-	@$(COMPOSE) exec jobmanager jobctl submit process_events $(if $(GEO_DB),--geo-db $(GEO_DB)) $(ARGS)
+	@$(if $(GEO_DB),$(COMPOSE) up --detach --wait)
+	@$(SUBMIT) process_events $(if $(GEO_DB),--geo-db /geo/locations.mmdb) $(ARGS)
 
 homework_job:
-	@$(COMPOSE) exec jobmanager jobctl submit sessionize --gap 5m --close-when-idle $(ARGS)
+	@$(SUBMIT) sessionize --gap 5m --close-when-idle $(ARGS)
 
 aggregation_job:
-	@$(COMPOSE) exec jobmanager jobctl submit aggregate --window 5m --close-when-idle $(ARGS)
+	@$(SUBMIT) aggregate --window 5m --close-when-idle $(ARGS)
 
-analysis: $(LOCALCLUSTER)
-	@$(IN_DOCKER) $(LOCALCLUSTER) analysis
+analysis:
+	@$(COMPOSE) run --rm --no-deps $(LOCALCLUSTER_THERE) analysis
 
-load: $(LOCALCLUSTER)
-	@$(IN_DOCKER) $(LOCALCLUSTER) load $(EVENTS)
+load:
+	@$(COMPOSE) run --rm --no-deps --volume $(abspath $(EVENTS)):$(abspath $(EVENTS)):ro $(LOCALCLUSTER_THERE) load $(abspath $(EVENTS))
 
-traffic: $(LOCALCLUSTER)
-	@$(IN_DOCKER) $(LOCALCLUSTER) traffic --rate $(RATE) $(ARGS)
+traffic:
+	@$(COMPOSE) run --rm --no-deps $(LOCALCLUSTER_THERE) traffic --rate $(RATE) $(ARGS)
 
-demo:
-	@echo "\`make demo\` runs without Docker; with it: make up load homework_job analysis DOCKER=1"; exit 1
+demo: up load
+	@$(SUBMIT) sessionize --gap 5m --until latest --wait
+	@$(MAKE) --no-print-directory analysis DOCKER=1
 
 status:
 	@$(COMPOSE) ps
 
 logs:
-	@$(COMPOSE) logs --tail 40 $(NAME) $(if $(FOLLOW),--follow)
+	@$(COMPOSE) logs --tail 40 $(firstword $(subst -, ,$(NAME))) $(if $(FOLLOW),--follow)
 
 down:
 	@$(COMPOSE) down
@@ -151,12 +155,20 @@ check: ## format, lints, docs, purity of stream-core, dependency rules
 	scripts/check-purity
 	@$(MAKE) --no-print-directory deny
 
+.PHONY: check-deploy
+check-deploy: ## Dockerfile, compose file, manifests, alerts and dashboards, by the programs that read them
+	@scripts/check-deploy $(ARGS)
+
 .PHONY: test
 # Tests of whole clusters mostly wait, so one more than there are cores still leaves them time.
 test: export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 1)
 test: build ## everything, fast suites first; starts and stops its own Kafka and Postgres
 	cargo test $(PURE)
 	cargo test --release --workspace $(CARGO_FEATURES)
+
+.PHONY: test-telemetry
+test-telemetry: build ## a cluster against a real OpenTelemetry collector and a real Prometheus (built by Go, once)
+	@tools=$$(scripts/telemetry-tools) && GAPWISE_TELEMETRY_TOOLS=$$tools cargo test --release --workspace $(CARGO_FEATURES) --test clusters telemetry -- --nocapture
 
 .PHONY: sim
 sim: build ## a whole job under simulated faults, seed after seed (SECONDS=75)

@@ -51,7 +51,9 @@ impl RealConnectors {
         &self,
         work: impl FnOnce() -> Result<T, ConnectorError> + Send + 'static,
     ) -> Result<T, ConnectorError> {
-        match self.runtime.spawn_blocking(work).await {
+        // What it logs belongs to whoever asked.
+        let asked_by = tracing::Span::current();
+        match self.runtime.spawn_blocking(move || asked_by.in_scope(work)).await {
             Ok(result) => result,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }

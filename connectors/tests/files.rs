@@ -11,7 +11,7 @@ use connectors::RealConnectors;
 use stream_core::checkpoint::{Accounts, SealedEpoch};
 use stream_core::ids::{CheckpointId, JobId, Nonce, TableIndex, Token};
 use stream_core::operator::Record;
-use stream_core::pipeline::{SideTable, SinkSpec, SourceSpec, StartPosition};
+use stream_core::pipeline::{Changelog, SideTable, SinkSpec, SourceSpec, StartPosition};
 use stream_core::row::{Column, ColumnType, RowBatch};
 use stream_core::table::RowCounts;
 use stream_core::time::EventTime;
@@ -203,7 +203,12 @@ async fn side_tables_are_files_beside_the_result_once_they_have_rows_and_count_o
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.csv");
     let column = Column { name: "text".to_owned(), column_type: ColumnType::Text };
-    let table = |name: &str| SideTable { name: name.to_owned(), columns: vec![column.clone()], outlet: None };
+    let table = |name: &str| SideTable {
+        name: name.to_owned(),
+        columns: vec![column.clone()],
+        outlet: None,
+        changelog: Changelog::Append,
+    };
     let spec = sink(&format!("csv:{}", path.display()));
     let spec = SinkSpec { side_tables: vec![table("late"), table("bad"), table("never")], ..spec };
     let side = |index, text| {

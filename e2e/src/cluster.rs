@@ -261,6 +261,14 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    /// Nobody waits for the last checkpoint of a cluster that is thrown away.
+    fn drop(&mut self) {
+        self.taskmanagers.iter_mut().for_each(Member::kill);
+        self.jobmanager.kill();
+    }
+}
+
 /// What finds the server of checkpoints, and the way into it.
 fn store_env(server: Option<&ObjectServer>) -> BTreeMap<String, Option<String>> {
     let variables = server.map(ObjectServer::variables).unwrap_or_default();

@@ -13,6 +13,7 @@ use connectors::kafka::{Admin, ClientSettings};
 use localcluster::deadline::Deadline;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::traffic::{Event, PARTITIONS, Traffic};
@@ -65,6 +66,18 @@ pub fn produce(bootstrap: &str, topic: &str, traffic: &mut Traffic, events: u64)
 pub fn produce_records(bootstrap: &str, topic: &str, records: &[Event]) -> Result<()> {
     let producer = producer(bootstrap)?;
     records.iter().try_for_each(|event| send(&producer, topic, event))?;
+    flush(&producer)
+}
+
+/// Produces a record with a header, and waits until the topic has it.
+///
+/// # Errors
+/// If the broker does not take it.
+pub fn produce_with_header(bootstrap: &str, topic: &str, event: &Event, key: &str, value: &str) -> Result<()> {
+    let producer = producer(bootstrap)?;
+    let headers = OwnedHeaders::new().insert(Header { key, value: Some(value) });
+    let record = BaseRecord::<(), str>::to(topic).partition(event.partition).payload(&event.json).headers(headers);
+    producer.send(record).map_err(|(error, _)| error)?;
     flush(&producer)
 }
 

@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod broker;
 pub mod cluster;
+pub mod collector;
 pub mod expected;
 pub mod feed;
 pub mod flink;
@@ -23,4 +24,6 @@ pub mod running;
 pub mod sink;
 pub mod small_disk;
 pub mod subject;
+pub mod telemetry_tools;
+pub mod tmux;
 pub mod traffic;

@@ -66,6 +66,11 @@ impl Member {
         self.child.stop();
     }
 
+    /// SIGTERM, without waiting for what comes of it.
+    pub fn terminate(&mut self) {
+        self.child.terminate();
+    }
+
     /// SIGSTOP: a zombie until [`Member::resume`].
     pub fn pause(&mut self) {
         self.child.pause();

@@ -74,5 +74,5 @@ pub fn command(name: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Comman
 }
 
 fn is_ours(variable: &str) -> bool {
-    ["AWS_", "GAPWISE_", "KAFKA_", "POSTGRES_"].iter().any(|prefix| variable.starts_with(prefix))
+    ["AWS_", "GAPWISE_", "KAFKA_", "OTEL_", "POSTGRES_"].iter().any(|prefix| variable.starts_with(prefix))
 }

@@ -2,7 +2,7 @@
 //! as the options ask for them, late events and dead letters.
 
 use stream_core::ids::{JobId, TableIndex};
-use stream_core::pipeline::SideTable;
+use stream_core::pipeline::{Changelog, SideTable};
 use stream_core::row::{Column, ColumnType};
 use web_intake::{DeadLetters, LateEvents, OnLate};
 
@@ -33,8 +33,12 @@ pub fn columns_by_referrer() -> Vec<Column> {
 
 /// Every table but that of hits per host, which is `result`.
 pub fn side_tables(options: &Options, result: &str) -> Vec<SideTable> {
-    let by_referrer =
-        SideTable { name: with_suffix(result, BY_REFERRER_SUFFIX), columns: columns_by_referrer(), outlet: None };
+    let by_referrer = SideTable {
+        name: with_suffix(result, BY_REFERRER_SUFFIX),
+        columns: columns_by_referrer(),
+        outlet: None,
+        changelog: Changelog::Append,
+    };
     let others = options.on_late.side_table(result).into_iter().chain(options.on_bad_record.side_table(result));
     std::iter::once(by_referrer).chain(others).collect()
 }

@@ -68,8 +68,15 @@ fn stream(lines: &[&str], parallelism: u32) -> (Rows, Rows) {
     let operator = |index| {
         let subtask = SubtaskId { stage: StageIndex(1), index: SubtaskIndex(index) };
         let key_groups = KeyGroupRange::of_subtask(max_parallelism, parallelism, subtask.index);
-        let context =
-            OperatorContext { job_id, source: &source, stage: "window", subtask, key_groups, max_parallelism };
+        let context = OperatorContext {
+            job_id,
+            source: &source,
+            stage: "window",
+            subtask,
+            key_groups,
+            max_parallelism,
+            is_from_savepoint: false,
+        };
         Aggregate.operator(&options, &context).unwrap()
     };
     let mut operators: Vec<Box<dyn Operator>> = (0..parallelism).map(operator).collect();

@@ -86,6 +86,7 @@ mod tests {
                 subtask: SubtaskId { stage: StageIndex(1), index: SubtaskIndex(0) },
                 key_groups: KeyGroupRange::of_subtask(max_parallelism, 1, SubtaskIndex(0)),
                 max_parallelism,
+                is_from_savepoint: false,
             };
             ProcessEvents.operator(options, &context).map(drop)
         };

@@ -9,6 +9,7 @@
 //! | [`side_tables`] | what becomes of late events and bad records |
 //! | [`operator`] | keyed events and watermarks → rows of closed sessions |
 //! | [`open_sessions`] | questions about the sessions that are open |
+//! | [`open_table`] | the table that shows them at each checkpoint |
 //! | [`late_replay`] | late events put into the sessions of a table that they belong to |
 //! | [`replay`] | the sessions of a log, computed once more in another way, and compared with a table |
 //!
@@ -21,6 +22,7 @@ pub mod decoder;
 pub mod key;
 pub mod late_replay;
 pub mod open_sessions;
+pub mod open_table;
 pub mod operator;
 pub mod options;
 pub mod pipeline;
@@ -33,6 +35,7 @@ use stream_core::operator::{Decoder, Operator};
 use stream_core::pipeline::{DecoderContext, JobDefinition, OperatorContext, OptionsError};
 
 use crate::decoder::EventDecoder;
+use crate::open_table::OpenTable;
 use crate::operator::SessionOperator;
 use crate::options::Options;
 
@@ -61,9 +64,13 @@ impl JobDefinition for Sessionize {
             return Err(OptionsError(format!("job `{}` has no stage `{}`", Self::NAME, context.stage)));
         }
         let late_events = side_tables::late_events(options, context.job_id, context.source.name());
-        let OperatorContext { key_groups, max_parallelism, .. } = *context;
+        let OperatorContext { job_id, key_groups, max_parallelism, is_from_savepoint, .. } = *context;
         let operator = SessionOperator::new(options.windows(), options.form(), key_groups, max_parallelism);
-        Ok(Box::new(operator.keeping(late_events).with_last_event(options.has_last_event)))
+        let operator = operator.keeping(late_events).with_last_event(options.has_last_event);
+        Ok(Box::new(match options.has_open_table {
+            true => operator.showing_open(OpenTable::new(side_tables::open_table(options), job_id, is_from_savepoint)),
+            false => operator,
+        }))
     }
 }
 
@@ -88,6 +95,7 @@ mod tests {
             subtask: SubtaskId { stage: StageIndex(1), index: SubtaskIndex(0) },
             key_groups: KeyGroupRange::of_subtask(max_parallelism, 1, SubtaskIndex(0)),
             max_parallelism,
+            is_from_savepoint: false,
         };
         Sessionize.operator(options, &context).map(drop)
     }

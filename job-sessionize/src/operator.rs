@@ -3,16 +3,18 @@
 use stream_core::collector::Collector;
 use stream_core::event_batch::EventBatch;
 use stream_core::ids::TableIndex;
-use stream_core::key_group::{KeyGroupRange, MaxParallelism};
+use stream_core::key_group::{KeyGroupRange, KeyHash, MaxParallelism};
 use stream_core::operator::{Operator, OperatorCounters, QueryError, Refusal};
 use stream_core::session::{Added, Config, Fired, Windows};
 use stream_core::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
+use stream_core::time::EventTime;
 use stream_core::watermark::Watermark;
 use web_intake::LateEvents;
 use web_intake::late_events::Visit;
 
 use crate::key::Key;
 use crate::open_sessions::Search;
+use crate::open_table::OpenTable;
 
 /// The two forms in which the job exists in Flink. They count differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,7 @@ pub struct SessionOperator {
     late_events: LateEvents,
     late: u64,
     search: Option<Search>,
+    open_table: Option<OpenTable>,
 }
 
 impl SessionOperator {
@@ -41,7 +44,8 @@ impl SessionOperator {
         let gap_ms = windows.gap_ms;
         let windows = Windows::new(windows, key_groups, max_parallelism);
         let rows = Rows { form, gap_ms, has_last_event: false };
-        SessionOperator { windows, gap_ms, rows, late_events: LateEvents::default(), late: 0, search: None }
+        let late_events = LateEvents::default();
+        SessionOperator { windows, gap_ms, rows, late_events, late: 0, search: None, open_table: None }
     }
 
     /// The same, whose rows have the time of the last event, or not.
@@ -53,6 +57,11 @@ impl SessionOperator {
     /// The same, which does this with late events.
     pub(crate) fn keeping(self, late_events: LateEvents) -> Self {
         SessionOperator { late_events, ..self }
+    }
+
+    /// The same, which shows the open sessions in a table. To be called before anything is restored.
+    pub fn showing_open(self, table: OpenTable) -> Self {
+        SessionOperator { windows: table.prepare(self.windows), open_table: Some(table), ..self }
     }
 }
 
@@ -77,6 +86,16 @@ impl Operator for SessionOperator {
 
     fn on_clock_watermark(&mut self, by_clock: Watermark) {
         self.windows.closed_by_clock(by_clock);
+    }
+
+    fn holds(&self, hash: KeyHash, key: &[u8], time: EventTime) -> bool {
+        self.windows.open_of_key(hash, key).any(|window| window.start <= time && time < window.end)
+    }
+
+    fn on_barrier(&mut self, out: &mut Collector) {
+        if let Some(table) = &mut self.open_table {
+            table.write(&mut self.windows, self.gap_ms, out);
+        }
     }
 
     fn counters(&self) -> OperatorCounters {
@@ -154,7 +173,6 @@ mod tests {
     use stream_core::key_group::hash_key;
     use stream_core::origin::Origin;
     use stream_core::session::Limits;
-    use stream_core::time::EventTime;
 
     use super::*;
     use crate::options::Options;
@@ -231,6 +249,20 @@ mod tests {
             probe.event(None, 1);
             assert_eq!(probe.rows(i64::MAX), [format!("1970-01-01 00:00:00.000 | 1.2.3.4 | NULL | {hits}")]);
         }
+    }
+
+    #[test]
+    fn event_is_held_until_its_session_has_fired() {
+        let mut probe = Probe::new(Form::Sql, 0);
+        probe.event(Some("a.io"), 0);
+        let mut key = Vec::new();
+        Key { ip: Some("1.2.3.4"), host: Some("a.io") }.encode(&mut key);
+        let holds = |probe: &Probe, time| probe.operator.holds(hash_key(&key), &key, EventTime(time));
+        assert!(holds(&probe, 0) && !holds(&probe, 5 * MINUTE));
+        probe.rows(MINUTE);
+        assert!(holds(&probe, 0));
+        probe.rows(5 * MINUTE);
+        assert!(!holds(&probe, 0));
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub struct Options {
     pub(crate) on_bad_record: OnBadRecord,
     /// Whether rows have the time of the session's last event.
     pub(crate) has_last_event: bool,
+    /// Whether open sessions are kept in a table, too.
+    pub(crate) has_open_table: bool,
 }
 
 /// Options that make no job.
@@ -77,6 +79,8 @@ struct Stored {
     on_bad_record: OnBadRecord,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     last_event: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    open_table: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_session_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,6 +96,7 @@ impl Options {
         on_late: OnLate::Drop,
         on_bad_record: OnBadRecord::Skip,
         has_last_event: false,
+        has_open_table: false,
     };
 
     /// Sessions that end after `gap` without an event and take late events for `allowed_lateness` more. What is late or bad
@@ -133,6 +138,16 @@ impl Options {
         Options { has_last_event, ..self }
     }
 
+    /// Whether the open sessions are in a table.
+    pub const fn has_open_table(self) -> bool {
+        self.has_open_table
+    }
+
+    /// The same, with or without a table of the open sessions ([`crate::open_table`]), which is then the last of the sink's.
+    pub const fn with_open_table(self, has_open_table: bool) -> Self {
+        Options { has_open_table, ..self }
+    }
+
     /// The same, with sessions that last less than `max_session` and have at most `max_hits` events; `None` for no limit. What goes on beyond
     /// it stands there in parts.
     ///
@@ -165,9 +180,9 @@ impl Options {
         if gap_ms == 0 {
             return Err(InvalidOptions::NoGap);
         }
-        let Stored { on_late, on_bad_record, last_event: has_last_event, max_session_ms, max_hits, .. } = stored;
-        let limits = Limits::NONE;
-        let options = Options { gap_ms, allowed_lateness_ms, limits, on_late, on_bad_record, has_last_event };
+        let Stored { on_late, on_bad_record, max_session_ms, max_hits, .. } = stored;
+        let options = Options { gap_ms, allowed_lateness_ms, on_late, on_bad_record, ..Options::DEFAULT };
+        let options = options.with_last_event(stored.last_event).with_open_table(stored.open_table);
         options.with_limits(max_session_ms.map(Duration::from_millis), max_hits)
     }
 
@@ -179,6 +194,7 @@ impl Options {
             on_late: self.on_late,
             on_bad_record: self.on_bad_record,
             last_event: self.has_last_event,
+            open_table: self.has_open_table,
             max_session_ms: (self.limits.max_span_ms < Limits::NONE.max_span_ms)
                 .then_some(self.limits.max_span_ms.unsigned_abs()),
             max_hits: (self.limits.max_events < Limits::NONE.max_events).then_some(self.limits.max_events),
@@ -220,8 +236,9 @@ mod tests {
         let limited = Options::default().with_limits(Some(Duration::from_secs(3600)), Some(1000)).expect("valid");
         assert!(limited.to_json().contains(r#""max_session_ms":3600000,"max_hits":1000"#), "{}", limited.to_json());
         assert_eq!(Options::from_json(&limited.to_json()).expect("own text"), limited);
-        let with_last = Options::default().with_last_event(true);
-        assert_eq!(Options::from_json(&with_last.to_json()).expect("own text"), with_last);
+        for with_more in [Options::DEFAULT.with_last_event(true), Options::DEFAULT.with_open_table(true)] {
+            assert_eq!(Options::from_json(&with_more.to_json()).expect("own text"), with_more);
+        }
     }
 
     #[test]

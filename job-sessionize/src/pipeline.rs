@@ -35,7 +35,8 @@ pub fn columns_of(options: Options) -> Vec<Column> {
     columns().into_iter().chain(options.has_last_event.then_some(last)).collect()
 }
 
-/// The job as a pipeline, ready to be submitted. The side tables of `sink` are the job's to say.
+/// The job as a pipeline, ready to be submitted. The side tables of `sink` are the job's to say, but for the one of open sessions, if the
+/// options ask for one ([`crate::open_table::table`]).
 pub fn pipeline(
     options: Options,
     parallelism: NonZeroU32,
@@ -43,7 +44,8 @@ pub fn pipeline(
     source: SourceSpec,
     sink: SinkSpec,
 ) -> Pipeline {
-    let sink = SinkSpec { side_tables: side_tables(options, &sink.table), ..sink };
+    let own = side_tables(options, &sink.table);
+    let sink = SinkSpec { side_tables: own.into_iter().chain(sink.side_tables).collect(), ..sink };
     let stage = |name: &str, kind, input| Stage { name: name.to_owned(), kind, input };
     Pipeline {
         job: Sessionize::NAME.to_owned(),

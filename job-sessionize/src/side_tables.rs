@@ -1,8 +1,8 @@
-//! The tables beside the result: late events and dead letters, as far as the options ask for them.
+//! The tables beside the result: late events and dead letters, as far as the options ask for them, and where the open sessions stand.
 
 use stream_core::ids::{JobId, TableIndex};
 use stream_core::pipeline::SideTable;
-use web_intake::{DeadLetters, LateEvents, OnLate};
+use web_intake::{DeadLetters, LateEvents, OnBadRecord, OnLate};
 
 use crate::options::Options;
 
@@ -22,6 +22,12 @@ pub(crate) fn dead_letters(options: Options, job_id: JobId, topic: &str) -> Dead
     DeadLetters::new(options.on_bad_record, table, job_id, topic)
 }
 
+/// The table of open sessions, which stands behind all others.
+pub(crate) fn open_table(options: Options) -> TableIndex {
+    let before = [options.on_late == OnLate::DeadLetterTable, options.on_bad_record == OnBadRecord::DeadLetter];
+    TableIndex(1 + before.into_iter().map(u16::from).sum::<u16>())
+}
+
 #[cfg(test)]
 mod tests {
     use stream_core::collector::Collector;
@@ -33,7 +39,6 @@ mod tests {
     use stream_core::pipeline::{DecoderContext, JobDefinition as _, OperatorContext};
     use stream_core::time::EventTime;
     use stream_core::watermark::Watermark;
-    use web_intake::OnBadRecord;
     use web_intake::dead_letters::KEPT_BYTES;
 
     use super::*;
@@ -63,6 +68,7 @@ mod tests {
             subtask: SubtaskId { stage: StageIndex(1), index: SubtaskIndex(0) },
             key_groups: KeyGroupRange { start: 0, end: max_parallelism.get() },
             max_parallelism,
+            is_from_savepoint: false,
         };
         let mut operator = Sessionize.operator(&options.to_json(), &context).expect("options");
         let mut key = Vec::new();
@@ -151,6 +157,8 @@ mod tests {
         assert_eq!(names(KEPT, "web.sessions"), ["web.late_events", "web.dead_letter_events"]);
         assert_eq!(names(KEPT, "\"a.b\".\"c.d\""), ["\"a.b\".late_events", "\"a.b\".dead_letter_events"]);
         assert_eq!(names(Options::default(), "sessions"), [""; 0]);
+        let places = [KEPT, Options::default()].map(|options| open_table(options).place());
+        assert_eq!(places, [3, 1], "behind the others");
         assert_eq!(names(KEPT.with_policies(OnLate::Drop, OnBadRecord::DeadLetter), "s"), ["dead_letter_events"]);
     }
 }

@@ -8,6 +8,7 @@ mod late;
 mod pipeline;
 mod process_events;
 mod sessionize;
+mod watching;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
@@ -21,6 +22,8 @@ pub(crate) use late::{Late, LateReplay};
 pub(crate) use pipeline::{Running, Sink, Source, Submit};
 pub(crate) use process_events::ProcessEvents;
 pub(crate) use sessionize::Sessionize;
+pub(crate) use watching::{Describe, Logs, Top};
+use watching::{LOGS_HELP, TOP_HELP};
 
 /// The whole command line.
 #[derive(Parser, Debug)]
@@ -50,7 +53,9 @@ Examples:
   jobctl submit process_events --geo-db GeoLite2-City.mmdb
   jobctl submit aggregate --window 5m
   jobctl list
-  jobctl describe sessionize
+  jobctl describe sessionize --watch
+  jobctl top
+  jobctl logs sessionize --follow
   jobctl explain sessionize
   jobctl audit sessionize --replay
   jobctl late replay sessionize
@@ -80,8 +85,16 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  jobctl list\n  jobctl list --output json")]
     List,
     /// Shows a job: its subtasks with their key groups and counters, its partitions, and why it failed
-    #[command(after_help = "Examples:\n  jobctl describe sessionize\n  jobctl describe 4f1c09ab")]
-    Describe(JobName),
+    #[command(
+        after_help = "Examples:\n  jobctl describe sessionize\n  jobctl describe 4f1c09ab --watch\n  jobctl describe sessionize --watch --output json"
+    )]
+    Describe(Describe),
+    /// Shows the cluster and a job on the whole screen, with live figures
+    #[command(after_help = TOP_HELP)]
+    Top(Top),
+    /// Shows what the processes of the cluster logged about a job
+    #[command(after_help = LOGS_HELP)]
+    Logs(Logs),
     /// Stops a job at once; what is published stays, what is not is dropped
     #[command(after_help = "Example:\n  jobctl cancel sessionize")]
     Cancel(JobName),
@@ -122,6 +135,13 @@ pub(crate) enum Command {
     /// Shows the cluster as a whole
     #[command(after_help = "Example:\n  jobctl cluster --jobmanager 10.0.0.5:6123")]
     Cluster,
+    /// Asks whether a jobmanager or a taskmanager is ready, for probes: the exit code tells
+    #[command(after_help = "Examples:\n  jobctl health\n  jobctl health --taskmanager 127.0.0.1:6122")]
+    Health {
+        /// A taskmanager, by the address of its exchange, instead of the jobmanager
+        #[arg(long, value_name = "HOST:PORT")]
+        taskmanager: Option<String>,
+    },
     /// Prints a script that completes this command line in a shell
     #[command(after_help = "Example:\n  jobctl completions bash > ~/.local/share/bash-completion/completions/jobctl")]
     Completions {

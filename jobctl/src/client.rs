@@ -12,6 +12,7 @@ use tonic::{Code, Request, Status};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::request::LogsRequest;
 
 /// How long a jobmanager may think about a question that needs nobody else.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,6 +33,7 @@ pub(crate) struct FromSavepoint {
 }
 
 /// A connected client.
+#[derive(Clone)]
 pub(crate) struct Client {
     address: String,
     inner: JobManagerClient<Channel>,
@@ -43,15 +45,7 @@ impl Client {
     /// # Errors
     /// If that is no address, or nobody listens there.
     pub(crate) async fn connect(address: &str) -> Result<Self, Failure> {
-        let not_an_address =
-            || Failure::usage(format!("--jobmanager: `{address}` is not an address: write `HOST:PORT`"));
-        let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        if !has_port || address.contains(['/', '@']) {
-            return Err(not_an_address());
-        }
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| not_an_address())?;
-        let endpoint = limits::endpoint(endpoint).connect_timeout(CONNECT_TIMEOUT);
-        let channel = endpoint.connect().await.map_err(|_| no_jobmanager(address))?;
+        let channel = endpoint("--jobmanager", address)?.connect().await.map_err(|_| no_jobmanager(address))?;
         let inner = JobManagerClient::new(channel)
             .max_decoding_message_size(limits::CONTROL_MESSAGE_BYTES)
             .max_encoding_message_size(limits::CONTROL_MESSAGE_BYTES);
@@ -137,13 +131,26 @@ impl Client {
         Ok(self.answer(answer)?.answers)
     }
 
+    /// What was logged about a job, and, if it is followed, what is from now on.
+    pub(crate) async fn logs(&mut self, wanted: &LogsRequest) -> Result<Answers<v1::ReadLogsResponse>, Failure> {
+        let message = v1::ReadLogsRequest {
+            job: wanted.job.clone(),
+            is_followed: wanted.is_followed,
+            since_ms: wanted.since.map(|since| since.0),
+            level: wanted.level.map_or(v1::LogLevel::Unspecified, Into::into).into(),
+        };
+        let answer = self.inner.read_logs(message).await;
+        let stream = self.answer(answer)?;
+        Ok(Answers { address: self.address.clone(), stream })
+    }
+
     /// A job's details, now and after each change, until it ends.
     pub(crate) async fn watch(&mut self, job: &str, interval: Duration) -> Result<Watch, Failure> {
         let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
         let message = v1::WatchJobRequest { job: job.to_owned(), interval_ms };
         let answer = self.inner.watch_job(message).await;
         let stream = self.answer(answer)?;
-        Ok(Watch { address: self.address.clone(), stream })
+        Ok(Answers { address: self.address.clone(), stream })
     }
 
     pub(crate) async fn taskmanagers(&mut self) -> Result<Vec<v1::TaskManagerDetails>, Failure> {
@@ -162,17 +169,20 @@ impl Client {
 }
 
 /// A job being watched.
-pub(crate) struct Watch {
+pub(crate) type Watch = Answers<v1::JobDetails>;
+
+/// Answers that come as there is something to tell.
+pub(crate) struct Answers<T> {
     address: String,
-    stream: tonic::Streaming<v1::JobDetails>,
+    stream: tonic::Streaming<T>,
 }
 
-impl Watch {
-    /// The next change; none after the last.
+impl<T> Answers<T> {
+    /// The next; none after the last.
     ///
     /// # Cancel safety
     /// Nothing is lost if the future is dropped.
-    pub(crate) async fn next(&mut self) -> Result<Option<v1::JobDetails>, Failure> {
+    pub(crate) async fn next(&mut self) -> Result<Option<T>, Failure> {
         self.stream.message().await.map_err(|status| refusal(&self.address, &status))
     }
 }
@@ -181,6 +191,20 @@ fn within<T>(timeout: Duration, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(timeout);
     request
+}
+
+/// Where a process of the cluster listens, as `option` says.
+///
+/// # Errors
+/// If that is no address.
+pub(crate) fn endpoint(option: &str, address: &str) -> Result<Endpoint, Failure> {
+    let not_an_address = || Failure::usage(format!("{option}: `{address}` is not an address: write `HOST:PORT`"));
+    let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if !has_port || address.contains(['/', '@']) {
+        return Err(not_an_address());
+    }
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| not_an_address())?;
+    Ok(limits::endpoint(endpoint).connect_timeout(CONNECT_TIMEOUT))
 }
 
 fn no_jobmanager(address: &str) -> Failure {

@@ -3,7 +3,7 @@
 //! The way through it is ripgrep's, in two steps: `args` is what the user typed, word for word; `request` makes of it, and
 //! of the environment, what the program needs, and is where a wrong value is told. Then `commands` act: over `client` on a
 //! cluster, or `commands::run` on one that lives in this process only. `view` is what they show, as JSON or by `render` as
-//! text, and `diagnosis` says what a job's figures mean. `flink_sql` is a job in Flink's own words. Every failure is a `failure::Failure`: one line, what to do next, and an exit code of [`exit::Exit`].
+//! text, `top` on a whole `screen`, and `diagnosis` says what a job's figures mean. `flink_sql` is a job in Flink's own words. Every failure is a `failure::Failure`: one line, what to do next, and an exit code of [`exit::Exit`].
 //!
 //! Deliberately absent: checks that need the source, the sink or the cluster. The jobmanager makes them, for every client.
 //!
@@ -19,7 +19,9 @@ mod failure;
 mod flink_sql;
 mod render;
 mod request;
+mod screen;
 mod terminal;
+mod top;
 mod view;
 
 use std::process::ExitCode;
@@ -54,7 +56,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<Exit, Failure> {
-    stream_runtime::logging::init(Some("warn"));
+    stream_runtime::logging::init(Some("warn"), None, None);
     // The first to be asked for TLS would choose one, and panic if two were compiled in; a second choice is refused, and harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let environment = Environment::of_process();

@@ -6,6 +6,7 @@
 mod audit;
 mod explanation;
 mod late;
+mod log_line;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -16,6 +17,7 @@ use stream_core::ids::CheckpointId;
 pub(crate) use audit::{Audit, Check, DifferentRow, Replay};
 pub(crate) use explanation::{EventTimeState, Explanation, OpenSession};
 pub(crate) use late::LateReplay;
+pub(crate) use log_line::LogLine;
 
 /// `jobctl list`.
 #[derive(Clone, Debug, Serialize)]

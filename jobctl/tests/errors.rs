@@ -47,12 +47,38 @@ fn unreachable_jobmanager() {
     // A port that was free a moment ago.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let remedy = "start a cluster with \"make up\", or pass --jobmanager HOST:PORT";
-    let arguments: [&[&str]; 5] =
-        [&["list"], &["describe", "x"], &["cancel", "x"], &["taskmanagers"], &["submit", "sessionize"]];
+    let arguments: [&[&str]; 7] = [
+        &["list"],
+        &["describe", "x"],
+        &["describe", "x", "--watch"],
+        &["logs", "x", "--follow"],
+        &["cancel", "x"],
+        &["taskmanagers"],
+        &["submit", "sessionize"],
+    ];
     for arguments in arguments {
         let ended = jobctl(&[&["--jobmanager", &address], arguments].concat());
         assert_error(&ended, 3, &format!("no jobmanager at {address}: {remedy}"));
     }
+}
+
+#[test]
+fn top_where_nothing_can_be_drawn() {
+    let remedy = "`jobctl describe JOB --watch` writes to anything";
+    assert_error(&jobctl(&["top"]), 2, &format!("`top` draws on a terminal, and there is none: {remedy}"));
+    let remedy = "`jobctl describe JOB --watch --output json` is for programs";
+    assert_error(&jobctl(&["top", "--output", "json"]), 2, &format!("`top` is for people: {remedy}"));
+    let remedy = "choose at least `100ms`";
+    let ended = jobctl(&["top", "--interval", "1ms"]);
+    assert_error(&ended, 2, &format!("--interval: `1ms` is not an interval to look at: {remedy}"));
+}
+
+#[test]
+fn logs_that_cannot_be_asked_for() {
+    let ended = jobctl(&["logs", "x", "--level", "loud"]);
+    assert_error(&ended, 2, "--level: `loud` is not a level: write `debug`, `info`, `warn` or `error`");
+    let remedy = "write so long ago as `10m`, or a time in UTC such as `2025-01-14T17:01:12Z`";
+    assert_error(&jobctl(&["logs", "x", "--since", "noon"]), 2, &format!("--since: `noon` is not a time: {remedy}"));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use stream_core::ids::{AttemptNumber, JobId, Nonce, TaskManagerId};
 use stream_core::job::{Event, JobState, Waiting};
 use stream_core::plan::{Plan, slots_needed};
 use stream_core::slot::NoFreeSlot;
+use tracing::Instrument as _;
 
 use crate::beside::Outcome;
 use crate::checkpoint_store::CheckpointStore;
@@ -48,7 +49,9 @@ impl Service {
         };
         let Some(preparation) = self.preparation(job, nonce) else { return };
         let job_store = self.job_store.clone();
-        self.beside.spawn(async move {
+        // Whatever the sink and the store log meanwhile is logged with whose it is.
+        let span = tracing::error_span!("preparation", job_id = %job, %attempt);
+        let work = async move {
             // Who stood still for long may have a successor, whose attempt it would fence. A store that does not answer is told by
             // the preparation.
             if let Some(job_store) = job_store
@@ -58,7 +61,8 @@ impl Service {
             }
             let result = preparation.run().await.map(Box::new);
             Outcome::Prepared { job, attempt, result }
-        });
+        };
+        self.beside.spawn(work.instrument(span));
     }
 
     /// Where the job's checkpoints lie; `None` if nothing is stored.
@@ -139,6 +143,7 @@ impl Service {
             self.on_no_slots(job, attempt, error);
             return self.wake_jobs_without_slots();
         }
+        self.observing.on_planned(job, self.clock.monotonic());
         record.published = start.last_epoch;
         record.counters.clear();
         tracing::info!(

@@ -31,7 +31,8 @@ pub(crate) struct Coordination {
     earlier: Vec<checkpoint::Entry>,
     /// Of an attempt that ran before this jobmanager.
     adopted: Option<Adopted>,
-    is_running: bool,
+    /// Whether every task of the attempt has come to run.
+    pub(crate) is_running: bool,
     are_sources_paused: bool,
     /// Ends the sweep, if one is under way, with the attempt.
     pub(crate) sweep: Option<DropGuard>,
@@ -144,10 +145,12 @@ impl Service {
         let runs = |subtask| record.job.task_state(subtask) == Some(TaskState::Running);
         if record.job.plan().tasks().iter().all(|task| runs(task.subtask)) {
             coordination.is_running = true;
+            let attempt = coordination.attempt;
             let event = match coordination.adopted {
                 Some(Adopted { under_way, .. }) => Event::Adopted { under_way },
                 None => Event::Running,
             };
+            self.observe_running(job, attempt);
             self.coordinate(job, event);
         }
     }
@@ -167,6 +170,7 @@ impl Service {
             Ok(()) => {
                 fail_point::reach(Point::ManifestStored);
                 self.coordinate(job, Event::Stored { checkpoint });
+                self.observe_completed(job, checkpoint);
                 self.apply(job, job::Event::Progressed { attempt });
             }
             Err(reason) => self.coordinate(job, Event::NotStored { checkpoint, reason }),
@@ -204,6 +208,7 @@ impl Service {
             }
             Effect::Store(manifest) => {
                 fail_point::reach(Point::AllAcknowledged);
+                self.observing.on_acknowledged(job, self.clock.monotonic());
                 self.store_manifest(job, attempt, *manifest);
             }
             Effect::Complete { checkpoint, prev, accounts, cut } => {
@@ -216,6 +221,7 @@ impl Service {
             }
             Effect::Abort { checkpoint, reason } => {
                 tracing::warn!(job_id = %job, %checkpoint, reason, "checkpoint aborted");
+                self.observe_aborted(job, checkpoint, &reason);
                 self.command_all(job, None, &Command::AbortCheckpoint { job, attempt, checkpoint });
             }
             Effect::CommitPositions(positions) => self.commit_positions(job, positions),
@@ -274,7 +280,6 @@ impl Service {
         });
     }
 
-    /// Sends a command to every taskmanager that runs a task of the attempt, or one of this kind.
     /// Sends a command to every taskmanager that runs tasks of this kind, or of any.
     pub(crate) fn command_all(&mut self, job: JobId, kind: Option<StageKind>, command: &Command) {
         let Some(record) = self.jobs.get(job) else { return };

@@ -43,8 +43,13 @@ impl Service {
             let before = record.state();
             let effects = record.job.on(now, event);
             let after = record.state();
+            if before != after {
+                self.observing.on_state(job, after, self.clock.monotonic());
+            }
             if before != after && !after.is_terminal() {
-                tracing::info!(job_id = %job, state = %after, "job state changed");
+                let causes = record.job.causes().join(": ");
+                let causes = (!causes.is_empty()).then_some(causes);
+                tracing::info!(job_id = %job, state = %after, causes, "job state changed");
             }
             let is_unchanged = is_tick && effects.is_empty();
             for effect in effects {
@@ -101,6 +106,7 @@ impl Service {
                 self.discovery.forget(job);
                 self.give_up_adoption(job, "the job has ended");
                 self.jobs.retire(job, self.clock.now());
+                self.options.logs.forget_secrets(job);
                 self.forget_job(job);
                 let reason = format!("the job is {state}");
                 self.answer_rescale(job, Err(CheckpointError::Failed(reason)));
@@ -120,10 +126,8 @@ impl Service {
     }
 
     fn remove_taskmanager(&mut self, id: &TaskManagerId, reason: &str, events: &mut Events) -> bool {
-        if !self.taskmanagers.remove(id) {
-            return false;
-        }
-        if self.drain_deadline.is_some() {
+        let Some(taskmanager) = self.taskmanagers.remove(id) else { return false };
+        if self.drain_deadline.is_some() || taskmanager.is_leaving {
             tracing::info!(taskmanager = %id, reason, "taskmanager left");
         } else {
             tracing::warn!(taskmanager = %id, reason, "lost taskmanager");
@@ -149,6 +153,7 @@ impl Service {
         };
         Some(Deployment {
             job: id,
+            name: record.name.clone(),
             attempt,
             pipeline: Arc::clone(&record.pipeline),
             tasks: tasks.iter().filter(|task| task.slot.taskmanager == *taskmanager).cloned().collect(),

@@ -1,6 +1,6 @@
 //! The control plane: knows the taskmanagers and their slots, plans jobs over them, deploys, watches and cancels.
 //!
-//! [`start`] runs a jobmanager until it is told to stop; `main.rs` does so as a process of its own, `jobctl run` inside
+//! [`start`] runs a jobmanager until it is told to stop; `process` does so with the real connectors, `jobctl run` inside
 //! its own. What a job may do next is decided in [`stream_core::job`], who gets which slot in [`stream_core::slot`], what
 //! runs where in [`stream_core::plan`]; this crate is the thin layer that waits and talks:
 //!
@@ -12,7 +12,7 @@
 //!
 //! Sinks, sources and stores are asked beside the loop (`beside`): `preparation` takes over the sink and chooses the checkpoint
 //! of an attempt, `coordination` carries out what a running attempt's checkpoint coordinator decides, `savepoints` serves
-//! users' wishes, `queries` their questions about state. With a checkpoint store, `job_store` keeps the jobs and `adoption` finds them again.
+//! users' wishes, `queries` their questions about state, `last_checkpoints` processes that are told to stop. With a checkpoint store, `job_store` keeps the jobs and `adoption` finds them again.
 //!
 //! It knows no job type: a client sends a pipeline as data, and a taskmanager refuses a job that it does not have. Without
 //! a checkpoint store it stores nothing: jobs end with their jobmanager.
@@ -32,9 +32,14 @@ mod handle;
 mod job_ids;
 mod job_store;
 mod jobs;
+mod last_checkpoints;
+pub mod metrics;
+mod observing;
 mod options;
 mod pacing;
 mod preparation;
+#[cfg(feature = "connectors")]
+pub mod process;
 mod protocol;
 mod queries;
 mod records;
@@ -57,9 +62,11 @@ pub use options::{Options, OptionsError};
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::Connectors;
 use stream_runtime::store::{StoreError, Stores};
+use telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use grpc::LogReader;
 use job_ids::RandomJobIds;
 use job_store::JobStore;
 use service::{Parts, Service};
@@ -86,8 +93,8 @@ pub enum Error {
 }
 
 /// Runs a jobmanager on `listener` until `shutdown`, and returns with every connection closed. With a checkpoint store it begins
-/// with the jobs that it finds there, and leaves its jobs running; without one it cancels them first and waits for that up
-/// to [`Options::drain_timeout`].
+/// with the jobs that it finds there, and leaves its jobs running, behind a last checkpoint; without one it cancels them. It waits
+/// for either up to [`Options::drain_timeout`].
 ///
 /// # Errors
 /// If it cannot begin or cannot serve, or another jobmanager takes the checkpoint store over.
@@ -96,6 +103,7 @@ pub async fn start(
     connectors: Arc<dyn Connectors>,
     stores: Arc<dyn Stores>,
     clock: Arc<dyn Clock>,
+    telemetry: Telemetry,
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
@@ -117,9 +125,11 @@ pub async fn start(
         store: store.clone(),
         clock,
         job_ids,
+        telemetry,
     };
     let connector_timeout = options.connector_timeout;
     let watch_interval = options.watch_interval;
+    let logs = LogReader::new(Arc::clone(&options.logs), options.heartbeat_interval);
     let (service, handle) = Service::new(options, parts);
     let submitter = Submitter::new(handle.clone(), connectors, stores, store, connector_timeout);
     tracing::info!(address = listener.local_addr().ok().map(tracing::field::display), "jobmanager is up");
@@ -128,7 +138,7 @@ pub async fn start(
     let stop_serving = CancellationToken::new();
     let stop_service = shutdown.child_token();
     let serving = async {
-        let served = grpc::serve(listener, watch_interval, handle, submitter, stop_serving.clone()).await;
+        let served = grpc::serve(listener, watch_interval, handle, submitter, logs, stop_serving.clone()).await;
         stop_service.cancel();
         served
     };

@@ -1,12 +1,14 @@
 //! The jobmanager's settings: numbers that a user turns, apart from the parts (a clock, connectors) that it is given.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use stream_core::job::{ExponentialDelay, RestartStrategy, Settings};
 use stream_runtime::duration;
+use stream_runtime::recent_logs::RecentLogs;
 
 /// The settings of one jobmanager.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// How often taskmanagers are told to send a heartbeat.
     pub heartbeat_interval: Duration,
@@ -18,7 +20,7 @@ pub struct Options {
     pub connector_timeout: Duration,
     /// The least time between two messages of a watch stream, where the client names none.
     pub watch_interval: Duration,
-    /// How long jobs may take to be canceled when the jobmanager stops.
+    /// How long jobs may take to be canceled, or to have a last checkpoint, when the jobmanager stops.
     pub drain_timeout: Duration,
     /// Where checkpoints and jobs are stored: a folder, `file:///DIR` or `s3://BUCKET/PREFIX`. `None`: nothing is stored, jobs
     /// end with the jobmanager, and a failure is final.
@@ -36,6 +38,8 @@ pub struct Options {
     pub deploy_timeout: Duration,
     /// How long a taskmanager may take to confirm that its tasks are canceled.
     pub cancel_timeout: Duration,
+    /// What all processes of the cluster log about its jobs; none unless set.
+    pub logs: Arc<RecentLogs>,
 }
 
 /// What may wait in the checkpoint store.
@@ -79,11 +83,15 @@ impl Default for Options {
             adoption_timeout: Duration::from_secs(10),
             deploy_timeout: Duration::from_secs(10),
             cancel_timeout: Duration::from_secs(10),
+            logs: Arc::default(),
         }
     }
 }
 
 impl Options {
+    /// Bytes of log lines kept of each job, of all processes together.
+    pub const LOG_BYTES: usize = 1 << 20;
+
     /// How patient each job is, and what it does about failures: without a store there is nothing to begin anew with.
     pub(crate) fn job(&self) -> Settings {
         let restart = if self.checkpoint_store.is_some() { self.restart } else { RestartStrategy::Never };

@@ -7,10 +7,14 @@ use stream_core::barrier::Barrier;
 use stream_core::checkpoint::{Accounts, Cost, Cut, TaskSnapshot};
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SubtaskId, TaskManagerId};
 use stream_core::job::{TaskFailure, TaskState};
+use stream_core::log_line::LogLine;
 use stream_core::operator::QueryError;
 use stream_core::pipeline::{Pipeline, Split};
 use stream_core::plan::PlannedTask;
+use stream_core::time::Timestamp;
 use stream_core::watermark::Watermark;
+
+use telemetry::Spread;
 
 use crate::preparation::Start;
 
@@ -88,6 +92,8 @@ pub(crate) enum Report {
         snapshot: TaskSnapshot,
         /// What it cost.
         cost: Cost,
+        /// A source: when the records were written that it read since the barrier before.
+        arrivals: Spread,
     },
     /// A task could not store its part of a checkpoint.
     Declined {
@@ -121,18 +127,29 @@ pub(crate) enum Report {
         /// The answer, in the job's own form.
         result: Result<String, QueryError>,
     },
+    /// What it logged about a job.
+    Logs {
+        /// Which.
+        job: JobId,
+        /// In their order.
+        lines: Vec<LogLine>,
+        /// How many before them it could not keep.
+        missed: u64,
+    },
     /// A source subtask is at the end of its input.
     Drained {
         /// Which.
         task: TaskRef,
     },
+    /// It was told to stop, and waits to be released.
+    Leaving,
 }
 
 /// What a taskmanager is told.
 #[derive(Clone, Debug)]
 pub(crate) enum Command {
-    /// It is in; how often to send a heartbeat.
-    Registered { heartbeat_interval: Duration },
+    /// It is in; how often to send a heartbeat, and when this jobmanager started.
+    Registered { heartbeat_interval: Duration, started: Timestamp },
     /// A heartbeat was received.
     AcknowledgeHeartbeat,
     /// Run these tasks.
@@ -162,6 +179,8 @@ pub(crate) enum Command {
     AlignSource { task: TaskRef, slowest: Watermark },
     /// Operators: answer a question about the state, in the job's own form.
     QueryState { job: JobId, attempt: AttemptNumber, number: u64, query: String },
+    /// A taskmanager that is leaving may go.
+    Release,
 }
 
 /// The tasks of one attempt that one taskmanager is to run.
@@ -169,6 +188,8 @@ pub(crate) enum Command {
 pub(crate) struct Deployment {
     /// The job.
     pub(crate) job: JobId,
+    /// As users call it.
+    pub(crate) name: String,
     /// The attempt.
     pub(crate) attempt: AttemptNumber,
     /// What runs, with its secrets.

@@ -80,6 +80,7 @@ impl Service {
                 self.discovery.forget(job);
                 self.slots.release(job);
                 self.jobs.remove(job);
+                self.options.logs.forget_secrets(job);
                 answer(reply, Err(error.into()));
             }
             (Then::Attempt(ready), Ok(())) => self.begin_attempt(job, *ready),

@@ -2,20 +2,11 @@
 //! outside is searched for the job's secrets before it is kept, logged or shown.
 
 use stream_core::pipeline::Pipeline;
-
-/// What stands where a secret was.
-const REDACTED: &str = "<secret>";
-/// Shorter secrets are left alone: replacing every `a` would hide the message and tell the secret.
-const SHORTEST_SECRET_BYTES: usize = 4;
+use stream_core::secret;
 
 /// The message without the secrets of the pipeline.
-pub(crate) fn redact(mut message: String, pipeline: &Pipeline) -> String {
-    for secret in pipeline.secrets().map(|secret| secret.expose()).filter(|text| text.len() >= SHORTEST_SECRET_BYTES) {
-        if message.contains(secret) {
-            message = message.replace(secret, REDACTED);
-        }
-    }
-    message
+pub(crate) fn redact(message: String, pipeline: &Pipeline) -> String {
+    secret::redact(message, pipeline.secrets())
 }
 
 /// What the job runs, as it may be shown to every client.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use stream_core::checkpoint;
 use stream_core::ids::{JobId, TaskManagerId};
 use stream_core::job::{Event, TaskFailure};
+use stream_core::log_line::{Level, LogLine};
 use stream_core::pipeline::Split;
+use stream_core::time::Timestamp;
 use stream_runtime::fail_point::{self, Point};
 
 use crate::handle::ShuttingDown;
@@ -31,7 +33,10 @@ impl Service {
         tracing::info!(taskmanager = %id, slots, exchange_address, pid, "taskmanager registered");
         self.slots.register(id.clone(), *slots);
         let session = self.taskmanagers.insert(registration, connection, self.clock.now(), self.clock.monotonic());
-        self.command(&id, Command::Registered { heartbeat_interval: self.options.heartbeat_interval });
+        self.command(
+            &id,
+            Command::Registered { heartbeat_interval: self.options.heartbeat_interval, started: self.started },
+        );
         self.on_running_tasks(&id, running);
         self.wake_jobs_without_slots();
         Ok(session)
@@ -65,8 +70,11 @@ impl Service {
                 self.apply(task.job, Event::TaskStateChanged { attempt, subtask, state, failure });
                 self.notice_running(task.job);
             }
-            Report::Acknowledged { task, checkpoint, snapshot, cost } => {
+            Report::Acknowledged { task, checkpoint, snapshot, cost, arrivals } => {
                 fail_point::reach(Point::AcknowledgementReceived);
+                if self.runs(id, &task) {
+                    self.observing.on_arrivals(task.job, checkpoint, &arrivals);
+                }
                 let subtask = task.subtask;
                 self.on_checkpoint_word(
                     id,
@@ -84,6 +92,9 @@ impl Service {
             }
             Report::Published { task, epoch } => {
                 fail_point::reach(Point::PublicationReported);
+                if self.runs(id, &task) {
+                    self.observe_published(task.job, epoch);
+                }
                 self.on_checkpoint_word(id, &task, checkpoint::Event::Published { epoch });
             }
             Report::Pace { task, slowest } => {
@@ -91,12 +102,24 @@ impl Service {
                     self.on_pace(&task, slowest);
                 }
             }
+            Report::Logs { job, lines, missed } => self.keep_logs(id, job, lines, missed),
             Report::Answered { task, query, result } => self.on_query_answer(id, &task, query, result),
             Report::Drained { task } => {
                 let subtask = task.subtask;
                 self.on_checkpoint_word(id, &task, checkpoint::Event::SourceDrained { subtask });
             }
+            Report::Leaving => self.on_leaving(id),
         }
+    }
+
+    /// Lines of a taskmanager stay here when it is gone.
+    fn keep_logs(&self, from: &TaskManagerId, job: JobId, lines: Vec<LogLine>, missed: u64) {
+        let logs = &self.options.logs;
+        if missed > 0 {
+            let time = lines.first().map_or_else(|| self.clock.now(), |line| line.time);
+            logs.add(job, LogLine { process: from.0.clone(), ..missing(time, missed) });
+        }
+        lines.into_iter().for_each(|line| logs.add(job, LogLine { process: from.0.clone(), ..line }));
     }
 
     fn on_checkpoint_word(&mut self, from: &TaskManagerId, task: &TaskRef, event: checkpoint::Event) {
@@ -141,5 +164,17 @@ impl Service {
             return false;
         };
         record.job.plan().task(task.subtask).is_some_and(|planned| planned.slot.taskmanager == *taskmanager)
+    }
+}
+
+/// Stands where lines are missing.
+fn missing(time: Timestamp, missed: u64) -> LogLine {
+    LogLine {
+        time,
+        level: Level::Warn,
+        process: String::new(),
+        target: module_path!().to_owned(),
+        message: format!("{missed} lines are missing: they were logged faster than they could be told"),
+        fields: Vec::new(),
     }
 }

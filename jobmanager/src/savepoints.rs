@@ -84,6 +84,9 @@ impl Service {
 
     /// The coordinator answers a request.
     pub(crate) fn on_answer(&mut self, job: JobId, number: u64, result: Result<CheckpointId, String>) {
+        if let Some(leaver) = self.leavers.remove(&number) {
+            return self.on_last_checkpoint(job, &leaver, result);
+        }
         let Some(waiter) = self.waiters.remove(&number) else { return };
         let checkpoint = match result {
             Ok(checkpoint) => checkpoint,

@@ -17,6 +17,7 @@ use stream_core::time::{Timestamp, millis};
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::Connectors;
 use stream_runtime::store::{ObjectStore, Stores};
+use telemetry::Telemetry;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,8 @@ use crate::handle::{AcceptError, CancelError, CheckpointError, Handle, Message, 
 use crate::job_ids::JobIds;
 use crate::job_store::{JobStore, StoredJob, Superseded};
 use crate::jobs::{JobRecord, Jobs};
+use crate::last_checkpoints::Leaver;
+use crate::observing::Observing;
 use crate::options::Options;
 use crate::pacing::Paces;
 use crate::queries::Queries;
@@ -53,6 +56,8 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     /// New ids.
     pub(crate) job_ids: Box<dyn JobIds>,
+    /// Where the jobmanager tells of itself.
+    pub(crate) telemetry: Telemetry,
 }
 
 /// The control plane.
@@ -73,6 +78,8 @@ pub(crate) struct Service {
     pub(crate) requests: u64,
     pub(crate) waiters: BTreeMap<u64, Waiter>,
     pub(crate) stopping: Vec<Stopping>,
+    /// Who goes once which request for a checkpoint is answered.
+    pub(crate) leavers: BTreeMap<u64, Leaver>,
     /// Whether slots came free and those who wait for them are still to be told.
     pub(crate) are_slots_released: bool,
     pub(crate) rescaling: BTreeMap<JobId, oneshot::Sender<Result<(), CheckpointError>>>,
@@ -89,6 +96,7 @@ pub(crate) struct Service {
     /// How far the sources of each attempt are.
     pub(crate) paces: BTreeMap<JobId, Paces>,
     pub(crate) job_ids: Box<dyn JobIds>,
+    pub(crate) observing: Observing,
     messages: mpsc::Receiver<Message>,
     pub(crate) started: Timestamp,
     /// By when, on the steady clock, jobs must have ended once the jobmanager stops.
@@ -118,6 +126,7 @@ impl Service {
             requests: 0,
             waiters: BTreeMap::new(),
             stopping: Vec::new(),
+            leavers: BTreeMap::new(),
             are_slots_released: false,
             rescaling: BTreeMap::new(),
             job_store: parts.job_store,
@@ -128,6 +137,7 @@ impl Service {
             queries: Queries::default(),
             paces: BTreeMap::new(),
             job_ids: parts.job_ids,
+            observing: Observing::new(&parts.telemetry),
             messages,
             drain_deadline: None,
             options,
@@ -135,8 +145,8 @@ impl Service {
         (service, handle)
     }
 
-    /// Goes on with the jobs of the jobmanager before, and runs until `shutdown`. Then, where nothing is stored, until every job
-    /// is canceled or the drain timeout is over; stored jobs run on without it. On return all connections to taskmanagers are
+    /// Goes on with the jobs of the jobmanager before, and runs until `shutdown`; then until every job is canceled or, where jobs are
+    /// stored and run on without it, has a last checkpoint, or the drain timeout is over. On return all connections to taskmanagers are
     /// closed.
     ///
     /// # Errors
@@ -209,6 +219,7 @@ impl Service {
         };
         self.check_not_live(id)?;
         let reserved = self.slots.allocate(id, slots_needed(&pipeline))?;
+        self.options.logs.hide(id, pipeline.secrets());
         tracing::info!(
             job_id = %id, name, job = pipeline.job, parallelism = pipeline.parallelism, splits = splits.len(),
             source = pipeline.source.uri, sink = pipeline.sink.uri, "job submitted"
@@ -222,6 +233,7 @@ impl Service {
         let job = Job::new(self.options.job(), seed(id)).following(last.unwrap_or(AttemptNumber(0)));
         let record = JobRecord::new(id, name, self.clock.now(), pipeline, job);
         self.jobs.insert(JobRecord { splits, savepoint, reserved, ..record });
+        self.observing.on_submitted(id, self.clock.monotonic());
         Ok(id)
     }
 
@@ -252,6 +264,7 @@ impl Service {
             self.coordinate(job, checkpoint::Event::Tick);
         }
         self.discovery.start_due(self.clock.monotonic());
+        self.refresh_shown();
     }
 
     fn on_shutdown(&mut self) {
@@ -259,7 +272,7 @@ impl Service {
         if self.job_store.is_some() {
             tracing::info!(jobs = live.len(), "stopping: the jobs run on, and the next jobmanager finds them");
             self.drain_deadline = Some(self.clock.monotonic() + self.options.drain_timeout);
-            return;
+            return self.request_last_checkpoints();
         }
         tracing::info!(jobs = live.len(), "stopping: canceling all jobs");
         self.drain_deadline = Some(self.clock.monotonic() + self.options.drain_timeout);
@@ -270,7 +283,8 @@ impl Service {
 
     fn is_drained(&self) -> bool {
         // Stored jobs run on; what is being written of them is still written.
-        let is_done = if self.job_store.is_some() { self.records_under_way == 0 } else { self.jobs.live().is_empty() };
+        let is_all_stored = self.records_under_way == 0 && self.leavers.is_empty();
+        let is_done = if self.job_store.is_some() { is_all_stored } else { self.jobs.live().is_empty() };
         self.drain_deadline.is_some_and(|deadline| is_done || self.clock.monotonic() >= deadline)
     }
 

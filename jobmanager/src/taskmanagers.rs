@@ -43,6 +43,8 @@ pub(crate) struct TaskManager {
     pub(crate) last_heartbeat: Timestamp,
     /// The resident memory of its process, in bytes, by its last heartbeat.
     pub(crate) rss_bytes: u64,
+    /// Whether it was told to stop.
+    pub(crate) is_leaving: bool,
     session: Session,
     connection: Connection,
     /// When it was last heard, by the steady clock.
@@ -95,6 +97,7 @@ impl TaskManagers {
             registered: wall,
             last_heartbeat: wall,
             rss_bytes: 0,
+            is_leaving: false,
             session: session.clone(),
             connection,
             heard: steady,
@@ -103,9 +106,16 @@ impl TaskManagers {
         session
     }
 
-    /// Removes one and closes its connection; `false` if it was not connected.
-    pub(crate) fn remove(&mut self, id: &TaskManagerId) -> bool {
-        self.by_id.remove(id).is_some()
+    /// Removes one and closes its connection; nothing if it was not connected.
+    pub(crate) fn remove(&mut self, id: &TaskManagerId) -> Option<TaskManager> {
+        self.by_id.remove(id)
+    }
+
+    /// One was told to stop.
+    pub(crate) fn set_leaving(&mut self, id: &TaskManagerId) {
+        if let Some(taskmanager) = self.by_id.get_mut(id) {
+            taskmanager.is_leaving = true;
+        }
     }
 
     /// Sends without waiting.
@@ -166,7 +176,7 @@ mod tests {
         let (connection, _commands, closed) = Connection::new();
         let old = taskmanagers.insert(registration("a"), connection, Timestamp(0), Duration::ZERO);
         assert!(taskmanagers.is_current(&old) && !closed.is_cancelled());
-        assert!(taskmanagers.remove(&old.taskmanager) && closed.is_cancelled());
+        assert!(taskmanagers.remove(&old.taskmanager).is_some() && closed.is_cancelled());
 
         let (connection, _commands, _closed) = Connection::new();
         let new = taskmanagers.insert(registration("a"), connection, Timestamp(0), Duration::ZERO);

@@ -34,6 +34,7 @@ pub mod sessions;
 pub mod settings;
 pub mod state_dir;
 pub mod table;
+pub mod telemetry;
 pub mod topic;
 pub mod traffic;
 pub mod user;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::env_file;
 use crate::postgres;
 use crate::state_dir::StateDir;
+use crate::telemetry::Telemetry;
 
 /// The most taskmanagers a local cluster makes sense with.
 const MOST_TASKMANAGERS: u16 = 16;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub taskmanagers: u16,
     /// How many slots each of them has.
     pub slots: u16,
+    /// What shows how they do, if it is asked for (`TELEMETRY=1`).
+    pub telemetry: Option<Telemetry>,
     /// All settings of the environment files; for our processes, who know more names than we do.
     file: BTreeMap<String, String>,
     user: String,
@@ -112,7 +115,14 @@ impl Settings {
             Some(url) => Postgres::Users(url),
             None => Postgres::Own(number("POSTGRES_PORT", 5432, 1, u16::MAX)?),
         };
+        let telemetry = number("TELEMETRY", 0, 0, 1)? == 1;
+        let telemetry = telemetry.then_some(Telemetry {
+            prometheus: number("PROMETHEUS_PORT", 9090, 1, u16::MAX)?,
+            grafana: number("GRAFANA_PORT", 3000, 1, u16::MAX)?,
+            metrics: number("METRICS_PORT", 9464, 1, u16::MAX - MOST_TASKMANAGERS)?,
+        });
         Ok(Settings {
+            telemetry,
             state_dir: get("GAPWISE_LOCAL_DIR").map_or_else(|| project.join(".local"), PathBuf::from),
             project: project.to_owned(),
             bin_dir: bin_dir.to_owned(),

@@ -8,8 +8,8 @@ use stream_core::job::{JobState, TaskState};
 use stream_core::key_group::{KeyGroupRange, MaxParallelism};
 use stream_core::outlet::OutletSpec;
 use stream_core::pipeline::{
-    CheckpointSpec, Exchange, LookupSpec, Pipeline, SideTable, SinkSpec, SourceSpec, Split, Stage, StageKind,
-    StartPosition,
+    Changelog, CheckpointSpec, Exchange, LookupSpec, Pipeline, SideTable, SinkSpec, SourceSpec, Split, Stage,
+    StageKind, StartPosition,
 };
 use stream_core::row::{Column, ColumnType};
 use stream_core::secret::Secret;
@@ -207,6 +207,7 @@ impl From<&SideTable> for v1::SideTable {
             name: table.name.clone(),
             columns: table.columns.iter().map(Into::into).collect(),
             outlet: table.outlet.as_ref().map(Into::into),
+            is_upsert: table.changelog == Changelog::Upsert,
         }
     }
 }
@@ -216,7 +217,8 @@ impl TryFrom<v1::SideTable> for SideTable {
 
     fn try_from(table: v1::SideTable) -> Result<Self, Self::Error> {
         let columns = table.columns.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
-        Ok(SideTable { name: table.name, columns, outlet: table.outlet.map(Into::into) })
+        let changelog = if table.is_upsert { Changelog::Upsert } else { Changelog::Append };
+        Ok(SideTable { name: table.name, columns, outlet: table.outlet.map(Into::into), changelog })
     }
 }
 
@@ -452,6 +454,7 @@ mod tests {
                         properties: [("client.id".to_owned(), "c".to_owned())].into(),
                         secrets: [("sasl.password".to_owned(), Secret::new("hunter4"))].into(),
                     }),
+                    changelog: Changelog::Upsert,
                 }],
                 properties: [].into(),
                 secrets: [].into(),

@@ -10,6 +10,7 @@
 mod checkpoint;
 mod convert;
 pub mod limits;
+mod log_line;
 
 pub use checkpoint::{nonce_bytes, read_nonce};
 pub use convert::{InvalidMessage, required};

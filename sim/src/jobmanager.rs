@@ -26,7 +26,7 @@ use crate::store::{Object, leader_name, manifest_name};
 use crate::world;
 use crate::world::{Request, World};
 
-const JOB: JobId = JobId(7);
+pub(crate) const JOB: JobId = JobId(7);
 const TICK_MS: i64 = 100;
 const SILENT_MS: i64 = 2000;
 const SETTINGS: checkpoint::Settings = checkpoint::Settings {

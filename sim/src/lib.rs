@@ -21,7 +21,7 @@ mod taskmanager;
 pub mod trace;
 mod world;
 
-pub use world::{Wiring, World};
+pub use world::{OpenTable, Wiring, World};
 
 use faults::Faults;
 use invariants::Invariant;

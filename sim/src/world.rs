@@ -32,6 +32,19 @@ pub struct Wiring {
     pub ids_hold_token: bool,
     /// A sweep leaves the files of the attempt's own token.
     pub sweeps_below_token: bool,
+    /// Whether there is a table of open sessions, and when its changes are sent.
+    pub open_table: OpenTable,
+}
+
+/// When the changes of a table of open sessions are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenTable {
+    /// There is no such table.
+    Absent,
+    /// As the last rows before the barrier, as the product does.
+    BeforeBarrier,
+    /// As the first rows behind it, which are of another epoch than the ledger's accounts.
+    BehindBarrier,
 }
 
 impl Wiring {
@@ -42,7 +55,10 @@ impl Wiring {
         fences_first: true,
         ids_hold_token: true,
         sweeps_below_token: true,
+        open_table: OpenTable::Absent,
     };
+    /// The same with a table of open sessions, which takes other turns: there is more to be stored.
+    pub const WITH_OPEN_TABLE: Wiring = Wiring { open_table: OpenTable::BeforeBarrier, ..Wiring::WHOLE };
 }
 
 /// A process.
@@ -62,14 +78,14 @@ pub(crate) type Answer<T> = Box<dyn FnOnce(Result<T, String>) -> Done>;
 pub(crate) enum Request {
     Fence(Token, Nonce, Answer<LedgerEntry>),
     Look(Answer<LedgerEntry>),
-    Publish(Publish, Answer<bool>),
+    Publish(Box<Publish>, Answer<bool>),
 }
 
 pub(crate) enum Event {
     To(u32, Mail),
     Put(u32, String, Object, Option<Answer<()>>),
     Postgres(u32, u64, Request),
-    Commit(u32, u64, Publish, Answer<bool>),
+    Commit(u32, u64, Box<Publish>, Answer<bool>),
     /// Only while this is the leader's number: who slept may know of less than is needed now.
     Delete(u32, Vec<String>),
     /// A step of the sweep of this process's attempt: files are listed, then manifests, then it is told what nobody needs.
@@ -161,7 +177,7 @@ impl World {
             Event::To(to, mail) => self.deliver(to, mail),
             Event::Put(from, name, object, answer) => self.on_put(from, name, object, answer),
             Event::Postgres(from, id, request) => self.on_postgres(from, id, request),
-            Event::Commit(from, id, publish, answer) => self.on_commit(from, id, publish, answer),
+            Event::Commit(from, id, publish, answer) => self.on_commit(from, id, *publish, answer),
             Event::Delete(leader, _) if leader < self.store.leader() => {}
             Event::Delete(_, names) => {
                 names.iter().for_each(|name| self.store.delete(name));
@@ -380,7 +396,7 @@ impl World {
     }
 
     pub(crate) fn check_retention(&mut self) {
-        if self.wiring != Wiring::WHOLE {
+        if ![Wiring::WHOLE, Wiring::WITH_OPEN_TABLE].contains(&self.wiring) {
             return;
         }
         if let Err(refusal) = choose(self.store.manifests(), self.postgres.ledger.last_epoch) {
@@ -395,6 +411,10 @@ impl World {
         if found != expected {
             let missing = expected.iter().filter(|row| !found.contains(row)).count();
             let what = format!("{} rows instead of {}, {missing} missing", found.len(), expected.len());
+            self.violate(Invariant::I2Reference, what);
+        }
+        if !self.postgres.open.is_empty() {
+            let what = format!("{} sessions are shown as open that are closed", self.postgres.open.len());
             self.violate(Invariant::I2Reference, what);
         }
     }

@@ -1,7 +1,7 @@
 //! The simulation is green, says the same twice, meets every fault, and finds what goes wrong without each rule.
 
 use sim::faults::{Fault, Faults};
-use sim::{Wiring, run};
+use sim::{OpenTable, Wiring, run};
 
 /// The first of so many seeds that is red.
 fn first_red(wiring: Wiring, seeds: u64) -> Option<u64> {
@@ -20,6 +20,17 @@ fn every_seed_is_green_and_says_the_same_twice_and_every_fault_happens() {
     for fault in Fault::ALL {
         assert!(faults.count(fault) > 0, "{fault:?} never happened");
     }
+}
+
+/// The table of open sessions holds, at each commit, the events that the ledger calls open.
+#[test]
+fn every_seed_is_green_with_a_table_of_open_sessions() {
+    assert_eq!(first_red(Wiring::WITH_OPEN_TABLE, 400), None);
+}
+
+#[test]
+fn changes_that_travel_behind_their_barrier_are_found() {
+    assert!(first_red(Wiring { open_table: OpenTable::BehindBarrier, ..Wiring::WHOLE }, 50).is_some());
 }
 
 /// Two leaders, a slow fence and a Postgres that was set back gave a token under which a checkpoint was already stored.

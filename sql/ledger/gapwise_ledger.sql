@@ -11,6 +11,7 @@
 --   GRANT USAGE ON SCHEMA public TO gapwise;
 --   GRANT INSERT ON public.processed_events TO gapwise;
 --   GRANT INSERT ON public.late_events, public.dead_letter_events TO gapwise; -- see side_tables.sql
+--   -- for --open-sessions-table what open_sessions.sql says, too
 --   GRANT SELECT, UPDATE ON public.gapwise_ledger TO gapwise;
 --   GRANT EXECUTE ON FUNCTION public.gapwise_fence TO gapwise;
 --   GRANT EXECUTE ON FUNCTION public.gapwise_publish TO gapwise;

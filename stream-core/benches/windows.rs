@@ -9,7 +9,7 @@ use stream_core::collector::Collector;
 use stream_core::event_batch::{EventBatch, KeyedEvent};
 use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
 use stream_core::origin::Origin;
-use stream_core::session::{Config, Limits, Windows};
+use stream_core::session::{Config, Limits, Restored, Windows};
 use stream_core::time::EventTime;
 use stream_core::tumbling;
 use stream_core::watermark::Watermark;
@@ -93,6 +93,31 @@ fn session_windows(bencher: Bencher<'_, '_>, keys: u64) {
         }
         windows.advance(Watermark::END, |_| sessions += 1);
         sessions
+    });
+}
+
+/// The same, where what changed is told every 16 batches.
+#[divan::bench(args = [1_000, 100_000])]
+fn session_windows_telling_changes(bencher: Bencher<'_, '_>, keys: u64) {
+    let batches = batches(keys, |key| key);
+    let max = MaxParallelism::DEFAULT;
+    let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0, limits: Limits::NONE };
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
+        let windows = Windows::new(config, KeyGroupRange { start: 0, end: max.get() }, max);
+        let mut windows = windows.telling_changes(1, Restored::Told);
+        let mut told = 0_u64;
+        for (number, batch) in batches.iter().enumerate() {
+            let mut latest = i64::MIN;
+            for event in batch.iter() {
+                latest = latest.max(event.time.0);
+                windows.add(event, |_| {});
+            }
+            windows.advance(Watermark(latest - 15_000), |_| {});
+            if number % 16 == 15 {
+                windows.tell_changes(|_| told += 1);
+            }
+        }
+        told
     });
 }
 

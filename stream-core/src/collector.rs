@@ -43,6 +43,12 @@ impl Collector {
         }
     }
 
+    /// An empty one that routes in the same way.
+    #[must_use]
+    pub fn empty_like(&self) -> Self {
+        Collector::new(self.max_parallelism, u32::try_from(self.open.len()).expect("as many as a 32-bit parallelism"))
+    }
+
     /// Adds an event for the subtask that owns its key.
     pub fn event(&mut self, event: KeyedEvent<'_>) {
         let targets = u32::try_from(self.open.len()).expect("as many as a 32-bit parallelism");
@@ -53,7 +59,11 @@ impl Collector {
         let batch = &mut self.open[target.0 as usize];
         batch.push(event);
         if batch.len() >= BATCH_EVENTS || batch.bytes() >= BATCH_BYTES {
-            self.full.push((target, std::mem::take(batch)));
+            // Room at once: columns that double as they fill are copied as often again as they are written. But not for what
+            // one huge event made.
+            let is_usual = batch.bytes() < 2 * BATCH_BYTES;
+            let next = if is_usual { batch.another() } else { EventBatch::default() };
+            self.full.push((target, std::mem::replace(batch, next)));
         }
     }
 

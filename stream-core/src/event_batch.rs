@@ -66,6 +66,11 @@ impl EventBatch {
         }
     }
 
+    /// An empty batch with room for another that is like this one.
+    pub fn another(&self) -> Self {
+        Self::with_capacity(self.len(), self.keys.len().div_ceil(self.len().max(1)))
+    }
+
     /// Appends an event.
     ///
     /// # Panics
@@ -201,6 +206,14 @@ mod tests {
             batch.push(KeyedEvent { hash: hash_key(key), time: EventTime(*time), count: *count, key, origin });
         }
         batch
+    }
+
+    #[test]
+    fn another_batch_has_room_for_as_much() {
+        let one = batch(&[(b"a".to_vec(), 1, 1), (b"longer".to_vec(), 2, 1)]);
+        let another = one.another();
+        assert!(another.is_empty() && another.hashes.capacity() >= 2 && another.keys.capacity() >= 7);
+        assert_eq!(EventBatch::default().another(), EventBatch::default());
     }
 
     proptest! {

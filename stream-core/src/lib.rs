@@ -9,6 +9,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`ids`], [`time`], [`secret`] | newtypes, so that no bare number or text crosses a function |
+//! | [`log_line`] | what a process says about a job |
 //! | [`key_group`] | key → key group → subtask, by a fixed hash |
 //! | [`origin`], [`event_batch`], [`row`], [`table`] | what travels: keyed events in columns with where they come from, rows ready for `COPY`, and for which table |
 //! | [`watermark`] | event time's progress: per split, per input, never backwards |
@@ -29,6 +30,7 @@ pub mod event_batch;
 pub mod ids;
 pub mod job;
 pub mod key_group;
+pub mod log_line;
 pub mod operator;
 pub mod origin;
 pub mod outlet;

@@ -6,6 +6,7 @@
 use crate::collector::Collector;
 use crate::event_batch::EventBatch;
 use crate::ids::SplitId;
+use crate::key_group::KeyHash;
 use crate::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
 use crate::time::EventTime;
 use crate::watermark::Watermark;
@@ -161,10 +162,21 @@ pub trait Operator: Send {
         false
     }
 
+    /// Whether an event of this key and time, which it was given, still waits for what becomes of it: in a window that has not
+    /// fired, say. Asked about a few events that are traced.
+    fn holds(&self, _hash: KeyHash, _key: &[u8], _time: EventTime) -> bool {
+        self.is_waiting()
+    }
+
     /// Whether so many events wait that it takes no more for now. Only answers change that.
     fn is_full(&self) -> bool {
         false
     }
+
+    /// A barrier came on every input, and the state as it is now is its checkpoint's: what is written here is the last of the epoch that
+    /// it closes. Called at every barrier, right before [`Operator::begin_snapshot`] if a snapshot is taken. Rows for it should be no more
+    /// than what changed since the barrier before.
+    fn on_barrier(&mut self, _out: &mut Collector) {}
 
     /// What it tells of itself.
     fn counters(&self) -> OperatorCounters;

@@ -148,6 +148,33 @@ pub struct SideTable {
     /// Where its rows go if it is no table of the sink; they are there no later than the sink's.
     #[serde(default)]
     pub outlet: Option<OutletSpec>,
+    /// What a row does to it.
+    #[serde(default, skip_serializing_if = "Changelog::is_append")]
+    pub changelog: Changelog,
+}
+
+/// What rows do to a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Changelog {
+    /// Each stays.
+    #[default]
+    Append,
+    /// Each is a change of what the table shows. The first column is the key of a row, a `BIGINT`, and the second whose it is, a text:
+    ///
+    /// * With both it takes the place of the row that has its key.
+    /// * With a key only, there is no such row from then on.
+    /// * With an owner only, the owner has no rows but those that the same epoch puts.
+    ///
+    /// Of an epoch's rows with one key the last counts. So the changes of two epochs are those of one, in their order.
+    Upsert,
+}
+
+impl Changelog {
+    /// Whether it is [`Changelog::Append`].
+    pub fn is_append(&self) -> bool {
+        *self == Changelog::Append
+    }
 }
 
 /// Where operators look keys up.
@@ -326,6 +353,9 @@ pub struct OperatorContext<'a> {
     pub key_groups: KeyGroupRange,
     /// The key groups there are.
     pub max_parallelism: MaxParallelism,
+    /// Whether it is restored from a savepoint: what the sink shows may then be of another time, or of a job with other options. From any
+    /// other checkpoint the sink shows just what it did there.
+    pub is_from_savepoint: bool,
 }
 
 /// Options that a job does not understand.

@@ -117,7 +117,7 @@ impl Attempt {
         world.ledger = Some(LedgerEntry { token, nonce: Nonce(token.0.into()), last_epoch: last });
         // One that stands still may store an older one behind a newer one.
         world.manifests.sort_by_key(|manifest| manifest.pending.last().map(|epoch| epoch.sealed.epoch));
-        if faults.damage && random.bits() % 4 == 0 {
+        if faults.damage && random.bits().is_multiple_of(4) {
             world.manifests.pop();
         }
         let chosen = world.manifests.iter().rev().find_map(|manifest| {
@@ -233,7 +233,7 @@ fn run(seed: u64, protocol: Protocol, faults: Faults) -> Run {
     let mut attempts = vec![Attempt::begin(&mut run.world, &mut random, faults)];
     for _ in 0..STEPS {
         let world = &mut run.world;
-        if attempts.is_empty() || random.bits() % 16 == 0 {
+        if attempts.is_empty() || random.bits().is_multiple_of(16) {
             // Those before are not told: they go on for as long as they can.
             let attempt = Attempt::begin(world, &mut random, faults);
             attempts.push(attempt);

@@ -14,6 +14,7 @@ use stream_core::outlet::OutletSpec;
 use stream_core::pipeline::{LookupSpec, SinkSpec, SourceSpec, Split};
 use stream_core::row::RowBatch;
 use stream_core::table::RowCounts;
+use stream_core::time::Timestamp;
 
 use crate::lookup::{Answers, Lookup};
 use crate::store::StoreError;
@@ -252,6 +253,19 @@ pub trait SourceVisitor {
 
     /// A bounded split has been read to its end; told once.
     fn on_split_finished(&mut self, split: usize);
+
+    /// Records were taken that had been written into the source's system around these times, by its own clock; for measuring only. A
+    /// source that has no such times tells none.
+    fn on_arrivals(&mut self, _first: Timestamp, _last: Timestamp, _records: u64) {}
+
+    /// Which of the next `count` records, which are told next, is to be followed on its way; none, unless somebody traces.
+    fn sample(&mut self, _count: usize) -> Option<usize> {
+        None
+    }
+
+    /// The record that was picked was taken: with its header `traceparent`, if it has one, and when it was written.
+    fn on_sampled(&mut self, _split: usize, _record: &Record<'_>, _header: Option<&[u8]>, _written: Option<Timestamp>) {
+    }
 
     /// The end of a split as last known, for showing the lag.
     fn on_known_end(&mut self, split: usize, end: u64);

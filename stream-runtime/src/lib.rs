@@ -11,6 +11,7 @@ pub mod jobs;
 pub mod logging;
 pub mod lookup;
 pub mod memory;
+pub mod recent_logs;
 pub mod retry;
 pub mod shutdown;
 pub mod store;

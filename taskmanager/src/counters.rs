@@ -24,7 +24,9 @@ pub(crate) struct Counters {
     open_events: AtomicU64,
     fired_events: AtomicU64,
     unanswered: AtomicU64,
+    state_bytes: AtomicU64,
     unpublished_bytes: AtomicU64,
+    publish_failures: AtomicU64,
     trouble: Mutex<String>,
     is_paused: AtomicBool,
     watermark: AtomicI64,
@@ -49,8 +51,12 @@ pub(crate) struct Snapshot {
     pub(crate) bad: u64,
     /// What the operator tells of itself.
     pub(crate) operator: OperatorCounters,
+    /// Operator: bytes of the files of its last snapshot.
+    pub(crate) state_bytes: u64,
     /// Sink: bytes of rows that are not published yet.
     pub(crate) unpublished_bytes: u64,
+    /// Sink: tries to publish that failed.
+    pub(crate) publish_failures: u64,
     /// Sink: why it cannot publish just now; empty if it can.
     pub(crate) trouble: String,
     /// Source: whether it was told to stop reading.
@@ -80,7 +86,9 @@ impl Default for Counters {
             open_events: AtomicU64::default(),
             fired_events: AtomicU64::default(),
             unanswered: AtomicU64::default(),
+            state_bytes: AtomicU64::default(),
             unpublished_bytes: AtomicU64::default(),
+            publish_failures: AtomicU64::default(),
             trouble: Mutex::default(),
             is_paused: AtomicBool::default(),
             watermark: AtomicI64::new(Watermark::NONE.0),
@@ -122,6 +130,16 @@ impl Counters {
         self.open_events.store(operator.open_events, Relaxed);
         self.fired_events.store(operator.fired_events, Relaxed);
         self.unanswered.store(operator.unanswered, Relaxed);
+    }
+
+    /// Sets how many bytes the files of the last snapshot have.
+    pub(crate) fn set_state_bytes(&self, bytes: u64) {
+        self.state_bytes.store(bytes, Relaxed);
+    }
+
+    /// Adds a try to publish that failed.
+    pub(crate) fn add_publish_failure(&self) {
+        self.publish_failures.fetch_add(1, Relaxed);
     }
 
     /// Sets how many bytes of rows are not published.
@@ -181,7 +199,9 @@ impl Counters {
                 fired_events: self.fired_events.load(Relaxed),
                 unanswered: self.unanswered.load(Relaxed),
             },
+            state_bytes: self.state_bytes.load(Relaxed),
             unpublished_bytes: self.unpublished_bytes.load(Relaxed),
+            publish_failures: self.publish_failures.load(Relaxed),
             trouble: self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             is_paused: self.is_paused.load(Relaxed),
             watermark: (watermark > Watermark::NONE).then_some(watermark),

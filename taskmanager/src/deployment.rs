@@ -15,6 +15,8 @@ use stream_core::watermark::Watermark;
 pub(crate) struct Deployment {
     /// The job.
     pub(crate) job_id: JobId,
+    /// As users call it.
+    pub(crate) job_name: String,
     /// Its try.
     pub(crate) attempt: AttemptNumber,
     /// The job's graph.
@@ -44,6 +46,8 @@ pub(crate) struct Restore {
     pub(crate) operators: Vec<OperatorSnapshot>,
     /// The epochs that are to be published first, oldest first.
     pub(crate) pending: Vec<SealedEpoch>,
+    /// Whether it is a savepoint.
+    pub(crate) is_savepoint: bool,
 }
 
 /// One subtask to be run here.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use proto::v1::cluster_client::ClusterClient;
 use proto::{limits, v1};
+use stream_core::time::Timestamp;
 use stream_runtime::retry::Backoff;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
@@ -29,7 +30,7 @@ const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const MAX_RETRY: Duration = Duration::from_secs(2);
 
-/// Joins the jobmanager, for ever again, each time with the tasks that run then, by `running`. Logs each change once. Returns when it is refused for good, nobody listens any more, or a connection ends after `shutdown`:
+/// Joins the jobmanager, for ever again, each time with the tasks that run then, by `running`. Logs each change once. Returns when it is refused for good, nobody listens any more, or a connection has ended after `shutdown`:
 /// where the whole cluster stops, the jobmanager may be the faster.
 ///
 /// # Cancel safety
@@ -44,10 +45,7 @@ pub(crate) async fn keep_joined(
     while let Ok(joined) = join_patiently(&options, &endpoint, &events, &running).await {
         tracing::info!(jobmanager = %options.jobmanager, id = %options.id, slots = options.slots, "registered");
         let Ok(reason) = relay(joined, &events).await else { return };
-        if events.is_closed() || shutdown.is_cancelled() {
-            return;
-        }
-        if events.send(LinkEvent::Lost(reason)).await.is_err() {
+        if events.send(LinkEvent::Lost(reason)).await.is_err() || shutdown.is_cancelled() {
             return;
         }
     }
@@ -92,6 +90,7 @@ async fn join_patiently(
 struct Joined {
     reports: mpsc::Sender<Report>,
     heartbeat_interval: Duration,
+    jobmanager_started: Timestamp,
     commands: Streaming<v1::JobManagerMessage>,
 }
 
@@ -135,7 +134,8 @@ async fn register(
     match answer {
         Some(v1::job_manager_message::Message::Registered(registered)) => {
             let interval = Duration::from_millis(registered.heartbeat_interval_ms.max(1));
-            Ok(Joined { reports, heartbeat_interval: interval, commands })
+            let jobmanager_started = Timestamp(registered.started_ms);
+            Ok(Joined { reports, heartbeat_interval: interval, jobmanager_started, commands })
         }
         _ => Err(tonic::Status::failed_precondition(
             "the jobmanager did not answer the registration as this version does",
@@ -145,8 +145,8 @@ async fn register(
 
 /// Hands on what the jobmanager sends until the connection ends; returns why it did.
 async fn relay(joined: Joined, events: &mpsc::Sender<LinkEvent>) -> Result<String, NobodyListens> {
-    let Joined { reports, heartbeat_interval, mut commands } = joined;
-    let joined = LinkEvent::Joined { reports, heartbeat_interval };
+    let Joined { reports, heartbeat_interval, jobmanager_started, mut commands } = joined;
+    let joined = LinkEvent::Joined { reports, heartbeat_interval, jobmanager_started };
     events.send(joined).await.map_err(|_| NobodyListens)?;
     loop {
         let message = match commands.message().await {

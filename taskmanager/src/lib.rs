@@ -20,7 +20,12 @@ mod counters;
 mod deployment;
 mod exchange;
 mod grpc;
+pub mod metrics;
+mod observed;
 mod options;
+#[cfg(feature = "connectors")]
+pub mod process;
+mod recorders;
 mod refusal;
 mod report;
 mod service;
@@ -29,4 +34,4 @@ mod snapshotting;
 mod subtask;
 
 pub use options::{Options, default_id};
-pub use service::{Error, start};
+pub use service::{Error, Parts, start};

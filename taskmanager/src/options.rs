@@ -1,8 +1,10 @@
 //! The settings of a taskmanager.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use stream_core::ids::TaskManagerId;
+use stream_runtime::recent_logs::RecentLogs;
 
 /// What a user can turn. The parts (clock, connectors, listener) come beside it.
 #[derive(Clone, Debug)]
@@ -22,8 +24,14 @@ pub struct Options {
     /// How long tasks go on without a jobmanager. After it they are canceled: what they do is likely done by others by then,
     /// and what they sealed cannot be published without one.
     pub orphan_timeout: Duration,
+    /// How long a taskmanager that is told to stop goes on with its tasks until its jobs have a last checkpoint.
+    pub leave_timeout: Duration,
+    /// One record of so many is followed from its source to its commit, where spans are exported.
+    pub trace_sample: Option<u64>,
     /// How long canceled tasks may take to end before shutting down is given up.
     pub shutdown_timeout: Duration,
+    /// What this process logs about its jobs, which the jobmanager is told; none unless set.
+    pub logs: Arc<RecentLogs>,
 }
 
 impl Options {
@@ -33,8 +41,12 @@ impl Options {
     pub const DEFAULT_LINGER: Duration = Duration::from_millis(5);
     /// [`Options::orphan_timeout`] unless set: longer than a jobmanager takes to be started again by hand.
     pub const DEFAULT_ORPHAN_TIMEOUT: Duration = Duration::from_secs(300);
+    /// [`Options::leave_timeout`] unless set: with the shutdown timeout it stays below what `make down` waits.
+    pub const DEFAULT_LEAVE_TIMEOUT: Duration = Duration::from_secs(8);
     /// [`Options::shutdown_timeout`] unless set.
     pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+    /// Bytes of log lines kept of each job: a few thousand lines, of which a quiet job logs a dozen an hour.
+    pub const LOG_BYTES: usize = 256 << 10;
 
     /// The defaults, for a taskmanager of this process with `slots` slots.
     pub fn new(jobmanager: impl Into<String>, slots: u32, advertised_exchange: impl Into<String>) -> Self {
@@ -46,18 +58,23 @@ impl Options {
             channel_bytes: Self::DEFAULT_CHANNEL_BYTES,
             linger: Self::DEFAULT_LINGER,
             orphan_timeout: Self::DEFAULT_ORPHAN_TIMEOUT,
+            leave_timeout: Self::DEFAULT_LEAVE_TIMEOUT,
+            trace_sample: None,
             shutdown_timeout: Self::DEFAULT_SHUTDOWN_TIMEOUT,
+            logs: Arc::default(),
         }
     }
 }
 
 /// `HOSTNAME-PID`: different for each process of a cluster, and readable in `ps`.
 pub fn default_id() -> TaskManagerId {
-    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .ok()
-        .or_else(|| std::env::var("HOSTNAME").ok())
-        .map(|name| name.trim().to_owned())
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "taskmanager".to_owned());
+    let hostname = hostname().unwrap_or_else(|| "taskmanager".to_owned());
     TaskManagerId(format!("{hostname}-{}", std::process::id()))
+}
+
+/// This machine's name, if it has one; a container's or a pod's own.
+pub(crate) fn hostname() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok())?;
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
 }

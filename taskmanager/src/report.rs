@@ -1,13 +1,16 @@
 //! What passes between this taskmanager and the jobmanager, in our own types; [`crate::grpc`] puts it on the wire.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use stream_core::barrier::Barrier;
 use stream_core::checkpoint::{Accounts, Cut};
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SubtaskId};
 use stream_core::job::{TaskFailure, TaskState};
+use stream_core::log_line::LogLine;
 use stream_core::operator::QueryError;
 use stream_core::pipeline::Split;
+use stream_core::time::Timestamp;
 use stream_core::watermark::Watermark;
 
 use crate::counters::Snapshot;
@@ -63,6 +66,8 @@ pub(crate) enum Command {
     Pace(TaskRef, Watermark),
     /// End event time and read no more.
     Drain(Holder),
+    /// Stop: nobody needs this taskmanager, which is leaving, any more.
+    Release,
     /// Ask every operator subtask of an attempt about its state.
     Query {
         /// Whose.
@@ -120,6 +125,8 @@ pub(crate) enum Report {
     },
     /// A source is at the end of its input.
     Drained(TaskRef),
+    /// This taskmanager was told to stop, and waits to be released.
+    Leaving,
     /// How far a source's slowest split is.
     Pace {
         /// Whose.
@@ -135,6 +142,15 @@ pub(crate) enum Report {
         query: u64,
         /// The answer, in the job's own form.
         result: Result<String, QueryError>,
+    },
+    /// What was logged about a job since it was told last.
+    Logs {
+        /// Which.
+        job_id: JobId,
+        /// In their order.
+        lines: Vec<Arc<LogLine>>,
+        /// How many before them could not be kept until now.
+        missed: u64,
     },
     /// A sign of life.
     Heartbeat {
@@ -167,6 +183,8 @@ pub(crate) enum LinkEvent {
         reports: tokio::sync::mpsc::Sender<Report>,
         /// How often the jobmanager wants a heartbeat.
         heartbeat_interval: Duration,
+        /// When that jobmanager started.
+        jobmanager_started: Timestamp,
     },
     /// The jobmanager wants something.
     Command(Command),

@@ -2,10 +2,13 @@
 //!
 //! It learns of everything as a message: from the jobmanager, from its tasks, from the user who stops it. A lost jobmanager
 //! ends nothing: the tasks go on, and the next one learns of them when this taskmanager registers, to adopt or to cancel
-//! them. Only if there is none for long, they are canceled.
+//! them. Only if there is none for long, they are canceled. A taskmanager that is told to stop says so first, and goes on until its
+//! jobs have a last checkpoint.
 
 mod commands;
+mod leaving;
 mod link;
+mod telling_logs;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +22,7 @@ use stream_runtime::connector::Connectors;
 use stream_runtime::fail_point::{self, Point};
 use stream_runtime::jobs::Jobs;
 use stream_runtime::store::Stores;
+use telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -29,11 +33,16 @@ use tonic::transport::Endpoint;
 use crate::attempt::{Attempt, Environment};
 use crate::exchange::directory::{DEPLOY_WAIT, Directory};
 use crate::exchange::grpc::downstream;
+use crate::exchange::grpc::health::Health;
 use crate::exchange::grpc::upstream::Peers;
 use crate::grpc;
+use crate::metrics::{PARTITIONS, TASKS};
+use crate::observed::Observed;
 use crate::options::Options;
+use crate::recorders::Recorders;
 use crate::report::{LinkEvent, Report, RunningTask, TaskRef};
 use crate::service::link::Link;
+use crate::service::telling_logs::TellingLogs;
 use crate::slot::{Holder, Slots};
 use crate::snapshotting::Snapshotting;
 use crate::subtask::event::{Change, TaskEvent};
@@ -78,6 +87,20 @@ pub enum Error {
     TasksStuck(Vec<String>),
 }
 
+/// What a taskmanager is made of, apart from its settings.
+pub struct Parts {
+    /// The jobs that it can run.
+    pub jobs: Jobs,
+    /// Sources, sinks and look-ups.
+    pub connectors: Arc<dyn Connectors>,
+    /// Checkpoint stores.
+    pub stores: Arc<dyn Stores>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where it tells of itself.
+    pub telemetry: Telemetry,
+}
+
 /// Runs a taskmanager until `shutdown` is canceled; then its tasks have ended and its threads are joined.
 ///
 /// # Errors
@@ -87,13 +110,11 @@ pub enum Error {
 /// Not to be dropped before it returns: its threads would go on. Cancel `shutdown` instead.
 pub async fn start(
     options: Options,
-    jobs: Jobs,
-    connectors: Arc<dyn Connectors>,
-    stores: Arc<dyn Stores>,
-    clock: Arc<dyn Clock>,
+    parts: Parts,
     exchange_listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
+    let Parts { jobs, connectors, stores, clock, telemetry } = parts;
     let endpoint = Endpoint::from_shared(format!("http://{}", options.jobmanager))
         .map_err(|cause| Error::JobManagerAddress { address: options.jobmanager.clone(), cause })?;
     let directory = Arc::new(Directory::new(DEPLOY_WAIT));
@@ -101,6 +122,7 @@ pub async fn start(
     let (link_sender, link_events) = mpsc::channel(LINK_EVENTS);
     let (running, running_receiver) = watch::channel(Vec::new());
     let uploads = TaskTracker::new();
+    let observed = observe(&telemetry, &clock);
     let environment = Environment {
         connectors,
         snapshotting: Snapshotting::new(stores, tokio::runtime::Handle::current(), uploads.clone()),
@@ -111,10 +133,15 @@ pub async fn start(
         linger: options.linger,
         events: task_sender,
         streams: TaskTracker::new(),
+        observed,
+        recorders: Recorders::new(&telemetry),
+        spans: telemetry.spans().clone(),
+        trace_sample: options.trace_sample,
     };
+    let (health, health_service) = Health::new().await;
     let exchange_stop = CancellationToken::new();
     let mut exchange = JoinSet::new();
-    exchange.spawn(downstream::serve(exchange_listener, directory, exchange_stop.clone()));
+    exchange.spawn(downstream::serve(exchange_listener, directory, health_service, exchange_stop.clone()));
     let mut link = JoinSet::new();
     link.spawn(grpc::keep_joined(
         options.clone(),
@@ -126,6 +153,7 @@ pub async fn start(
 
     let streams = environment.streams.clone();
     let slots = Slots::new(options.slots);
+    let telling_logs = TellingLogs::new(Arc::clone(&options.logs));
     let service = Service {
         options,
         jobs,
@@ -133,6 +161,10 @@ pub async fn start(
         slots,
         attempts: BTreeMap::new(),
         link: Link::default(),
+        telling_logs,
+        health,
+        leaving_until: None,
+        is_released: false,
         running,
         task_events,
         link_events,
@@ -153,6 +185,16 @@ pub async fn start(
     result
 }
 
+/// Shows the tasks that will run here.
+fn observe(telemetry: &Telemetry, clock: &Arc<dyn Clock>) -> Observed {
+    let observed = Observed::default();
+    let (tasks, clock_of_tasks) = (observed.clone(), Arc::clone(clock));
+    telemetry.observe(&TASKS, move || tasks.tasks(clock_of_tasks.now()));
+    let (partitions, clock) = (observed.clone(), Arc::clone(clock));
+    telemetry.observe(&PARTITIONS, move || partitions.partitions(clock.now()));
+    observed
+}
+
 struct Service {
     options: Options,
     jobs: Jobs,
@@ -160,6 +202,13 @@ struct Service {
     slots: Slots,
     attempts: BTreeMap<(JobId, AttemptNumber), Attempt>,
     link: Link,
+    telling_logs: TellingLogs,
+    /// What probes are told.
+    health: Health,
+    /// Until when it goes on although it was told to stop.
+    leaving_until: Option<tokio::time::Instant>,
+    /// Whether the jobmanager has let it go.
+    is_released: bool,
     /// Tells the connection which tasks run, for the next registration.
     running: watch::Sender<Vec<RunningTask>>,
     task_events: mpsc::Receiver<TaskEvent>,
@@ -173,13 +222,14 @@ impl Service {
     async fn run(mut self, exchange: &mut ExchangeTask, shutdown: CancellationToken) -> Result<(), Error> {
         let mut heartbeat = every(FIRST_HEARTBEAT_INTERVAL);
         let result = loop {
-            let orphaned_until = self.link.orphaned_until();
+            let (orphaned_until, leaving_until) = (self.link.orphaned_until(), self.leaving_until);
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => break Ok(()),
+                () = shutdown.cancelled(), if leaving_until.is_none() => self.begin_leaving(),
                 Some(event) = self.task_events.recv() => self.on_task_event(event),
                 Some(event) = self.link_events.recv() => match event {
-                    LinkEvent::Joined { reports, heartbeat_interval } => {
+                    LinkEvent::Joined { reports, heartbeat_interval, jobmanager_started } => {
+                        self.telling_logs.on_joined(jobmanager_started);
                         self.on_joined(reports);
                         heartbeat = every(heartbeat_interval);
                     }
@@ -193,8 +243,16 @@ impl Service {
                     break ended.expect("the exchange neither panics nor is aborted").map_err(Error::Exchange);
                 }
                 () = sleep_until(orphaned_until), if orphaned_until.is_some() => self.end_orphanage(),
+                () = sleep_until(leaving_until), if leaving_until.is_some() => {
+                    tracing::warn!(waited = ?self.options.leave_timeout, "stopping without a last checkpoint");
+                    break Ok(());
+                }
                 _ = heartbeat.tick() => self.send_heartbeat(),
             }
+            if self.leaving_until.is_some() && self.has_nothing_to_wait_for() {
+                break Ok(());
+            }
+            self.health.set_ready(self.link.is_joined() && self.leaving_until.is_none()).await;
             self.running.send_replace(self.attempts.values().flat_map(Attempt::running).collect());
         };
         let stopped = self.stop().await;
@@ -205,6 +263,10 @@ impl Service {
         let TaskEvent { holder, subtask, change } = event;
         let key = (holder.job_id, holder.attempt);
         let Some(attempt) = self.attempts.get_mut(&key) else { return };
+        if let Change::Ended(Outcome::Failed(failure)) = &change {
+            let (reason, subtask) = (failure.causes.join(": "), attempt.name(subtask));
+            tracing::warn!(job_id = %holder.job_id, attempt = %holder.attempt, subtask, reason, "task failed");
+        }
         attempt.on_change(subtask, &change);
         let counters = attempt.counters(subtask);
         if attempt.has_ended() {
@@ -229,11 +291,7 @@ impl Service {
             Change::Drained => return self.report(Report::Drained(task)),
             Change::Ended(Outcome::Finished) => (TaskState::Finished, TaskFailure::default()),
             Change::Ended(Outcome::Canceled) => (TaskState::Canceled, TaskFailure::default()),
-            Change::Ended(Outcome::Failed(failure)) => {
-                let reason = failure.causes.join(": ");
-                tracing::warn!(job_id = %task.job_id, attempt = %task.attempt, subtask = ?task.subtask, reason, "task failed");
-                (TaskState::Failed, failure)
-            }
+            Change::Ended(Outcome::Failed(failure)) => (TaskState::Failed, failure),
         };
         self.report(Report::StateChange { task, state, failure, counters });
     }
@@ -244,8 +302,17 @@ impl Service {
             attempt.cancel();
         }
         self.environment.directory.remove(holder.job_id, holder.attempt);
+        self.environment.observed.remove(holder);
         self.slots.release(holder);
         tracing::info!(job_id = %holder.job_id, attempt = %holder.attempt, "all tasks have ended");
+        self.forget_secrets_of(holder.job_id);
+    }
+
+    /// Unless another attempt of the job is here.
+    fn forget_secrets_of(&self, job: JobId) {
+        if !self.attempts.keys().any(|(job_id, _)| *job_id == job) {
+            self.options.logs.forget_secrets(job);
+        }
     }
 
     /// A jobmanager is there: it is told what happened without one, and how things are.
@@ -264,7 +331,9 @@ impl Service {
 
     fn on_lost_jobmanager(&mut self, reason: &str) {
         let (jobmanager, tasks) = (&self.options.jobmanager, self.running.borrow().len());
-        tracing::warn!(%jobmanager, reason, tasks, "lost the jobmanager: its tasks go on, joining again");
+        if self.leaving_until.is_none() {
+            tracing::warn!(%jobmanager, reason, tasks, "lost the jobmanager: its tasks go on, joining again");
+        }
         self.link.on_lost(tokio::time::Instant::now() + self.options.orphan_timeout);
         self.attempts.values().for_each(|attempt| attempt.write_to_all(|| Letter::Orphaned(true)));
     }
@@ -296,6 +365,7 @@ impl Service {
                 }
             }
         }
+        self.telling_logs.tell(&self.link);
         Ok(())
     }
 
@@ -307,7 +377,8 @@ impl Service {
         let heartbeat =
             Report::Heartbeat { tasks: tasks.collect(), rss_bytes: stream_runtime::memory::resident_bytes() };
         // One that finds no room is not missed: the next is never far.
-        self.link.send_if_there_is_room(heartbeat);
+        let _ = self.link.send_if_there_is_room(heartbeat);
+        self.telling_logs.tell(&self.link);
         fail_point::reach(Point::Heartbeat);
     }
 

@@ -136,6 +136,7 @@ async fn tasks_are_canceled_when_no_jobmanager_comes_back() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut options = Options::new(&jobmanager.address, 4, listener.local_addr().unwrap().to_string());
     options.orphan_timeout = Duration::from_millis(50);
+    options.leave_timeout = Duration::ZERO;
     let taskmanager = TaskManager::start_with(options, "tm-0", &memory, listener);
     jobmanager.wait_for_registrations(1).await;
     let count = jobmanager.deploy(JOB, 1, &pipeline("echo", 2, false), &memory.splits()).await;

@@ -3,13 +3,18 @@
 
 use stream_core::ids::JobId;
 use stream_core::origin::Origin;
-use stream_core::pipeline::SideTable;
+use stream_core::pipeline::{Changelog, SideTable};
 use stream_core::row::{Column, RowWriter};
 
 /// The table `name` in the schema of the result's table.
 pub fn beside(result: &str, name: &str, columns: Vec<Column>) -> SideTable {
     let schema = &result[..result.len() - name_of(result).len()];
-    SideTable { name: format!("{schema}{name}"), columns, outlet: None }
+    SideTable { name: format!("{schema}{name}"), columns, outlet: None, changelog: Changelog::Append }
+}
+
+/// Whether the name of a table says in which schema it is.
+pub fn has_schema(table: &str) -> bool {
+    name_of(table).len() < table.len()
 }
 
 /// Whether a table has that name, in whatever schema.
@@ -71,6 +76,7 @@ mod tests {
             let table = beside(result, "late", Vec::new());
             assert_eq!(table.name, name);
             assert!(is_named(&table, "late") && !is_named(&table, "ate"));
+            assert_eq!(has_schema(result), result != "s");
         }
     }
 }

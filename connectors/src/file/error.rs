@@ -37,6 +37,12 @@ pub enum Error {
         /// What it is.
         path: PathBuf,
     },
+    /// Rows that take the place of others.
+    #[error("a file is only added to, and rows of table `{table}` change: write to Postgres, or leave that table out")]
+    OnlyAppended {
+        /// Which table.
+        table: String,
+    },
     /// No regular file.
     #[error("`{}` is no regular file; choose one for rows that are to be kept", .path.display())]
     NoRegularFile {
@@ -159,7 +165,10 @@ impl Error {
 
     fn kind(&self) -> ConnectorErrorKind {
         match self {
-            Error::NoPath { .. } | Error::OneTable { .. } | Error::NoRegularFile { .. } => ConnectorErrorKind::Invalid,
+            Error::NoPath { .. }
+            | Error::OneTable { .. }
+            | Error::NoRegularFile { .. }
+            | Error::OnlyAppended { .. } => ConnectorErrorKind::Invalid,
             Error::NotFound(_) | Error::NoMatch(_) | Error::NoFolder { .. } | Error::IsFolder(_) => {
                 ConnectorErrorKind::NotFound
             }
@@ -187,6 +196,7 @@ impl From<Error> for ConnectorError {
             }
             Error::NoPath { .. }
             | Error::OneTable { .. }
+            | Error::OnlyAppended { .. }
             | Error::NoRegularFile { .. }
             | Error::OutletPassed { .. }
             | Error::NotFound(_)

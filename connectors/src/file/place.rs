@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use stream_core::ids::JobId;
-use stream_core::pipeline::SideTable;
+use stream_core::pipeline::{Changelog, SideTable};
 
 use super::error::{Action, Error};
 
@@ -31,8 +31,11 @@ pub(super) struct Target {
 ///
 /// # Errors
 /// If its folder is missing or may not be written to, or if the path is a folder or a file that may not be replaced; and for
-/// side tables, if it is no regular file.
+/// side tables, if it is no regular file, or if rows of one are changes.
 pub fn check_writable(path: &str, side_tables: &[SideTable]) -> Result<(), Error> {
+    if let Some(changing) = side_tables.iter().find(|table| table.changelog == Changelog::Upsert) {
+        return Err(Error::OnlyAppended { table: changing.name.clone() });
+    }
     match Place::of(path)? {
         Place::InPlace(_) if side_tables.is_empty() => Ok(()),
         Place::InPlace(path) => Err(Error::OneTable { path }),
@@ -163,8 +166,13 @@ mod tests {
         let error = check_writable(dir.path().to_str().unwrap(), &[]).unwrap_err().to_string();
         assert!(error.contains("is a folder"), "{error}");
         check_writable("/dev/null", &[]).unwrap();
-        let side = SideTable { name: "late_events".to_owned(), columns: Vec::new(), outlet: None };
-        let error = check_writable("/dev/null", &[side]).unwrap_err().to_string();
+        let (name, append) = ("late_events".to_owned(), Changelog::Append);
+        let side = SideTable { name, columns: Vec::new(), outlet: None, changelog: append };
+        let error = check_writable("/dev/null", std::slice::from_ref(&side)).unwrap_err().to_string();
         assert!(error.contains("takes the rows of one table"), "{error}");
+        let changing = SideTable { changelog: Changelog::Upsert, ..side };
+        let path = dir.path().join("out.csv");
+        let error = check_writable(path.to_str().unwrap(), &[changing]).unwrap_err().to_string();
+        assert!(error.contains("`late_events`"), "{error}");
     }
 }

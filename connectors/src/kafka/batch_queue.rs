@@ -23,12 +23,14 @@ use std::time::Duration;
 use rdkafka::ClientContext;
 use rdkafka::bindings::{
     rd_kafka_consume_batch_queue, rd_kafka_event_destroy, rd_kafka_event_log, rd_kafka_get_watermark_offsets,
-    rd_kafka_message_destroy, rd_kafka_message_t, rd_kafka_queue_destroy, rd_kafka_queue_forward,
-    rd_kafka_queue_get_consumer, rd_kafka_queue_get_partition, rd_kafka_queue_new, rd_kafka_queue_poll,
-    rd_kafka_queue_t, rd_kafka_resp_err_t, rd_kafka_set_log_queue,
+    rd_kafka_header_get_last, rd_kafka_message_destroy, rd_kafka_message_headers, rd_kafka_message_t,
+    rd_kafka_message_timestamp, rd_kafka_queue_destroy, rd_kafka_queue_forward, rd_kafka_queue_get_consumer,
+    rd_kafka_queue_get_partition, rd_kafka_queue_new, rd_kafka_queue_poll, rd_kafka_queue_t, rd_kafka_resp_err_t,
+    rd_kafka_set_log_queue,
 };
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use stream_core::time::Timestamp;
 
 use super::connection::Connection;
 
@@ -227,6 +229,28 @@ impl Drop for Received {
 }
 
 impl Received {
+    /// The value of its last header of this name.
+    pub(super) fn header(&self, name: &CStr) -> Option<&[u8]> {
+        let (mut headers, mut value, mut size) = (ptr::null_mut(), ptr::null(), 0);
+        // SAFETY: the message is alive and keeps its headers; the result is written to our own variable.
+        let code = unsafe { rd_kafka_message_headers(self.0.as_ptr(), &raw mut headers) };
+        if code != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return None;
+        }
+        // SAFETY: the headers are alive with the message, the name is a C string; the results are written to our own variables.
+        let code = unsafe { rd_kafka_header_get_last(headers, name.as_ptr(), &raw mut value, &raw mut size) };
+        let is_there = code == rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && !value.is_null();
+        // SAFETY: librdkafka says that `size` bytes stand there, unchanged until the message is destroyed.
+        is_there.then(|| unsafe { slice::from_raw_parts(value.cast::<u8>(), size) })
+    }
+
+    /// When it was made, or appended, as the topic has it; `None` for a record without a time.
+    pub(super) fn timestamp(&self) -> Option<Timestamp> {
+        // SAFETY: the message is alive; nobody has to be told of which kind the time is.
+        let ms = unsafe { rd_kafka_message_timestamp(self.0.as_ptr(), ptr::null_mut()) };
+        (ms >= 0).then_some(Timestamp(ms))
+    }
+
     /// What it says.
     pub(super) fn read(&self) -> Message<'_> {
         let message = self.0.as_ptr();

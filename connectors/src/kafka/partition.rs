@@ -1,6 +1,7 @@
 //! A partition that is read: how far, and what was received of it but not handed on.
 
 use std::collections::VecDeque;
+use std::ffi::CStr;
 
 use stream_core::operator::Record;
 use stream_core::pipeline::Split;
@@ -12,6 +13,9 @@ use super::error::Error;
 
 /// Records handed on at once: enough that the call costs nothing, few enough to stay in the first-level cache.
 const RECORDS_AT_ONCE: usize = 256;
+
+/// The header that says of which trace a record is (<https://www.w3.org/TR/trace-context/>).
+const TRACE_PARENT: &CStr = c"traceparent";
 
 /// One partition of a reader.
 pub(super) struct Partition {
@@ -142,8 +146,16 @@ impl Partition {
                 Message::Failure { .. } => unreachable!("only records and ends are kept"),
             }
         }
+        let sampled = visitor.sample(count);
         let mut taken = if count == 0 { 0 } else { visitor.on_records(index, &records[..count], position) };
+        if let Some(place) = sampled.filter(|&place| place < taken) {
+            let message = &self.pending[place];
+            visitor.on_sampled(index, &records[place], message.header(TRACE_PARENT), message.timestamp());
+        }
         if taken > 0 {
+            if let (Some(first), Some(last)) = (self.pending[0].timestamp(), self.pending[taken - 1].timestamp()) {
+                visitor.on_arrivals(first, last, taken as u64);
+            }
             let next = records[..count].get(taken).map_or(position, |record| record.offset);
             self.advance(next, State::Reading);
         }

@@ -16,10 +16,12 @@ mod ledger;
 mod nul;
 mod publisher;
 mod rights;
+mod session;
 mod settings;
 mod table;
 mod table_name;
 mod tables;
+mod upsert;
 
 pub use audit::{Audit, LedgerEntry, Look, Replayed};
 pub use client::{Client, ColumnHead, Table};

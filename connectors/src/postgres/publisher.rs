@@ -8,8 +8,7 @@ use std::time::Duration;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use stream_core::checkpoint::SealedEpoch;
-use stream_core::ids::CheckpointId;
-use stream_core::pipeline::SinkSpec;
+use stream_core::pipeline::{Changelog, SinkSpec};
 use stream_core::row::RowBatch;
 use stream_runtime::connector::{ConnectorError, Grant, PublishError, Published, Publisher, RowChunks};
 use stream_runtime::fail_point::{self, Point};
@@ -21,6 +20,7 @@ use super::error::{DriverWords, Error, is_passing, sql_state};
 use super::ledger::{NOT_OUR_TURN, ReadError, foreign, publish_call, read, session_purpose};
 use super::nul::{nul_texts, without_nul};
 use super::rights;
+use super::session::Session;
 use super::settings::Settings;
 use super::table_name::TableName;
 use super::tables::{Table, Tables};
@@ -46,12 +46,6 @@ pub struct PostgresPublisher {
     nul_texts: u64,
 }
 
-/// A connection on which nothing has failed, and what the ledger said on it last.
-struct Session {
-    connection: PgConnection,
-    last_epoch: CheckpointId,
-}
-
 impl PostgresPublisher {
     /// A publisher; it connects when it first publishes, and again whenever something failed.
     ///
@@ -73,11 +67,16 @@ impl PostgresPublisher {
         if let Some(session) = self.session.take_if(|session| session.last_epoch == epoch.prev) {
             return Ok(Some(session));
         }
-        let connection = match self.session.take() {
-            Some(session) => session.connection,
-            None => self.connect()?,
+        self.look_anew(epoch)
+    }
+
+    /// Asks the ledger, on the session that there is or a new one.
+    fn look_anew(&mut self, epoch: &SealedEpoch) -> Result<Option<Session>, PublishError> {
+        let session = match self.session.take() {
+            Some(session) => session,
+            None => Session::new(self.connect()?, epoch.prev),
         };
-        self.look(connection, epoch)
+        self.look(session, epoch)
     }
 
     fn connect(&self) -> Result<PgConnection, PublishError> {
@@ -89,9 +88,9 @@ impl PostgresPublisher {
     }
 
     /// Asks the ledger where the epoch stands.
-    fn look(&mut self, mut connection: PgConnection, epoch: &SealedEpoch) -> Result<Option<Session>, PublishError> {
+    fn look(&mut self, mut session: Session, epoch: &SealedEpoch) -> Result<Option<Session>, PublishError> {
         let asked = async {
-            let reading = read(&mut connection, self.table(), self.grant.job_id);
+            let reading = read(&mut session.connection, self.table(), self.grant.job_id);
             tokio::time::timeout(ANSWER_WITHIN, reading).await.unwrap_or_else(|_| Err(ReadError::Driver(silence())))
         };
         let entry = match self.runtime.block_on(asked) {
@@ -100,9 +99,9 @@ impl PostgresPublisher {
             Err(ReadError::Driver(error)) => return Err(self.ledger_failed(error)),
         };
         match standing(entry, self.grant.token, self.grant.nonce, epoch) {
-            Standing::Due => Ok(Some(Session { connection, last_epoch: epoch.prev })),
+            Standing::Due => Ok(Some(session.at(epoch.prev))),
             Standing::Published => {
-                self.session = Some(Session { connection, last_epoch: epoch.epoch });
+                self.session = Some(session.at(epoch.epoch));
                 Ok(None)
             }
             Standing::Fenced(token) => Err(PublishError::Fenced { token }),
@@ -115,42 +114,52 @@ impl PostgresPublisher {
     }
 
     /// Rows, ledger and commit. The rows are read between the steps, outside the runtime, since reading them may block.
-    fn send(
-        &mut self,
-        connection: &mut PgConnection,
-        epoch: &SealedEpoch,
-        rows: &mut dyn RowChunks,
-    ) -> Result<(), SendError> {
+    fn send(&mut self, session: &mut Session, epoch: &SealedEpoch, rows: &mut dyn RowChunks) -> Result<(), SendError> {
         let runtime = self.runtime.clone();
-        runtime.block_on(within(ANSWER_WITHIN, sqlx::raw_sql(BEGIN).execute(&mut *connection)))?;
+        runtime.block_on(within(ANSWER_WITHIN, sqlx::raw_sql(BEGIN).execute(&mut session.connection)))?;
         let mut rows = EpochRows::new(epoch, rows);
         let mut next = rows.next().map_err(SendError::Told)?;
+        let mut changes = Vec::new();
         while let Some(first) = next {
-            next = self.copy(connection, first, &mut rows)?;
+            let index = first.table();
+            let table = self.tables.get(index).cloned().ok_or_else(|| SendError::Told(no_such_table(&first)))?;
+            let place = match table.changelog {
+                Changelog::Append => table.name.clone(),
+                Changelog::Upsert => runtime.block_on(session.waiting(&table, index))?,
+            };
+            next = self.copy(&mut session.connection, &place, &table, first, &mut rows)?;
+            if table.changelog == Changelog::Upsert && !changes.contains(&index) {
+                changes.push(index);
+            }
+        }
+        for index in changes {
+            let table = self.tables.get(index).expect("rows went there");
+            runtime.block_on(session.apply(table, index))?;
         }
         fail_point::reach(Point::RowsSent);
         // One message: between taking the ledger's row and the commit nobody waits for this process.
         let last = format!("{}; COMMIT", publish_call(self.table(), &self.grant, epoch));
-        let committed = sqlx::raw_sql(AssertSqlSafe(last)).execute(connection);
+        let committed = sqlx::raw_sql(AssertSqlSafe(last)).execute(&mut session.connection);
         runtime.block_on(within(ANSWER_WITHIN, committed))?;
         fail_point::reach(Point::PublicationCommitted);
         Ok(())
     }
 
-    /// Copies rows into one table; the first piece of another, if there is one.
+    /// Copies rows of one table to their place; the first piece of another table, if there is one.
     fn copy(
         &mut self,
         connection: &mut PgConnection,
+        place: &TableName,
+        table: &Table,
         first: RowBatch,
         rows: &mut EpochRows<'_>,
     ) -> Result<Option<RowBatch>, SendError> {
         let runtime = self.runtime.clone();
-        let table = self.tables.get(first.table()).cloned().ok_or_else(|| SendError::Told(no_such_table(&first)))?;
         let index = first.table();
-        let mut copy = runtime.block_on(CopyIn::begin(connection, &statement(&table.name, &table.columns)))?;
+        let mut copy = runtime.block_on(CopyIn::begin(connection, &statement(place, &table.columns)))?;
         let mut next = Some(first);
         while let Some(chunk) = next.take_if(|chunk| chunk.table() == index) {
-            let clean = self.storable(&chunk, &table).map_err(SendError::Told)?;
+            let clean = self.storable(&chunk, table).map_err(SendError::Told)?;
             let sent = runtime.block_on(copy.send(clean.as_ref().unwrap_or(&chunk)));
             sent.map_err(|error| SendError::Told(self.failed(error)))?;
             next = rows.next().map_err(SendError::Told)?;
@@ -213,17 +222,17 @@ impl PostgresPublisher {
 
 impl Publisher for PostgresPublisher {
     fn publish(&mut self, epoch: &SealedEpoch, rows: &mut dyn RowChunks) -> Result<Published, PublishError> {
-        let Some(Session { mut connection, .. }) = self.session_before(epoch)? else {
+        let Some(mut session) = self.session_before(epoch)? else {
             return Ok(Published::Already);
         };
-        match self.send(&mut connection, epoch, rows) {
+        match self.send(&mut session, epoch, rows) {
             Ok(()) => {
-                self.session = Some(Session { connection, last_epoch: epoch.epoch });
+                self.session = Some(session.at(epoch.epoch));
                 Ok(Published::Now)
             }
             Err(SendError::Told(error)) => Err(error),
             Err(SendError::Driver(error)) if sql_state(&error).as_deref() == Some(NOT_OUR_TURN) => {
-                drop(connection);
+                drop(session);
                 self.why_not(epoch, error)
             }
             Err(SendError::Driver(error)) => Err(self.failed(error)),
@@ -231,11 +240,7 @@ impl Publisher for PostgresPublisher {
     }
 
     fn is_due(&mut self, epoch: &SealedEpoch) -> Result<bool, PublishError> {
-        let connection = match self.session.take() {
-            Some(session) => session.connection,
-            None => self.connect()?,
-        };
-        let due = self.look(connection, epoch)?;
+        let due = self.look_anew(epoch)?;
         let is_due = due.is_some();
         self.session = due.or(self.session.take());
         Ok(is_due)
@@ -255,8 +260,8 @@ impl Publisher for PostgresPublisher {
 impl PostgresPublisher {
     /// The ledger refused: it tells why.
     fn why_not(&mut self, epoch: &SealedEpoch, error: sqlx::Error) -> Result<Published, PublishError> {
-        let connection = self.connect()?;
-        match self.look(connection, epoch)? {
+        let session = Session::new(self.connect()?, epoch.prev);
+        match self.look(session, epoch)? {
             None => Ok(Published::Already),
             // It has changed its mind since.
             Some(_) => {

@@ -2,11 +2,13 @@
 
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
+use stream_core::pipeline::Changelog;
 
 use super::ledger::{FENCE_TYPES, PUBLISH_TYPES};
 use super::settings::Settings;
 use super::table_name::quoted;
 use super::tables::{Table, Tables};
+use super::upsert;
 
 /// What the catalog, which everyone may read, says of the role and the ledger.
 #[derive(Debug)]
@@ -47,6 +49,9 @@ pub(super) async fn look(
     let mut needed = Vec::new();
     for table in tables.iter() {
         needed.extend(rights_of(connection, table).await?);
+        if table.changelog == Changelog::Upsert {
+            needed.extend(upsert::rights_of(connection, table).await?);
+        }
     }
     needed.extend([
         (has(&row, 1)?, format!("SELECT ON {schema}.gapwise_ledger")),
@@ -67,7 +72,7 @@ pub(super) async fn look(
 
 /// What is needed to write into a table, and whether the role may.
 async fn rights_of(connection: &mut PgConnection, table: &Table) -> Result<[(bool, String); 2], sqlx::Error> {
-    let Table { name, columns } = table;
+    let Table { name, columns, .. } = table;
     let query = sqlx::query(
         "SELECT pg_catalog.has_schema_privilege(schema.oid, 'USAGE'), \
                 target.oid IS NULL OR (SELECT pg_catalog.bool_and(pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'INSERT')) \
@@ -84,6 +89,6 @@ async fn rights_of(connection: &mut PgConnection, table: &Table) -> Result<[(boo
 }
 
 /// An answer of the catalog; of what is not there nobody has a right.
-fn has(row: &PgRow, index: usize) -> Result<bool, sqlx::Error> {
+pub(super) fn has(row: &PgRow, index: usize) -> Result<bool, sqlx::Error> {
     row.try_get::<Option<bool>, _>(index).map(|has| has.unwrap_or(false))
 }

@@ -12,6 +12,7 @@ use super::ledger;
 use super::settings::Settings;
 use super::table_name::{TableName, TableNameError, quoted};
 use super::tables::{Table, Tables};
+use super::upsert;
 
 /// Two jobs may create the table at once; who comes second finds it at the next look.
 const LOOKS: usize = 3;
@@ -36,9 +37,9 @@ pub async fn check(spec: &SinkSpec) -> Result<(), ConnectorError> {
 /// As those of [`check`].
 pub async fn check_result(spec: &SinkSpec) -> Result<(), ConnectorError> {
     let settings = Settings::from_spec(spec).map_err(Error::from)?;
-    let Tables { result: Table { name, columns }, .. } = Tables::of(spec).map_err(Error::TableName)?;
+    let Tables { result: table, .. } = Tables::of(spec).map_err(Error::TableName)?;
     let mut connection = connect_sink(&settings, "check").await?;
-    let result = Check { settings: &settings, table: &name, columns: &columns }.run(&mut connection).await;
+    let result = Check { settings: &settings, table: &table }.run(&mut connection).await;
     close(connection).await;
     Ok(result?)
 }
@@ -48,26 +49,37 @@ pub async fn check_result(spec: &SinkSpec) -> Result<(), ConnectorError> {
 /// # Errors
 /// If its name is none.
 pub fn definition(spec: &SinkSpec) -> Result<String, TableNameError> {
-    Ok(create_statement(&spec.table.parse()?, &spec.columns))
+    Ok(create_statement(&Tables::of(spec)?.result))
 }
 
-fn create_statement(table: &TableName, columns: &[Column]) -> String {
+fn create_statement(table: &Table) -> String {
+    let (name, columns) = (&table.name, definitions(&table.columns));
+    match table.key() {
+        None => format!("CREATE TABLE IF NOT EXISTS {name} ({columns})"),
+        // Rows are replaced all the time: there is to be room for the new one on the same page, which spares the index a change.
+        Some(key) => format!(
+            "CREATE TABLE IF NOT EXISTS {name} ({columns}, PRIMARY KEY ({})) WITH (fillfactor = 60)",
+            quoted(&key.name)
+        ),
+    }
+}
+
+/// Columns as they stand in a definition.
+pub(super) fn definitions(columns: &[Column]) -> String {
     let definition = |column: &Column| format!("{} {}", quoted(&column.name), type_name(column.column_type));
-    let columns: Vec<String> = columns.iter().map(definition).collect();
-    format!("CREATE TABLE IF NOT EXISTS {table} ({})", columns.join(", "))
+    columns.iter().map(definition).collect::<Vec<String>>().join(", ")
 }
 
 async fn check_all(connection: &mut PgConnection, settings: &Settings, tables: &Tables) -> Result<(), Error> {
-    for Table { name, columns } in tables.iter() {
-        Check { settings, table: name, columns }.run(connection).await?;
+    for table in tables.iter() {
+        Check { settings, table }.run(connection).await?;
     }
     ledger::ensure(connection, settings, tables).await
 }
 
 struct Check<'a> {
     settings: &'a Settings,
-    table: &'a TableName,
-    columns: &'a [Column],
+    table: &'a Table,
 }
 
 /// A column as the catalog has it.
@@ -86,9 +98,17 @@ impl Check<'_> {
             match self.relation(connection).await? {
                 None => self.create(connection).await?,
                 Some((_, kind)) if !matches!(kind, 'r' | 'p' | 'f') => {
-                    return Err(Error::NotATable { table: self.table.clone(), kind: kind_name(kind) });
+                    return Err(Error::NotATable { table: self.table.name.clone(), kind: kind_name(kind) });
                 }
-                Some((oid, _)) => return self.fits(&self.found(connection, oid).await?),
+                Some((oid, _)) => {
+                    let mut differences = differences(&self.table.columns, &self.found(connection, oid).await?);
+                    if let Some(key) = self.table.key() {
+                        let is_unique = upsert::is_unique(connection, oid, &key.name).await;
+                        let is_missing = !is_unique.map_err(|error| self.failed(error))?;
+                        differences.extend(is_missing.then(|| format!("column `{}` has no unique index", key.name)));
+                    }
+                    return self.fits(&differences);
+                }
             }
         }
         let source = DriverWords("it is created and dropped again and again".to_owned());
@@ -101,7 +121,8 @@ impl Check<'_> {
             "SELECT c.oid::pg_catalog.int8, c.relkind::pg_catalog.text FROM pg_catalog.pg_class c \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2",
         );
-        let query = query.bind(&self.table.schema).bind(&self.table.name).persistent(false);
+        let TableName { schema, name } = &self.table.name;
+        let query = query.bind(schema).bind(name).persistent(false);
         let row = query.fetch_optional(connection).await.map_err(|error| self.failed(error))?;
         let read = |row: sqlx::postgres::PgRow| -> Result<_, sqlx::Error> {
             let kind: String = row.try_get(1)?;
@@ -111,12 +132,12 @@ impl Check<'_> {
     }
 
     async fn create(&self, connection: &mut PgConnection) -> Result<(), Error> {
-        let statement = create_statement(self.table, self.columns);
+        let statement = create_statement(self.table);
         let created = sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await;
-        let table = self.table.clone();
+        let table = self.table.name.clone();
         match created {
             Ok(_) => {
-                tracing::info!(table = %self.table, "created the table");
+                tracing::info!(%table, "created the table");
                 Ok(())
             }
             Err(error) => match sql_state(&error).as_deref() {
@@ -127,7 +148,7 @@ impl Check<'_> {
                     let grant = format!("GRANT USAGE, CREATE ON SCHEMA {schema} TO {};", quoted(&user));
                     Err(Error::NoTable { user, table, grant })
                 }
-                Some("3F000") => Err(Error::NoSchema { schema: self.table.schema.clone(), table }),
+                Some("3F000") => Err(Error::NoSchema { schema: table.schema.clone(), table }),
                 _ => Err(self.failed(error)),
             },
         }
@@ -156,12 +177,11 @@ impl Check<'_> {
         found.map_err(|error| self.failed(error))
     }
 
-    fn fits(&self, found: &[Found]) -> Result<(), Error> {
-        let differences = differences(self.columns, found);
+    fn fits(&self, differences: &[String]) -> Result<(), Error> {
         if differences.is_empty() {
             return Ok(());
         }
-        Err(Error::Mismatch { table: self.table.clone(), differences: differences.join(", ") })
+        Err(Error::Mismatch { table: self.table.name.clone(), differences: differences.join(", ") })
     }
 
     fn failed(&self, error: sqlx::Error) -> Error {

@@ -1,7 +1,7 @@
 //! The tables of a sink, with their names read.
 
 use stream_core::ids::TableIndex;
-use stream_core::pipeline::SinkSpec;
+use stream_core::pipeline::{Changelog, SinkSpec};
 use stream_core::row::Column;
 
 use super::table_name::{TableName, TableNameError};
@@ -11,6 +11,15 @@ use super::table_name::{TableName, TableNameError};
 pub(super) struct Table {
     pub(super) name: TableName,
     pub(super) columns: Vec<Column>,
+    /// What its rows do to it.
+    pub(super) changelog: Changelog,
+}
+
+impl Table {
+    /// The column that tells its rows apart, if rows are replaced.
+    pub(super) fn key(&self) -> Option<&Column> {
+        self.columns.first().filter(|_| self.changelog == Changelog::Upsert)
+    }
 }
 
 /// All of them. The ledger stands in the schema of the first, and knows the job by its name.
@@ -24,12 +33,15 @@ pub(super) struct Tables {
 impl Tables {
     /// Those of a spec.
     pub(super) fn of(spec: &SinkSpec) -> Result<Self, TableNameError> {
-        let table = |name: &str, columns: &[Column]| Ok(Table { name: name.parse()?, columns: columns.to_vec() });
+        let table = |name: &str, columns: &[Column], changelog| {
+            Ok(Table { name: name.parse()?, columns: columns.to_vec(), changelog })
+        };
         let side = spec.side_tables.iter().map(|side| {
             let is_here = side.outlet.is_none();
-            is_here.then(|| table(&side.name, &side.columns)).transpose()
+            is_here.then(|| table(&side.name, &side.columns, side.changelog)).transpose()
         });
-        Ok(Tables { result: table(&spec.table, &spec.columns)?, side: side.collect::<Result<_, _>>()? })
+        let result = table(&spec.table, &spec.columns, Changelog::Append)?;
+        Ok(Tables { result, side: side.collect::<Result<_, _>>()? })
     }
 
     /// The result first.

@@ -94,10 +94,8 @@ async fn a_thin_partition_that_waits_keeps_little_in_memory(kafka: &Kafka) -> Re
     const THICK: u64 = 400_000;
     const AT_MOST: u64 = 250 << 20;
     kafka.create("thin", 2, &[]).await?;
-    let settings = [("queue.buffering.max.kbytes", "16384"), ("linger.ms", "0")];
     let mut client = kafka.client();
-    settings.into_iter().for_each(|(name, value)| drop(client.set(name, value)));
-    let producer: BaseProducer = client.create()?;
+    let producer: BaseProducer = client.set("queue.buffering.max.kbytes", "16384").set("linger.ms", "0").create()?;
     let text = "x".repeat(1000);
     for _ in 0..THICK {
         send(&producer, BaseRecord::to("thin").partition(0).payload(&text))?;

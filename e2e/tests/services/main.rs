@@ -7,4 +7,5 @@ mod kafka_source;
 mod location_service;
 mod postgres_rights;
 mod postgres_sink;
+mod postgres_upsert;
 mod store_contract;

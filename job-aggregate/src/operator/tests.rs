@@ -38,6 +38,7 @@ fn operator(options: &str, stage: &str) -> Result<Box<dyn Operator>, OptionsErro
             subtask: SubtaskId { stage: StageIndex(1), index: SubtaskIndex(0) },
             key_groups: KeyGroupRange { start: 0, end: max_parallelism.get() },
             max_parallelism,
+            is_from_savepoint: false,
         },
     )
 }

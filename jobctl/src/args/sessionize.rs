@@ -50,4 +50,9 @@ pub(crate) struct Sessionize {
     /// what `jobctl late replay` must know of it. A table of yours needs the column [env: GAPWISE_LAST_EVENT]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", help_heading = "Sink")]
     pub(crate) last_event: Option<String>,
+    /// Keeps the open sessions in this table of Postgres, exact at each checkpoint, in the transaction of the results: `session_id` stays
+    /// what it is while a session grows and joins others, and its row is gone once it has closed. What changed since the last
+    /// checkpoint is written, not what is open [default: none] [env: GAPWISE_OPEN_SESSIONS_TABLE]
+    #[arg(long, value_name = "TABLE", help_heading = "Sink")]
+    pub(crate) open_sessions_table: Option<String>,
 }

@@ -5,12 +5,16 @@ mod checkpoints;
 mod completions;
 mod explain;
 mod flink;
+mod health;
 mod inspect;
 mod late;
+mod logs;
 mod outcome;
 mod progress;
 mod run;
 mod submit;
+mod top;
+mod watch;
 
 use std::future::Future;
 
@@ -96,7 +100,10 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Run { job: RunJob::Aggregate(args) } => run_job(context, args.as_ref()),
         Command::Run { job: RunJob::Unknown(words) } => Err(unknown_job(&words)),
         Command::List => block_on(inspect::list(context)),
-        Command::Describe(job) => block_on(inspect::describe(context, &job.job)),
+        Command::Describe(args) if args.watch => block_on(watch::describe(context, &args)),
+        Command::Describe(args) => block_on(inspect::describe(context, &args.job.job)),
+        Command::Top(args) => block_on(top::top(context, &args)),
+        Command::Logs(args) => block_on(logs::logs(context, &args)),
         Command::Cancel(job) => block_on(inspect::cancel(context, &job.job)),
         Command::Stop(stop) => block_on(checkpoints::stop(context, &stop)),
         Command::Savepoint(savepoint) => block_on(checkpoints::savepoint(context, &savepoint)),
@@ -112,6 +119,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Sessions(args) => block_on(explain::sessions(context, &args)),
         Command::Taskmanagers => block_on(inspect::taskmanagers(context)),
         Command::Cluster => block_on(inspect::cluster(context)),
+        Command::Health { taskmanager } => block_on(health::health(context, taskmanager.as_deref())),
         Command::Completions { shell } => completions::print(shell),
     }
 }

@@ -98,6 +98,9 @@ fn notes(Pipeline { source, .. }: &Pipeline, options: Options) -> Result<Vec<Str
     if options.has_last_event() {
         return Err(Failure::usage("--last-event: the table in Flink SQL has four columns: leave it out"));
     }
+    if options.has_open_table() {
+        return Err(Failure::usage("--open-sessions-table: Flink SQL shows no open session: leave it out"));
+    }
     let mut notes = vec!["rows are written at least once: after a failure some may be in the table twice".to_owned()];
     let mut note = |is_so: bool, text: &str| notes.extend(is_so.then(|| text.to_owned()));
     match options.on_late() {

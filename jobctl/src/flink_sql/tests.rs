@@ -153,6 +153,7 @@ fn what_would_give_other_rows_is_refused() {
         ("--allowed-lateness 1s", "--allowed-lateness: Flink SQL has none"),
         ("--max-hits 1000", "--max-session, --max-hits: Flink SQL limits no session"),
         ("--last-event", "--last-event: the table in Flink SQL has four columns"),
+        ("--open-sessions-table open", "--open-sessions-table: Flink SQL shows no open session"),
         ("--on-late fail", "--on-late: Flink SQL drops late events"),
         ("--gap 1000d", "--gap: Flink SQL has no interval above 999 days"),
         ("--watermark-delay 1000d", "--watermark-delay: Flink SQL has no interval"),

@@ -6,6 +6,7 @@ mod cluster;
 mod explanation;
 mod job;
 mod late;
+mod log_line;
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub(crate) use cluster::{cluster, taskmanagers};
 pub(crate) use explanation::{explanation, open_sessions};
 pub(crate) use job::{details, jobs};
 pub(crate) use late::late_replay;
+pub(crate) use log_line::log_line;
 
 /// What is not there, or not known.
 const NONE: &str = "-";
@@ -67,7 +69,7 @@ pub(crate) fn time(ms: i64) -> String {
 }
 
 /// A watermark, which is no time before the first event and after the last.
-fn watermark(ms: Option<i64>) -> String {
+pub(crate) fn watermark(ms: Option<i64>) -> String {
     match ms {
         None | Some(i64::MIN) => NONE.to_owned(),
         Some(i64::MAX) => "end".to_owned(),

@@ -15,6 +15,7 @@ mod sessionize;
 mod sink;
 mod source;
 mod uri;
+mod watching;
 
 use job_sessionize::open_sessions::MAX_TOP;
 use stream_core::pipeline::Pipeline;
@@ -26,6 +27,7 @@ pub(crate) use given::Given;
 pub(crate) use late::{LateReplayRequest, late_replay};
 pub(crate) use running::new_parallelism;
 pub(crate) use uri::shown;
+pub(crate) use watching::{LogsRequest, interval, logs};
 
 /// A job as it is handed to a jobmanager.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use job_sessionize::options::{self, InvalidOptions, Options};
-use job_sessionize::{Sessionize, pipeline};
+use job_sessionize::{Sessionize, open_table, pipeline};
+use stream_core::pipeline::{SideTable, SinkSpec};
 
 use super::event_time::event_time;
 use super::running::running;
@@ -24,16 +25,32 @@ impl JobArgs for args::Sessionize {
         let has_last_event =
             Given::find("--last-event", &self.last_event, environment).map_or(Ok(false), |given| given.switch())?;
         let options = options.with_policies(event_time.on_late, running.on_bad_record).with_last_event(has_last_event);
+        let open_table = Given::find("--open-sessions-table", &self.open_sessions_table, environment);
+        let options = options.with_open_table(open_table.is_some());
         let times = event_time.times(Duration::from_millis(options.windows().gap_ms.unsigned_abs()));
         let source = source::spec(&self.source, environment, place, Sessionize::NAME, times)?;
         let table = Given::find("--table", &self.table, environment);
         let table = table.map_or(options::DEFAULT_TABLE.to_owned(), |given| given.text);
-        let sink = sink::spec(&self.sink, environment, place, table, pipeline::columns_of(options))?;
+        let mut sink = sink::spec(&self.sink, environment, place, table, pipeline::columns_of(options))?;
+        let open_table = open_table.map(|given| open_table_of(&given, &sink)).transpose()?;
+        sink.side_tables.extend(open_table);
         let (parallelism, max_parallelism) = (running.parallelism, running.max_parallelism);
         let mut pipeline = pipeline::pipeline(options, parallelism, max_parallelism, source, sink);
         event_time.keep_late_events(&mut pipeline)?;
         running.request(pipeline)
     }
+}
+
+/// The table of open sessions.
+///
+/// # Errors
+/// If the sink can have none.
+fn open_table_of(given: &Given, sink: &SinkSpec) -> Result<SideTable, Failure> {
+    if !sink.uri.starts_with("postgres:") {
+        let refusal = "only Postgres keeps a table whose rows change: leave it out, or choose another --sink";
+        return Err(Failure::usage(given.refused(&refusal)));
+    }
+    Ok(open_table::table(&sink.table, &given.text))
 }
 
 impl args::Sessionize {

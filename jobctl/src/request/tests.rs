@@ -1,6 +1,6 @@
 use super::*;
 use crate::args;
-use stream_core::pipeline::StartPosition;
+use stream_core::pipeline::{Changelog, StartPosition};
 use stream_core::time::EventTime;
 
 fn args(line: &str) -> args::Sessionize {
@@ -129,6 +129,20 @@ fn every_option_reaches_the_pipeline_from_the_line_and_from_the_environment() {
     assert_eq!((sink.uri.as_str(), sink.table.as_str()), ("postgres://db:5432/web", "s.t"));
     assert_eq!((sink.properties["user"].as_str(), sink.properties["sslmode"].as_str()), ("me", "require"));
     assert_eq!(sink.secrets["password"].expose(), "pw");
+}
+
+#[test]
+fn open_sessions_have_a_table_behind_all_others_in_postgres_only() {
+    let pipeline = submit("--open-sessions-table open --table web.s", &[]).expect("valid");
+    assert_eq!(submit("--table web.s", &[("GAPWISE_OPEN_SESSIONS_TABLE", "open")]).expect("valid"), pipeline);
+    assert!(pipeline.options.contains(r#""open_table":true"#), "{}", pipeline.options);
+    let tables: Vec<_> = pipeline.sink.side_tables.iter().map(|table| (table.name.as_str(), table.changelog)).collect();
+    let append = Changelog::Append;
+    let expected = [("web.late_events", append), ("web.dead_letter_events", append), ("web.open", Changelog::Upsert)];
+    assert_eq!(tables, expected);
+    let refused =
+        "--open-sessions-table: only Postgres keeps a table whose rows change: leave it out, or choose another --sink";
+    assert_eq!(submit("--open-sessions-table open --sink csv:/a.csv", &[]), Err(refused.to_owned()));
 }
 
 #[test]

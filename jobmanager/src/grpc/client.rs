@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use super::convert;
+use super::reading_logs::{LogReader, WAITING_RESPONSES};
 use super::watching::{WAITING_DETAILS, watch_job};
 use crate::handle::Handle;
 use crate::redaction::without_secrets;
@@ -19,18 +20,26 @@ pub(super) struct Service {
     handle: Handle,
     submitter: Submitter,
     watch_interval: Duration,
+    logs: LogReader,
     tasks: TaskTracker,
 }
 
 impl Service {
-    pub(super) fn new(handle: Handle, submitter: Submitter, watch_interval: Duration, tasks: TaskTracker) -> Self {
-        Service { handle, submitter, watch_interval, tasks }
+    pub(super) fn new(
+        handle: Handle,
+        submitter: Submitter,
+        watch_interval: Duration,
+        logs: LogReader,
+        tasks: TaskTracker,
+    ) -> Self {
+        Service { handle, submitter, watch_interval, logs, tasks }
     }
 }
 
 #[tonic::async_trait]
 impl v1::job_manager_server::JobManager for Service {
     type WatchJobStream = ReceiverStream<Result<v1::JobDetails, Status>>;
+    type ReadLogsStream = ReceiverStream<Result<v1::ReadLogsResponse, Status>>;
 
     async fn submit_job(
         &self,
@@ -120,6 +129,15 @@ impl v1::job_manager_server::JobManager for Service {
         let v1::QueryStateRequest { job, query } = request.into_inner();
         let answers = self.handle.query_state(job, query).await?;
         Ok(Response::new(v1::QueryStateResponse { answers }))
+    }
+
+    async fn read_logs(&self, request: Request<v1::ReadLogsRequest>) -> Result<Response<Self::ReadLogsStream>, Status> {
+        let request = request.into_inner();
+        let wanted = (&request).into();
+        let job = self.handle.watch(request.job).await??;
+        let (client, responses) = mpsc::channel(WAITING_RESPONSES);
+        self.tasks.spawn(self.logs.clone().read(job, wanted, client));
+        Ok(Response::new(ReceiverStream::new(responses)))
     }
 
     async fn list_task_managers(

@@ -10,7 +10,9 @@ use stream_core::job::{JobState, TaskFailure, Waiting};
 use stream_core::operator::QueryError;
 use stream_core::pipeline::StageKind;
 use stream_core::plan::{PlannedTask, slots_needed};
+use stream_core::time::Timestamp;
 use stream_core::watermark::Watermark;
+use telemetry::Spread;
 
 use crate::handle::TaskManagerRecord;
 use crate::jobs::JobRecord;
@@ -78,7 +80,9 @@ pub(super) fn report(message: v1::TaskManagerMessage) -> Result<Report, InvalidM
             };
             let snapshot = required(ack.snapshot, "checkpoint_ack.snapshot")?.try_into()?;
             let checkpoint = CheckpointId(ack.checkpoint_id);
-            Ok(Report::Acknowledged { task: task_ref(ack.task)?, checkpoint, snapshot, cost })
+            let mut arrivals = Spread::default();
+            ack.arrivals.iter().for_each(|arrived| arrivals.add(Timestamp(arrived.at_ms), arrived.records));
+            Ok(Report::Acknowledged { task: task_ref(ack.task)?, checkpoint, snapshot, cost, arrivals })
         }
         Message::CheckpointDecline(decline) => Ok(Report::Declined {
             task: task_ref(decline.task)?,
@@ -98,7 +102,13 @@ pub(super) fn report(message: v1::TaskManagerMessage) -> Result<Report, InvalidM
             };
             Ok(Report::Answered { task: task_ref(answer.task)?, query: answer.query_id, result })
         }
+        Message::JobLogs(logs) => Ok(Report::Logs {
+            job: logs.job_id.parse().map_err(|error| InvalidMessage(format!("{error}")))?,
+            lines: logs.lines.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            missed: logs.missed,
+        }),
         Message::SourceDrained(drained) => Ok(Report::Drained { task: task_ref(drained.task)? }),
+        Message::Leaving(v1::Leaving {}) => Ok(Report::Leaving),
     }
 }
 
@@ -119,8 +129,9 @@ impl From<Command> for v1::JobManagerMessage {
     fn from(command: Command) -> Self {
         use v1::job_manager_message::Message;
         let message = match command {
-            Command::Registered { heartbeat_interval } => Message::Registered(v1::Registered {
+            Command::Registered { heartbeat_interval, started } => Message::Registered(v1::Registered {
                 heartbeat_interval_ms: heartbeat_interval.as_millis().try_into().unwrap_or(u64::MAX),
+                started_ms: started.0,
             }),
             Command::AcknowledgeHeartbeat => Message::HeartbeatAck(v1::HeartbeatAck {}),
             Command::Deploy(deployment) => Message::Deploy(deployment.into()),
@@ -166,6 +177,7 @@ impl From<Command> for v1::JobManagerMessage {
             Command::DrainSources { job, attempt } => {
                 Message::DrainSources(v1::DrainSources { job_id: job.to_string(), attempt: attempt.0 })
             }
+            Command::Release => Message::Release(v1::Release {}),
         };
         v1::JobManagerMessage { message: Some(message) }
     }
@@ -195,6 +207,7 @@ impl From<Deployment> for v1::Deploy {
             checkpoint_store: deployment.checkpoint_store.unwrap_or_default(),
             restore: restore(&deployment.start),
             last_epoch: deployment.start.last_epoch.0,
+            job_name: deployment.name,
         }
     }
 }
@@ -206,6 +219,7 @@ fn restore(start: &Start) -> Option<v1::Restore> {
         splits: manifest.splits.iter().map(Into::into).collect(),
         operators: manifest.operators.iter().map(Into::into).collect(),
         pending: start.pending.iter().map(Into::into).collect(),
+        is_savepoint: manifest.is_savepoint,
     })
 }
 

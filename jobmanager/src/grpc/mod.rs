@@ -3,6 +3,7 @@
 mod client;
 mod cluster;
 mod convert;
+mod reading_logs;
 mod status;
 mod watching;
 
@@ -15,6 +16,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::server::TcpIncoming;
+
+pub(crate) use reading_logs::LogReader;
 
 use crate::handle::Handle;
 use crate::submit::Submitter;
@@ -33,12 +36,13 @@ pub(crate) async fn serve(
     watch_interval: Duration,
     handle: Handle,
     submitter: Submitter,
+    logs: LogReader,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     // Connections' receivers and watch streams: each ends by itself once its client or the service has gone.
     let tasks = TaskTracker::new();
     let (health, health_service) = tonic_health::server::health_reporter();
-    let client = client::Service::new(handle.clone(), submitter, watch_interval, tasks.clone());
+    let client = client::Service::new(handle.clone(), submitter, watch_interval, logs, tasks.clone());
     let cluster = cluster::Service::new(handle, tasks.clone());
     let client = JobManagerServer::new(client)
         .max_decoding_message_size(CONTROL_MESSAGE_BYTES)

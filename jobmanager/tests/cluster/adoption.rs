@@ -28,7 +28,9 @@ fn seen(checkpoint_id: u64, prev: u64) -> v1::Barrier {
 async fn replace(cluster: Cluster, options: Options) -> (Jobmanager, Arc<FakeStores>) {
     let Cluster { jobmanager, connectors, stores, mut taskmanager } = cluster;
     jobmanager.shutdown.cancel();
-    assert_eq!(taskmanager.next_command().await, None, "its jobs run on");
+    while let Some(command) = taskmanager.next_command().await {
+        assert!(matches!(command, Command::TriggerCheckpoint(_)), "its jobs run on: {command:?}");
+    }
     jobmanager.stopped().await.unwrap();
     (Jobmanager::start_with(options, connectors, stores.clone()).await, stores)
 }

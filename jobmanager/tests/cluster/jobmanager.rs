@@ -14,6 +14,7 @@ use stream_core::key_group::MaxParallelism;
 use stream_core::pipeline::{Exchange, Pipeline, SinkSpec, SourceSpec, Stage, StageKind, StartPosition};
 use stream_core::secret::Secret;
 use stream_runtime::clock::SystemClock;
+use telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -40,10 +41,15 @@ pub(crate) fn options() -> Options {
     Options { heartbeat_timeout: DEADLINE, discovery_interval: Duration::ZERO, ..Options::default() }
 }
 
-/// The same, with a store; failed jobs are restarted almost at once.
+/// The same, with a store; failed jobs are restarted almost at once, and nobody is waited for at the end.
 pub(crate) fn stored() -> Options {
     let delay = ExponentialDelay { initial: Duration::from_millis(10), ..ExponentialDelay::default() };
-    Options { checkpoint_store: Some(STORE.to_owned()), restart: RestartStrategy::ExponentialDelay(delay), ..options() }
+    Options {
+        checkpoint_store: Some(STORE.to_owned()),
+        restart: RestartStrategy::ExponentialDelay(delay),
+        drain_timeout: Duration::from_millis(100),
+        ..options()
+    }
 }
 
 impl Jobmanager {
@@ -57,7 +63,15 @@ impl Jobmanager {
         let shutdown = CancellationToken::new();
         let mut running = JoinSet::new();
         let clock = Arc::new(SystemClock::new());
-        running.spawn(jobmanager::start(options, connectors, stores, clock, listener, shutdown.clone()));
+        running.spawn(jobmanager::start(
+            options,
+            connectors,
+            stores,
+            clock,
+            Telemetry::off(),
+            listener,
+            shutdown.clone(),
+        ));
         let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
         let client = JobManagerClient::new(proto::limits::endpoint(endpoint).connect_lazy());
         Jobmanager { address, client, shutdown, running }

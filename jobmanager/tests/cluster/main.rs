@@ -3,12 +3,14 @@
 
 mod connectors;
 mod jobmanager;
+mod leaving;
 mod stores;
 mod taskmanager;
 
 mod adoption;
 mod discovery;
 mod life;
+mod logs;
 mod recovery;
 mod registration;
 mod requests;

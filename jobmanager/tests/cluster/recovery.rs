@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jobmanager::Options;
 use proto::v1;
 use proto::v1::JobState;
 use proto::v1::job_manager_message::Message as Command;
@@ -40,10 +41,15 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// A jobmanager with a store, and one taskmanager.
     pub(crate) async fn start(slots: u32) -> Self {
+        Self::start_with(stored(), slots).await
+    }
+
+    /// The same, with these options.
+    pub(crate) async fn start_with(options: Options, slots: u32) -> Self {
         let connectors = FakeConnectors::with_partitions(2);
         let stores: Arc<FakeStores> = Arc::default();
         connectors.log_to(&stores.log);
-        let jobmanager = Jobmanager::start_with(stored(), connectors.clone(), stores.clone()).await;
+        let jobmanager = Jobmanager::start_with(options, connectors.clone(), stores.clone()).await;
         let taskmanager = TaskManager::join(jobmanager.address, "tm-1", slots).await;
         Cluster { jobmanager, connectors, stores, taskmanager }
     }

@@ -213,6 +213,7 @@ impl TaskManager {
                 written_bytes: 100,
                 pause_us: 50,
                 alignment_us: 10,
+                arrivals: Vec::new(),
             };
             self.tell(Message::CheckpointAck(ack)).await;
         }

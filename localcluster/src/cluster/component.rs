@@ -11,6 +11,7 @@ use crate::postgres::{Durability, Installation, Server};
 use crate::process::Launch;
 use crate::settings::{Kafka, Postgres, Settings};
 use crate::state_dir::StateDir;
+use crate::telemetry::{self, Telemetry};
 use crate::{cache, devbroker_process, kafka_probe, ports, program};
 
 /// A process of the cluster that can be started.
@@ -44,6 +45,8 @@ pub(super) enum Plan {
     Postgres(u16),
     Jobmanager,
     Taskmanager(u16),
+    Prometheus(PathBuf, Telemetry),
+    Grafana(PathBuf, Telemetry),
 }
 
 /// What the settings ask for, in the order of starting: the members of a group do not need each other.
@@ -61,7 +64,15 @@ pub(super) fn plan(settings: &Settings) -> Vec<Vec<Plan>> {
         kafka.into_iter().chain(postgres).collect(),
         vec![Plan::Jobmanager],
         (1..=settings.taskmanagers).map(Plan::Taskmanager).collect(),
+        settings.telemetry.map(observers).unwrap_or_default(),
     ]
+}
+
+/// What looks at the others, as far as the machine has it.
+fn observers(telemetry: Telemetry) -> Vec<Plan> {
+    let prometheus = telemetry::prometheus().map(|program| Plan::Prometheus(program, telemetry));
+    let grafana = telemetry::grafana().map(|program| Plan::Grafana(program, telemetry));
+    prometheus.into_iter().chain(grafana).collect()
 }
 
 impl Plan {
@@ -71,6 +82,8 @@ impl Plan {
             Plan::Postgres(_) => "postgres".to_owned(),
             Plan::Jobmanager => "jobmanager".to_owned(),
             Plan::Taskmanager(number) => format!("taskmanager-{number}"),
+            Plan::Prometheus(..) => "prometheus".to_owned(),
+            Plan::Grafana(..) => "grafana".to_owned(),
         }
     }
 
@@ -78,7 +91,7 @@ impl Plan {
     pub(super) fn check_built(&self, settings: &Settings) -> Result<(), Error> {
         let programs: &[&str] = match self {
             Plan::Devbroker(_) => &["devbroker"],
-            Plan::ApacheKafka(_) | Plan::Postgres(_) => &[],
+            Plan::ApacheKafka(_) | Plan::Postgres(_) | Plan::Prometheus(..) | Plan::Grafana(..) => &[],
             Plan::Jobmanager => &["jobmanager"],
             Plan::Taskmanager(_) => &["taskmanager", "jobctl"],
         };
@@ -92,6 +105,8 @@ impl Plan {
             Plan::Postgres(port) => Some((*port, "POSTGRES_PORT")),
             Plan::Jobmanager => Some((settings.jobmanager_port, "JOBMANAGER_PORT")),
             Plan::Taskmanager(_) => None,
+            Plan::Prometheus(_, telemetry) => Some((telemetry.prometheus, "PROMETHEUS_PORT")),
+            Plan::Grafana(_, telemetry) => Some((telemetry.grafana, "GRAFANA_PORT")),
         }
     }
 
@@ -107,19 +122,19 @@ impl Plan {
             launch,
             ready,
         };
-        Ok(match *self {
-            Plan::Devbroker(port) => {
+        Ok(match self {
+            &Plan::Devbroker(port) => {
                 let launch = devbroker_process::launch(&binary(settings, "devbroker")?, port, &data, &log);
                 component("devbroker", launch, Ready::Kafka(port))
             }
-            Plan::ApacheKafka(port) => {
+            &Plan::ApacheKafka(port) => {
                 let controller = ports::free().map_err(apache_kafka::Error::NoPort)?;
                 let listeners = Listeners { plaintext: port, controller, sasl_ssl: None };
                 // Another format than the development broker's: each has a folder of its own.
                 let node = Node::prepare(&cache::dir(), &state.data("apache-kafka"), &listeners)?;
                 component(&format!("apache kafka {}", apache_kafka::VERSION), node.launch(&log), Ready::Kafka(port))
             }
-            Plan::Postgres(port) => {
+            &Plan::Postgres(port) => {
                 let installation = Installation::find_or_download(&cache::dir())?;
                 let server = Server::prepare(installation, &data, port, Durability::Crash)?;
                 component("postgres", server.launch(&log), Ready::Postgres(server))
@@ -131,18 +146,27 @@ impl Plan {
                 let place = users.map_or_else(|| state.data("checkpoints").into_os_string(), OsString::from);
                 let launch = ours(settings, "jobmanager", &log)?
                     .args(["--rpc-address", &address, "--checkpoint-dir"])
-                    .args([place]);
+                    .args([place])
+                    .args(metrics_address(settings, 0));
                 component("jobmanager", launch, Ready::Port(settings.jobmanager_port))
             }
-            Plan::Taskmanager(number) => {
+            &Plan::Taskmanager(number) => {
                 let id = format!("tm-{number}");
                 let jobmanager = settings.jobmanager_address();
                 let slots = settings.slots.to_string();
                 let args =
                     ["--jobmanager", &jobmanager, "--exchange-address", "127.0.0.1:0", "--slots", &slots, "--id", &id];
-                let launch = ours(settings, "taskmanager", &log)?.args(args);
+                let launch = ours(settings, "taskmanager", &log)?.args(args).args(metrics_address(settings, number));
                 let ready = Ready::Registered { jobctl: binary(settings, "jobctl")?, jobmanager, id };
                 component("taskmanager", launch, ready)
+            }
+            Plan::Prometheus(program, telemetry) => {
+                let launch = telemetry.prometheus(program, &data, &log, settings)?;
+                component("prometheus", launch, Ready::Port(telemetry.prometheus))
+            }
+            Plan::Grafana(program, telemetry) => {
+                let launch = telemetry.grafana(program, &data, &log, settings)?;
+                component("grafana", launch, Ready::Port(telemetry.grafana))
             }
         })
     }
@@ -174,6 +198,12 @@ fn ours(settings: &Settings, name: &str, log: &Path) -> Result<Launch, Error> {
     launch.env = settings.cluster_env();
     launch.current_dir = Some(settings.project.clone());
     Ok(launch)
+}
+
+/// Where the jobmanager (0) or a taskmanager is scraped, if somebody does.
+fn metrics_address(settings: &Settings, taskmanager: u16) -> Vec<String> {
+    let address = |telemetry: Telemetry| format!("127.0.0.1:{}", telemetry.metrics_of(taskmanager));
+    settings.telemetry.map_or_else(Vec::new, |telemetry| vec!["--metrics-address".to_owned(), address(telemetry)])
 }
 
 fn binary(settings: &Settings, name: &str) -> Result<PathBuf, Error> {

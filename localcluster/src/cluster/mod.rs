@@ -43,6 +43,9 @@ pub enum Error {
     /// Apache Kafka cannot be prepared.
     #[error(transparent)]
     ApacheKafka(#[from] crate::apache_kafka::Error),
+    /// Prometheus or Grafana cannot be prepared.
+    #[error(transparent)]
+    Telemetry(#[from] crate::telemetry::Error),
     /// A process cannot be started.
     #[error("{name} could not be started")]
     Spawn {

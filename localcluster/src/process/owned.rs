@@ -66,6 +66,11 @@ impl OwnedChild {
         self.signal(Signal::CONT);
     }
 
+    /// SIGTERM, without waiting for what comes of it.
+    pub fn terminate(&mut self) {
+        self.signal(Signal::TERM);
+    }
+
     /// SIGQUIT, and waits for its end: Postgres' immediate shutdown.
     pub fn quit(&mut self) {
         self.signal(Signal::QUIT);

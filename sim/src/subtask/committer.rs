@@ -1,9 +1,10 @@
 //! The committer: the real bookkeeping of epochs and the real rule of the ledger.
 
+use job_sessionize::open_table;
 use job_sessionize::pipeline::columns;
 use stream_core::checkpoint::{Accounts, FileRef, LedgerEntry, SealedEpoch, Standing, TaskSnapshot, standing};
 use stream_core::epochs::Epochs;
-use stream_core::ids::CheckpointId;
+use stream_core::ids::{CheckpointId, TableIndex};
 use stream_core::row::{Field, RowBatch};
 
 use super::Context;
@@ -12,7 +13,7 @@ use crate::input::SessionRow;
 use crate::mail::{Deployment, Done, Item, Report};
 use crate::postgres::Publish;
 use crate::store::{Object, writer};
-use crate::world::Request;
+use crate::world::{OpenTable, Request};
 
 /// Less than one chunk: rows are read back from the store as often as not.
 const MEMORY_BUDGET: u64 = 60;
@@ -163,21 +164,27 @@ impl Committer {
 
     fn send(&mut self, epoch: SealedEpoch, at: &mut Context<'_>) {
         let ready = self.epochs.next_ready().expect("it is being published");
-        let mut rows = Vec::new();
+        let (mut rows, mut changes) = (Vec::new(), Vec::new());
+        let mut read = |batch: &RowBatch| match batch.table() {
+            TableIndex::RESULT => read_rows(batch, &mut rows),
+            _ => read_changes(batch, &mut changes),
+        };
         for piece in &ready.pieces {
             match (&piece.rows, &piece.file) {
-                (Some(batch), _) => read_rows(batch, &mut rows),
+                (Some(batch), _) => read(batch),
                 (None, Some(file)) => match at.world.store.read(&file.name) {
-                    Some(Object::Rows(batch)) => read_rows(batch, &mut rows),
+                    Some(Object::Rows(batch)) => read(batch),
                     _ => return at.failure = Some(format!("`{}` is gone", file.name)),
                 },
                 (None, None) => unreachable!("rows leave memory only once they are stored"),
             }
         }
         let attempt = at.attempt;
-        let publish = Publish { token: at.deployment.token, nonce: at.deployment.nonce, epoch, rows };
+        let (token, nonce) = (at.deployment.token, at.deployment.nonce);
+        let has_open_table = at.world.wiring.open_table != OpenTable::Absent;
+        let publish = Publish { token, nonce, epoch, rows, changes, has_open_table };
         let answer = Box::new(move |result| Done::Published(attempt, result));
-        at.world.ask_postgres(at.pid, Request::Publish(publish, answer));
+        at.world.ask_postgres(at.pid, Request::Publish(Box::new(publish), answer));
     }
 
     pub(crate) fn on_looked(&mut self, result: Result<LedgerEntry, String>, at: &mut Context<'_>) {
@@ -234,5 +241,23 @@ fn read_rows(batch: &RowBatch, rows: &mut Vec<SessionRow>) {
             return;
         }
         rows.push(row);
+    }
+}
+
+/// What changed of the table of open sessions.
+fn read_changes(batch: &RowBatch, changes: &mut Vec<(i64, Option<i64>)>) {
+    let columns = open_table::columns();
+    let mut reader = batch.reader(&columns);
+    loop {
+        let (mut id, mut events) = (None, None);
+        let is_row = reader.next_row(|index, field| match (index, field) {
+            (0, Field::BigInt(number)) => id = Some(number),
+            (6, Field::BigInt(hits)) => events = Some(hits),
+            _ => {}
+        });
+        if !is_row.expect("our own rows") {
+            return;
+        }
+        changes.push((id.expect("no savepoint is begun with"), events));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use job_sessionize::open_table;
 use job_sessionize::operator::{Form, SessionOperator};
 use stream_core::barrier::Barrier;
 use stream_core::checkpoint::{Chain, FileRef, OperatorSnapshot, TaskSnapshot};
@@ -17,9 +18,13 @@ use super::Context;
 use super::inputs::Inputs;
 use crate::input::GAP_MS;
 use crate::invariants::Invariant;
+use crate::jobmanager::JOB;
 use crate::mail::{Deployment, Done, Item, Report};
 use crate::store::{Object, writer};
-use crate::world::World;
+use crate::world::{OpenTable, World};
+
+/// Where the options of the run have it.
+const OPEN_TABLE: TableIndex = TableIndex(1);
 
 pub(crate) struct Window {
     key_groups: KeyGroupRange,
@@ -52,6 +57,9 @@ impl Window {
         let key_groups = planned.key_groups.expect("an operator has key groups");
         let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0, limits: Limits::NONE };
         let mut operator = SessionOperator::new(config, Form::Sql, key_groups, MaxParallelism::DEFAULT);
+        if world.wiring.open_table != OpenTable::Absent {
+            operator = operator.showing_open(open_table::OpenTable::new(OPEN_TABLE, JOB, false));
+        }
         let watermark = restore(&mut operator, key_groups, deployment, world).unwrap_or(Watermark::NONE);
         let inputs = deployment.parallelism as usize;
         Window {
@@ -134,8 +142,14 @@ impl Window {
     fn on_aligned(&mut self, aligned: Option<Barrier>, at: &mut Context<'_>) {
         let Some(barrier) = aligned else { return };
         self.send_rows(at);
+        self.operator.on_barrier(&mut self.collector);
+        let changes = self.collector.take_rows(OPEN_TABLE).map(Item::Rows);
+        let is_before = at.world.wiring.open_table != OpenTable::BehindBarrier;
+        let (before, behind) = if is_before { (changes, None) } else { (None, changes) };
+        before.iter().for_each(|changes| at.send_all(changes));
         self.begin(barrier, at);
         at.send_all(&Item::Barrier(barrier));
+        behind.iter().for_each(|changes| at.send_all(changes));
     }
 
     fn begin(&mut self, barrier: Barrier, at: &mut Context<'_>) {

@@ -56,7 +56,7 @@ impl Windows {
                     self.store.will_change(first);
                     keeper = Some(session);
                 }
-                Some(_) => self.store.remove(session),
+                Some(keeper) => self.store.absorb(keeper, session),
             }
         }
         self.touching.clear();

@@ -24,6 +24,7 @@
 //! Tested by examples here, against a naive oracle (`tests/session_properties.rs`), and against Flink's own answers
 //! (`job-sessionize/tests/conformance`); snapshots by `tests/snapshot_properties.rs`.
 
+mod changes;
 mod limits;
 mod query;
 mod record;
@@ -36,6 +37,7 @@ use crate::key_group::{KeyGroupRange, MaxParallelism};
 use crate::time::EventTime;
 use crate::timers::Timers;
 use crate::watermark::Watermark;
+pub use changes::{Change, Restored, WindowId};
 pub use limits::Limits;
 use span::Span;
 use store::{Entry, SessionRef, Store};
@@ -125,7 +127,7 @@ impl Windows {
         };
         let session = match keeper {
             Some(keeper) => {
-                self.store.get_mut(keeper).span = joined;
+                self.store.set_span(keeper, joined);
                 keeper
             }
             // Only a window that joined nothing can be late: those in the store are still kept by definition.
@@ -224,7 +226,7 @@ impl Windows {
                     self.store.will_change(first);
                     keeper = Some(session);
                 }
-                Some(_) => self.store.remove(session),
+                Some(keeper) => self.store.absorb(keeper, session),
             }
         }
         keeper
@@ -266,6 +268,7 @@ impl Windows {
         let events = entry.span.unreported();
         entry.has_fired = true;
         entry.span.reported = entry.span.count;
+        self.store.hide(session);
         self.open_events = self.open_events.saturating_sub(events);
         self.fired_events = self.fired_events.saturating_add(events);
     }

@@ -9,7 +9,7 @@
 //! happened to it is time: firing and expiry follow from the watermark. This is why only events make a key a changed one.
 
 use super::store::Entry;
-use super::{Span, Windows, record};
+use super::{Windows, record};
 use crate::key_group::hash_key;
 use crate::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
 use crate::watermark::Watermark;
@@ -52,10 +52,10 @@ impl Windows {
         self.store.begin_restore();
         let mut windows = Vec::new();
         for section in newest_first {
-            let mut reader = record::reader(section)?;
+            let mut reader = record::Reader::new(section)?;
             loop {
                 let not_of_group = reader.error();
-                let Some(key) = record::read(&mut reader, &mut windows)? else { break };
+                let Some(key) = reader.next(&mut windows)? else { break };
                 if hash_key(key).key_group(self.store.max_parallelism()) != section.group {
                     return Err(not_of_group);
                 }
@@ -68,12 +68,12 @@ impl Windows {
 
     /// Takes in a record, unless a newer one was there. One of which nothing is left hides no older one, which by then has
     /// nothing left either.
-    fn restore_key(&mut self, key: &[u8], windows: &[Span]) {
+    fn restore_key(&mut self, key: &[u8], windows: &[record::Stored]) {
         let hash = hash_key(key);
         if self.store.first(hash, key).is_some() {
             return;
         }
-        for span in windows {
+        for (span, id) in windows {
             if self.expires_at(span.end) <= self.watermark.0 {
                 continue;
             }
@@ -86,7 +86,12 @@ impl Windows {
                 entry.has_fired = span.reported == span.count;
             }
             self.open_events = self.open_events.saturating_add(entry.span.unreported());
+            let is_open = !entry.has_fired;
             let session = self.store.insert(hash, key, entry);
+            // One that has fired since its record was written was gone by then.
+            if let Some(id) = id.filter(|_| is_open) {
+                self.store.recall(session, id);
+            }
             self.set_timer(session);
         }
     }

@@ -3,9 +3,11 @@
 //! Nearly every key has one window; the rare others hang behind it in a list. The hash was computed at the source and is
 //! stored, so that neither a look-up nor a growing table hashes a key again.
 //!
-//! A key's first window also carries the key's mark, by which snapshots know what to copy (`snapshot::pages`, `copy`).
+//! A key's first window also carries the key's mark, by which snapshots know what to copy (`snapshot::pages`, `copy`). What is told of
+//! the windows beside the rows, if anything is, lies apart from them (`told`): who does not ask for it does not carry it.
 
 mod copy;
+mod told;
 
 use std::ops::Range;
 
@@ -15,6 +17,7 @@ use super::{Fired, Span};
 use crate::key_group::{KeyGroupRange, KeyHash, MaxParallelism, hash_key};
 use crate::snapshot::pages::{Mark, NO_MARK, Pages};
 use crate::time::EventTime;
+use told::Told;
 
 /// A window in the store. Its stamp tells a window from an earlier one at the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,7 @@ pub(super) struct Entry {
     pub(super) span: Span,
     /// The time of the one timer that counts for it.
     pub(super) timer_at: i64,
+    /// Whether it has fired and is not open again; so of a free place, too, where nothing is open.
     pub(super) has_fired: bool,
     /// Whether it is the first window of its key; not so of a free place.
     is_first: bool,
@@ -80,12 +84,15 @@ pub(super) struct Store {
     entries: Vec<Entry>,
     free: Vec<u32>,
     pub(super) pages: Pages,
+    /// Nothing where only rows tell of windows.
+    told: Option<Told>,
 }
 
 impl Store {
     pub(super) fn new(range: KeyGroupRange, max_parallelism: MaxParallelism) -> Self {
         let groups = (0..range.len()).map(|_| HashTable::new()).collect();
-        Store { range, max_parallelism, groups, entries: Vec::new(), free: Vec::new(), pages: Pages::new() }
+        let (entries, free) = (Vec::new(), Vec::new());
+        Store { range, max_parallelism, groups, entries, free, pages: Pages::new(), told: None }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -128,15 +135,24 @@ impl Store {
             }
         }
         self.mark_changed(index);
+        self.list(session);
         session
+    }
+
+    /// Changes what a window holds.
+    pub(super) fn set_span(&mut self, session: SessionRef, span: Span) {
+        self.get_mut(session).span = span;
+        self.list(session);
     }
 
     /// Forgets a window.
     pub(super) fn remove(&mut self, session: SessionRef) {
         let first = self.first_of(session);
         self.copy_if_waiting(first.index);
+        self.hide(session);
         let entry = self.entry_mut(session);
         entry.stamp = entry.stamp.wrapping_add(1);
+        entry.has_fired = true;
         entry.is_first = false;
         let (hash, mark) = (entry.hash, entry.mark);
         let next = std::mem::replace(&mut entry.next, NO_NEXT);
@@ -242,8 +258,13 @@ impl Store {
 }
 
 /// The windows of the key whose first is at `first`.
-fn of_key(entries: &[Entry], first: u32) -> impl Iterator<Item = &Entry> + Clone {
-    std::iter::successors(Some(&entries[first as usize]), |entry| entries.get(entry.next as usize))
+fn of_key(entries: &[Entry], first: u32) -> impl Iterator<Item = &Entry> {
+    places_of_key(entries, first).map(|place| &entries[place as usize])
+}
+
+/// Where they lie.
+fn places_of_key(entries: &[Entry], first: u32) -> impl Iterator<Item = u32> + Clone {
+    std::iter::successors(Some(first), |&place| Some(entries[place as usize].next).filter(|&next| next != NO_NEXT))
 }
 
 fn is_of_key(entries: &[Entry], at: SessionRef, hash: KeyHash, key: &[u8]) -> bool {

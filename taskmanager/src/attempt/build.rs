@@ -85,6 +85,7 @@ impl Blueprint {
             reader,
             decoder,
             splits,
+            trace_sample: self.environment.trace_sample,
             mailbox: Arc::clone(&self.mailbox),
             teller: self.teller.clone(),
             is_bounded,
@@ -107,6 +108,7 @@ impl Blueprint {
             subtask: self.subtask,
             key_groups,
             max_parallelism: pipeline.max_parallelism,
+            is_from_savepoint: self.deployment.restore.is_savepoint,
         };
         let mut operator = self.definition.operator(&pipeline.options, &context)?;
         let files = self.files()?;
@@ -133,6 +135,7 @@ impl Blueprint {
             mailbox: Arc::clone(&self.mailbox),
             teller: self.teller.clone(),
             clock: Arc::clone(&self.environment.clock),
+            counters: Arc::clone(&self.counters),
         };
         Ok(Box::new(OperatorSubtask::new(OperatorParts {
             gate,
@@ -162,6 +165,7 @@ impl Blueprint {
             last_epoch,
             pending: self.deployment.restore.pending.clone(),
             clock: Arc::clone(&self.environment.clock),
+            recorders: self.environment.recorders.of_job(&self.deployment.job_name),
             mailbox: self.mailbox,
             teller: self.teller,
             counters: self.counters,

@@ -17,6 +17,7 @@ use stream_core::job::TaskState;
 use stream_core::pipeline::{JobDefinition, StageKind};
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::Connectors;
+use telemetry::Spans;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,11 +28,14 @@ use crate::counters::{Counters, Snapshot};
 use crate::deployment::Deployment;
 use crate::exchange::directory::Directory;
 use crate::exchange::grpc::upstream::{self, Peers};
+use crate::observed::{Observed, ObservedTask};
+use crate::recorders::Recorders;
 use crate::report::{RunningTask, TaskRef};
 use crate::slot::Holder;
 use crate::snapshotting::Snapshotting;
 use crate::subtask::event::{Change, TaskEvent, Teller};
 use crate::subtask::mail::{Letter, Mailbox};
+use crate::subtask::spans::SubtaskSpans;
 use crate::subtask::thread::{self, Outcome};
 
 /// What attempts are run with; the same for all of them.
@@ -55,6 +59,14 @@ pub(crate) struct Environment {
     pub(crate) events: mpsc::Sender<TaskEvent>,
     /// The streams to other taskmanagers, to be waited for at the end.
     pub(crate) streams: TaskTracker,
+    /// Whoever asks about metrics finds the tasks there.
+    pub(crate) observed: Observed,
+    /// What is recorded as it happens.
+    pub(crate) recorders: Recorders,
+    /// Where spans go.
+    pub(crate) spans: Spans,
+    /// One record of so many is followed on its way.
+    pub(crate) trace_sample: Option<u64>,
 }
 
 /// The tasks of an attempt that run here.
@@ -111,6 +123,7 @@ impl Attempt {
                 return Err(error);
             }
         }
+        environment.observed.add(holder, attempt.observed(&deployment));
         Ok(attempt)
     }
 
@@ -219,6 +232,14 @@ impl Attempt {
         alive.map(|(&subtask, task)| (subtask, task.counters.snapshot()))
     }
 
+    fn observed(&self, deployment: &Deployment) -> Vec<ObservedTask> {
+        let tasks = self.tasks.iter();
+        let observed = |(&subtask, task): (&SubtaskId, &Task)| {
+            ObservedTask::new(deployment, subtask, Arc::clone(&task.counters), self.wiring.gate(subtask))
+        };
+        tasks.map(observed).collect()
+    }
+
     fn start_task(
         &mut self,
         subtask: SubtaskId,
@@ -228,6 +249,7 @@ impl Attempt {
     ) -> std::io::Result<()> {
         let name = deployment.name(subtask);
         let counters = Arc::new(Counters::default());
+        let spans = SubtaskSpans::new(&environment.spans, &environment.clock, self.holder, subtask, &name);
         let mailbox = Arc::new(Mailbox::new(self.wiring.gate(subtask)));
         let blueprint = Blueprint {
             subtask,
@@ -236,7 +258,7 @@ impl Attempt {
             gate: self.wiring.gate(subtask),
             outputs: self.wiring.outputs(subtask),
             mailbox: Arc::clone(&mailbox),
-            teller: Teller::new(self.holder, subtask, environment.events.clone()),
+            teller: Teller::new(self.holder, subtask, environment.events.clone()).traced(spans),
             counters: Arc::clone(&counters),
             environment: environment.clone(),
         };
@@ -265,6 +287,11 @@ impl Attempt {
 
 /// The body of a task's thread.
 fn run_task(blueprint: Blueprint, stop: &CancellationToken) {
+    // What is logged on this thread, by a client library perhaps, says for whom.
+    let Deployment { job_id, attempt, .. } = *blueprint.deployment;
+    let subtask = blueprint.deployment.name(blueprint.subtask);
+    // At the highest level, so that no filter takes it away from a line that it lets pass.
+    let _task = tracing::error_span!("task", %job_id, %attempt, subtask).entered();
     let teller = blueprint.teller.clone();
     let clock = Arc::clone(&blueprint.environment.clock);
     let counters = Arc::clone(&blueprint.counters);

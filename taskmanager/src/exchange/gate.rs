@@ -221,7 +221,6 @@ impl Gate {
     }
 
     /// The bytes queued in all channels.
-    #[cfg(test)]
     pub(crate) fn queued_bytes(&self) -> usize {
         self.lock().channels.iter().map(|channel| channel.charged).sum()
     }

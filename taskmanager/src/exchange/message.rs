@@ -2,8 +2,11 @@
 
 use stream_core::barrier::Barrier;
 use stream_core::event_batch::EventBatch;
+use stream_core::key_group::KeyHash;
 use stream_core::row::RowBatch;
+use stream_core::time::EventTime;
 use stream_core::watermark::Progress;
+use telemetry::trace::SpanRef;
 
 /// One message of a channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,12 +15,27 @@ pub(crate) enum Message {
     Events(EventBatch),
     /// Result rows for the sink.
     Rows(RowBatch),
+    /// An event that came before is followed on its way.
+    Traced(Traced),
     /// The sender's watermark rose, or the sender has nothing to read.
     Progress(Progress),
     /// The cut of a checkpoint.
     Barrier(Barrier),
     /// The sender has ended: nothing follows.
     End,
+}
+
+/// A record that is followed, and what became of it so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Traced {
+    /// The span that was told last: the next one is its child.
+    pub(crate) place: SpanRef,
+    /// Its event's.
+    pub(crate) hash: KeyHash,
+    /// Its event's.
+    pub(crate) key: Vec<u8>,
+    /// Its event's.
+    pub(crate) time: EventTime,
 }
 
 /// What a message without data costs: about its room in a queue. Without a price, a stream of watermarks into a
@@ -31,6 +49,7 @@ impl Message {
         match self {
             Message::Events(batch) => batch.bytes().max(CONTROL_BYTES),
             Message::Rows(batch) => batch.as_bytes().len().max(CONTROL_BYTES),
+            Message::Traced(traced) => CONTROL_BYTES + traced.key.len(),
             Message::Progress(_) | Message::Barrier(_) | Message::End => CONTROL_BYTES,
         }
     }

@@ -1,6 +1,7 @@
 //! Between the control messages and our own types.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proto::v1::{job_manager_message, task_manager_message};
 use proto::{InvalidMessage, required, v1};
@@ -59,6 +60,7 @@ pub(crate) fn report(report: Report) -> v1::TaskManagerMessage {
         Report::Drained(task) => {
             task_manager_message::Message::SourceDrained(v1::SourceDrained { task: Some(task_ref(task)) })
         }
+        Report::Leaving => task_manager_message::Message::Leaving(v1::Leaving {}),
         Report::Pace { task, slowest } => {
             let (task, slowest_ms) = (Some(task_ref(task)), slowest.0);
             task_manager_message::Message::SourcePace(v1::SourcePace { task, slowest_ms })
@@ -70,6 +72,10 @@ pub(crate) fn report(report: Report) -> v1::TaskManagerMessage {
             };
             let (task, answer) = (Some(task_ref(task)), Some(answer));
             task_manager_message::Message::QueryAnswer(v1::QueryAnswer { task, query_id: query, answer })
+        }
+        Report::Logs { job_id, lines, missed } => {
+            let lines = lines.into_iter().map(|line| Arc::unwrap_or_clone(line).into()).collect();
+            task_manager_message::Message::JobLogs(v1::JobLogs { job_id: job_id.to_string(), lines, missed })
         }
         Report::Heartbeat { tasks, rss_bytes } => {
             let tasks = tasks.into_iter().map(|(task, counters)| v1::TaskReport {
@@ -83,6 +89,7 @@ pub(crate) fn report(report: Report) -> v1::TaskManagerMessage {
 
 fn acknowledged(task: TaskRef, acknowledgement: &Acknowledgement) -> task_manager_message::Message {
     let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let arrivals = acknowledgement.arrivals.moments().map(|(at, records)| v1::Arrivals { at_ms: at.0, records });
     task_manager_message::Message::CheckpointAck(v1::CheckpointAck {
         task: Some(task_ref(task)),
         checkpoint_id: acknowledgement.checkpoint.0,
@@ -90,6 +97,7 @@ fn acknowledged(task: TaskRef, acknowledgement: &Acknowledgement) -> task_manage
         written_bytes: acknowledgement.written_bytes,
         pause_us: micros(acknowledgement.pause),
         alignment_us: micros(acknowledgement.alignment),
+        arrivals: arrivals.collect(),
     })
 }
 
@@ -126,6 +134,7 @@ pub(crate) fn command(message: v1::JobManagerMessage) -> Result<Option<Command>,
             number: query.query_id,
             query: query.query,
         }),
+        Message::Release(v1::Release {}) => Some(Command::Release),
         Message::DrainSources(drain) => Some(Command::Drain(holder(&drain.job_id, drain.attempt)?)),
         Message::AssignSplits(assign) => {
             let task = read_task_ref(required(assign.task, "assign_splits.task")?)?;
@@ -166,6 +175,7 @@ fn read_deployment(deploy: v1::Deploy) -> Result<Deployment, InvalidMessage> {
     });
     Ok(Deployment {
         job_id: job_id(&deploy.job_id)?,
+        job_name: deploy.job_name,
         attempt: AttemptNumber(deploy.attempt),
         pipeline: Pipeline::try_from(required(deploy.pipeline, "deploy.pipeline")?)?,
         tasks: tasks.collect::<Result<BTreeMap<_, _>, InvalidMessage>>()?,
@@ -183,6 +193,7 @@ fn read_restore(restore: v1::Restore) -> Result<Restore, InvalidMessage> {
         splits: restore.splits.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         operators: restore.operators.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         pending: restore.pending.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+        is_savepoint: restore.is_savepoint,
     })
 }
 

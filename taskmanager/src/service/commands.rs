@@ -64,6 +64,7 @@ impl Service {
                     attempt.write_to_all(|| Letter::Query { number, query: query.clone() });
                 }
             }
+            Command::Release => self.is_released = true,
             Command::Drain(holder) => {
                 if let Some(attempt) = self.attempt(holder) {
                     attempt.write_to_sources(|| Letter::Drain);
@@ -86,6 +87,7 @@ impl Service {
         let task_refs = deployment.tasks.keys().map(|&subtask| TaskRef { job_id, attempt, subtask });
         let task_refs: Vec<TaskRef> = task_refs.collect();
         let names = deployment.tasks.keys().map(|&subtask| deployment.name(subtask)).collect::<Vec<_>>().join(" ");
+        self.options.logs.hide(job_id, deployment.pipeline.secrets());
         match self.try_deploy(deployment) {
             Ok(()) => {
                 tracing::info!(%job_id, %attempt, tasks = names, "deployed");
@@ -96,6 +98,7 @@ impl Service {
             Err(refusal) => {
                 let causes = cause_chain(&refusal);
                 tracing::warn!(%job_id, %attempt, tasks = names, reason = causes.join(": "), "refused a deployment");
+                self.forget_secrets_of(job_id);
                 for task in task_refs {
                     self.report_failure(task, causes.clone());
                 }

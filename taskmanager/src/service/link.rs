@@ -36,6 +36,11 @@ impl Link {
         self.orphaned_until.get_or_insert(orphaned_until);
     }
 
+    /// Whether there is a jobmanager now.
+    pub(super) fn is_joined(&self) -> bool {
+        self.reports.is_some()
+    }
+
     /// Until when the tasks may go on alone; nothing while they are not.
     pub(super) fn orphaned_until(&self) -> Option<Instant> {
         self.orphaned_until
@@ -63,11 +68,9 @@ impl Link {
         }
     }
 
-    /// Tells the jobmanager what it does not miss.
-    pub(super) fn send_if_there_is_room(&self, report: Report) {
-        if let Some(reports) = &self.reports {
-            let _ = reports.try_send(report);
-        }
+    /// Tells the jobmanager what it does not miss. Whether it was told.
+    pub(super) fn send_if_there_is_room(&self, report: Report) -> bool {
+        self.reports.as_ref().is_some_and(|reports| reports.try_send(report).is_ok())
     }
 
     fn keep(&mut self, report: Report) {
@@ -75,7 +78,8 @@ impl Link {
             Report::StateChange { state, .. } => TaskState::is_terminal(*state),
             Report::Published { .. } => true,
             Report::Acknowledged { .. } | Report::Declined { .. } | Report::Drained(_) => false,
-            Report::Heartbeat { .. } | Report::Pace { .. } | Report::Answered { .. } => false,
+            Report::Leaving | Report::Heartbeat { .. } | Report::Pace { .. } | Report::Answered { .. } => false,
+            Report::Logs { .. } => false,
         };
         if is_kept {
             self.untold.push(report);

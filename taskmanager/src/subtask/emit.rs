@@ -10,7 +10,7 @@ use stream_core::watermark::{Progress, Watermark};
 
 use crate::counters::Counters;
 use crate::exchange::error::ExchangeError;
-use crate::exchange::message::Message;
+use crate::exchange::message::{Message, Traced};
 use crate::exchange::outputs::{Flushed, Outputs};
 
 /// Sends what a source or an operator makes, in an order that a watermark never breaks: progress goes out behind
@@ -93,6 +93,18 @@ impl Emitter {
         if self.told.idle.take().is_some() {
             self.outputs.send_progress(Progress::Active(self.told.watermark));
         }
+    }
+
+    /// Sends an event that is followed to the subtask that has it, behind everything that was made.
+    pub(crate) fn send_traced(&mut self, target: SubtaskIndex, traced: Traced) {
+        self.send_all();
+        self.outputs.send(target.0 as usize, Message::Traced(traced));
+    }
+
+    /// Sends on what became of an event that is followed, behind its rows.
+    pub(crate) fn send_released(&mut self, traced: Traced) {
+        self.send_all();
+        self.outputs.send(self.rows_to, Message::Traced(traced));
     }
 
     /// Sends the end. Everything else was sent before.

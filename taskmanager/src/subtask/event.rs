@@ -6,9 +6,11 @@ use stream_core::checkpoint::TaskSnapshot;
 use stream_core::ids::{CheckpointId, SubtaskId};
 use stream_core::operator::QueryError;
 use stream_core::watermark::Watermark;
+use telemetry::Spread;
 use tokio::sync::mpsc;
 
 use crate::slot::Holder;
+use crate::subtask::spans::SubtaskSpans;
 use crate::subtask::thread::Outcome;
 
 /// What a task tells of itself.
@@ -66,20 +68,34 @@ pub(crate) struct Acknowledgement {
     pub(crate) pause: Duration,
     /// From the first barrier to the last.
     pub(crate) alignment: Duration,
+    /// A source: when the records were written that it read since the barrier before.
+    pub(crate) arrivals: Spread,
 }
 
-/// The way from a task's thread to the service.
+/// The way from a task's thread to the service, and to whoever takes its spans.
 #[derive(Clone, Debug)]
 pub(crate) struct Teller {
     holder: Holder,
     subtask: SubtaskId,
     events: mpsc::Sender<TaskEvent>,
+    spans: Option<SubtaskSpans>,
 }
 
 impl Teller {
     /// The way of one task.
     pub(crate) fn new(holder: Holder, subtask: SubtaskId, events: mpsc::Sender<TaskEvent>) -> Self {
-        Teller { holder, subtask, events }
+        Teller { holder, subtask, events, spans: None }
+    }
+
+    /// The same, where spans are taken.
+    #[must_use]
+    pub(crate) fn traced(self, spans: Option<SubtaskSpans>) -> Self {
+        Teller { spans, ..self }
+    }
+
+    /// What tells this task's spans, if anything takes them.
+    pub(crate) fn spans(&self) -> Option<&SubtaskSpans> {
+        self.spans.as_ref()
     }
 
     /// Tells. To be called on a plain thread.

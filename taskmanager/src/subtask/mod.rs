@@ -15,7 +15,9 @@ pub(crate) mod emit;
 pub(crate) mod event;
 pub(crate) mod mail;
 pub(crate) mod operator;
+pub(crate) mod sampling;
 pub(crate) mod source;
+pub(crate) mod spans;
 pub(crate) mod thread;
 
 #[cfg(test)]
@@ -55,7 +57,7 @@ pub(crate) enum Step {
     },
     /// There was nothing to do.
     AwaitingInput,
-    /// Downstream does not take the output.
+    /// Downstream, or the store of a sink's rows, does not take the output.
     Backpressured,
     /// The subtask is done, and its output received.
     Finished,

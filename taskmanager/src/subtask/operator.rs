@@ -17,6 +17,7 @@ use std::time::Duration;
 use stream_core::event_batch::EventBatch;
 use stream_core::operator::Operator;
 use stream_core::watermark::{Progress, Valve, Watermark};
+use stream_runtime::clock::Clock;
 use stream_runtime::lookup::Lookup;
 
 use crate::counters::Counters;
@@ -28,6 +29,8 @@ use crate::subtask::mail::{Letter, Mailbox};
 use crate::subtask::operator::queries::Queries;
 use crate::subtask::operator::questions::Questions;
 use crate::subtask::operator::snapshots::Snapshots;
+use crate::subtask::sampling::FollowedEvents;
+use crate::subtask::spans::SubtaskSpans;
 use crate::subtask::{Step, Subtask, TaskError};
 
 pub(crate) use crate::subtask::operator::snapshots::SnapshotParts;
@@ -49,6 +52,9 @@ pub(crate) struct OperatorSubtask {
     /// A barrier that goes on once no event waits for an answer any more.
     held: Option<Aligned>,
     emitter: Emitter,
+    followed: FollowedEvents,
+    spans: Option<SubtaskSpans>,
+    clock: Arc<dyn Clock>,
     mailbox: Arc<Mailbox>,
     counters: Arc<Counters>,
 }
@@ -85,6 +91,9 @@ impl OperatorSubtask {
             open_inputs: inputs,
             operator,
             questions: Questions::new(lookup),
+            followed: FollowedEvents::default(),
+            spans: snapshots.teller.spans().cloned(),
+            clock: Arc::clone(&snapshots.clock),
             held: None,
             mailbox: Arc::clone(&snapshots.mailbox),
             queries: Queries::new(snapshots.teller.clone()),
@@ -148,14 +157,26 @@ impl OperatorSubtask {
                 let aligned = self.aligner.on_barrier(channel, barrier);
                 self.on_aligned(aligned);
             }
+            Message::Traced(traced) => self.followed.add(traced, self.clock.monotonic()),
             Message::Rows(rows) => {
                 // Of a stage before, for the sink.
                 self.emitter.collector.pass_on(rows);
                 self.emitter.send_full();
             }
         }
+        self.release_followed();
         self.counters.set_operator(self.operator.counters());
         Ok(Step::unless_flushed(self.emitter.flush()?).unwrap_or(Step::WORKED))
+    }
+
+    /// Sends on the events that are followed and of which the operator has made what is to become of them.
+    fn release_followed(&mut self) {
+        if !self.followed.is_empty() {
+            let now = self.clock.monotonic();
+            for traced in self.followed.take_released(self.operator.as_ref(), now, self.spans.as_ref()) {
+                self.emitter.send_released(traced);
+            }
+        }
     }
 
     /// How long it may wait for anything else before the next slice of what it does between batches.
@@ -171,6 +192,7 @@ impl OperatorSubtask {
 
     /// There is nothing to do: rows that need no watermark should not wait for one.
     fn stand_by(&mut self) -> Result<Step, TaskError> {
+        self.release_followed();
         self.emitter.send_all();
         self.counters.set_operator(self.operator.counters());
         Ok(Step::unless_flushed(self.emitter.flush()?).unwrap_or(Step::AwaitingInput))
@@ -230,7 +252,7 @@ impl OperatorSubtask {
     /// The state as it is now is the checkpoint's.
     fn cut(&mut self, Aligned { barrier, alignment }: Aligned) {
         let watermarks = (self.valve.watermark(), self.valve.by_clock());
-        self.snapshots.begin(barrier, alignment, watermarks, self.operator.as_mut());
+        self.snapshots.begin(barrier, alignment, watermarks, self.operator.as_mut(), &mut self.emitter.collector);
         self.emitter.send_barrier(barrier);
     }
 

@@ -17,10 +17,13 @@ use stream_runtime::clock::Clock;
 use stream_runtime::connector::SourceReader;
 use stream_runtime::fail_point::{self, Point};
 
+use telemetry::Spread;
+
 use crate::counters::Counters;
 use crate::subtask::emit::Emitter;
 use crate::subtask::event::{Acknowledgement, Change, Teller};
 use crate::subtask::mail::{Letter, Mailbox};
+use crate::subtask::sampling::Sampler;
 use crate::subtask::source::ingest::Ingest;
 use crate::subtask::{Step, Subtask, TaskError};
 use stream_core::source_splits::SourceSplits;
@@ -43,6 +46,8 @@ pub(crate) struct SourceSubtask {
     linger: Duration,
     /// When everything made until then was last sent.
     last_send: Duration,
+    /// When it was made, until it has read anything.
+    unread_since: Option<Duration>,
     /// When the reader was last free to read; `None` while downstream holds us up, or while the job is paused.
     last_poll: Option<Duration>,
 }
@@ -55,6 +60,8 @@ pub(crate) struct SourceParts {
     pub(crate) decoder: Box<dyn Decoder>,
     /// What `reader` was opened with, and what was finished before.
     pub(crate) splits: SourceSplits,
+    /// One record of so many is followed on its way, if spans are taken.
+    pub(crate) trace_sample: Option<u64>,
     /// Where splits, triggers and the rest come from.
     pub(crate) mailbox: Arc<Mailbox>,
     /// Where acknowledgements go.
@@ -94,6 +101,8 @@ impl SourceSubtask {
                 is_drained: false,
                 has_records: false,
                 worked: Duration::ZERO,
+                sampling: parts.trace_sample.map(Sampler::one_of).zip(parts.teller.spans().cloned()),
+                arrivals: Spread::default(),
             },
             mailbox: parts.mailbox,
             teller: parts.teller,
@@ -103,6 +112,7 @@ impl SourceSubtask {
             last_barrier: None,
             linger: parts.linger,
             last_send,
+            unread_since: Some(last_send),
             last_poll: None,
         }
     }
@@ -179,6 +189,7 @@ impl SourceSubtask {
             return;
         }
         fail_point::reach(Point::TriggerReceived);
+        let began = self.ingest.clock.monotonic();
         let snapshot = self.ingest.cut(barrier);
         self.last_send = self.ingest.clock.monotonic();
         self.last_barrier = Some(barrier);
@@ -189,7 +200,12 @@ impl SourceSubtask {
             written_bytes: 0,
             pause: Duration::ZERO,
             alignment: Duration::ZERO,
+            arrivals: std::mem::take(&mut self.ingest.arrivals),
         }));
+        if let Some(spans) = self.teller.spans() {
+            let took = self.last_send.saturating_sub(began);
+            spans.tell_snapshot(barrier.checkpoint, &[("send barrier", took)], None);
+        }
     }
 
     /// The checkpoint behind which this source ends, if its barrier was sent.
@@ -251,6 +267,12 @@ impl SourceSubtask {
             return Err(refusal.into());
         }
         let ended = self.ingest.clock.monotonic();
+        if self.ingest.has_records
+            && let Some(since) = self.unread_since.take()
+            && let Some(spans) = self.teller.spans()
+        {
+            spans.tell_first_records(ended.saturating_sub(since));
+        }
 
         let free_since = self.last_poll.replace(ended).unwrap_or(started);
         self.ingest.splits.on_time_passed(ended.saturating_sub(free_since));

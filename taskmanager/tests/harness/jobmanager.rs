@@ -57,6 +57,8 @@ pub(crate) struct Seen {
     pub(crate) declines: Vec<v1::CheckpointDecline>,
     pub(crate) published: Vec<v1::EpochPublished>,
     pub(crate) drained: Vec<v1::SourceDrained>,
+    /// How many taskmanagers said that they leave.
+    pub(crate) leaving: usize,
 }
 
 /// What an attempt begins with.
@@ -308,7 +310,7 @@ impl Cluster for Service {
         let first = messages.message().await?.unwrap().message.unwrap();
         let v1::task_manager_message::Message::Register(register) = first else { panic!("{first:?}") };
         let (sender, commands) = mpsc::channel(64);
-        let registered = v1::Registered { heartbeat_interval_ms: 20 };
+        let registered = v1::Registered { heartbeat_interval_ms: 20, started_ms: 1 };
         let answer = v1::job_manager_message::Message::Registered(registered);
         sender.send(Ok(v1::JobManagerMessage { message: Some(answer) })).await.unwrap();
         self.commands.lock().unwrap().insert(register.taskmanager_id.clone(), sender);
@@ -349,7 +351,9 @@ fn note(seen: &mut Seen, message: v1::task_manager_message::Message) {
         v1::task_manager_message::Message::CheckpointDecline(decline) => seen.declines.push(decline),
         v1::task_manager_message::Message::EpochPublished(published) => seen.published.push(published),
         v1::task_manager_message::Message::SourcePace(_) | v1::task_manager_message::Message::QueryAnswer(_) => {}
+        v1::task_manager_message::Message::JobLogs(_) => {}
         v1::task_manager_message::Message::SourceDrained(drained) => seen.drained.push(drained),
+        v1::task_manager_message::Message::Leaving(_) => seen.leaving += 1,
         other @ v1::task_manager_message::Message::Register(_) => panic!("{other:?}"),
     }
 }

@@ -15,6 +15,7 @@ use stream_core::pipeline::{Exchange, Pipeline, SinkSpec, SourceSpec, Stage, Sta
 use stream_core::row::{Column, ColumnType};
 use stream_runtime::clock::SystemClock;
 use taskmanager::{Error, Options};
+use telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -64,6 +65,8 @@ impl TaskManager {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut options = Options::new(jobmanager, 4, listener.local_addr().unwrap().to_string());
         options.channel_bytes = channel_bytes;
+        // This jobmanager releases nobody by itself.
+        options.leave_timeout = Duration::ZERO;
         Self::start_with(options, id, memory, listener)
     }
 
@@ -73,10 +76,13 @@ impl TaskManager {
         let mut serving = JoinSet::new();
         serving.spawn(taskmanager::start(
             options,
-            toy_jobs::registry(&memory.operator_gate),
-            Arc::new(memory.clone()),
-            Arc::new(memory.clone()),
-            Arc::new(SystemClock::new()),
+            taskmanager::Parts {
+                jobs: toy_jobs::registry(&memory.operator_gate),
+                connectors: Arc::new(memory.clone()),
+                stores: Arc::new(memory.clone()),
+                clock: Arc::new(SystemClock::new()),
+                telemetry: Telemetry::off(),
+            },
             listener,
             shutdown.clone(),
         ));
@@ -86,6 +92,11 @@ impl TaskManager {
     pub(crate) async fn stop(self) -> Result<(), Error> {
         self.shutdown.cancel();
         self.wait().await
+    }
+
+    /// Whether it is over.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.serving.try_join_next().is_some()
     }
 
     pub(crate) async fn wait(mut self) -> Result<(), Error> {

@@ -1,4 +1,5 @@
-//! Any bytes are rows or an error, the same whatever was read before them; and what `serde_json` reads, reads the same here.
+//! Any bytes are rows or an error, the same whatever was read before them and on whatever processor; and what `serde_json`
+//! reads, reads the same here.
 
 #![no_main]
 
@@ -19,8 +20,12 @@ thread_local! {
 
 fuzz_target!(|message: &[u8]| {
     let fresh = decode(&mut Projection::new(NAMES), message);
+    let portable = decode(&mut Projection::new(NAMES).portable(), message);
+    assert_eq!(fresh, portable, "the vectors of this processor read otherwise than plain arithmetic");
     let reused = REUSED.with_borrow_mut(|reused| decode(reused, message));
     assert_eq!(fresh, reused, "a message before this one shows in it");
+    let again = REUSED.with_borrow_mut(|reused| decode(reused, message));
+    assert_eq!(fresh, again, "a message reads otherwise once its fields are known");
     let (rows, result) = fresh;
     if let Err(error) = &result {
         assert!(error.near.len() <= 80, "a long excerpt: {error}");

@@ -55,21 +55,33 @@ pub fn to_timestamp_with(text: &str, pattern: &Pattern) -> Option<i64> {
     }
 }
 
+/// What a text of the usual form has at each place: a digit for a 0, and every other byte itself.
+const FORM: [u64; 3] = words(b"0000-00-00T00:00:00.000Z");
+/// How far each byte may be from that of the form before the sum of both reaches the highest bit.
+const SLACK: [u64; 3] = slack(b"0000-00-00T00:00:00.000Z");
+/// The highest bit of each of eight bytes.
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
 /// The time written `2025-08-01T11:30:00.123Z`, if all is in its ordinary range; none says only that others must look.
+///
+/// Eight bytes at a time: a byte less that of the form is a digit's value, and ten times itself plus its neighbour that
+/// of two digits.
 #[inline]
 fn from_usual_form(text: &[u8; 24]) -> Option<i64> {
-    const FORM: &[u8; 24] = b"0000-00-00T00:00:00.000Z";
-    // A byte of the form is either itself or, where it is 0, a digit. No early exit: the loop becomes vector code.
-    let mut is_other = false;
-    for (&byte, &wanted) in text.iter().zip(FORM) {
-        let most = if wanted == b'0' { 9 } else { 0 };
-        is_other |= byte.wrapping_sub(wanted) > most;
+    let text = words(text);
+    let mut values = [0; 3];
+    let mut exceeds = 0;
+    for (nth, value) in values.iter_mut().enumerate() {
+        *value = text[nth] ^ FORM[nth];
+        // A carry out of a byte comes only from one that has the highest bit itself.
+        exceeds |= *value | value.wrapping_add(SLACK[nth]);
     }
-    if is_other {
+    if exceeds & HIGH != 0 {
         return None;
     }
-    let digit = |at: usize| i64::from(text[at] - b'0');
-    let two = |at: usize| digit(at) * 10 + digit(at + 1);
+    let pairs = values.map(|word| word * 10 + (word >> 8));
+    let byte = |words: [u64; 3], at: usize| (words[at / 8] >> (at % 8 * 8) & 0xff).cast_signed();
+    let two = |at: usize| byte(pairs, at);
     let (year, month, day) = (two(0) * 100 + two(2), two(5), two(8));
     let (hour, minute, second) = (two(11), two(14), two(17));
     let is_ordinary = year >= 1
@@ -82,8 +94,23 @@ fn from_usual_form(text: &[u8; 24]) -> Option<i64> {
     if !is_ordinary {
         return None;
     }
-    let time_ms = ((hour * 60 + minute) * 60 + second) * 1000 + digit(20) * 100 + two(21);
+    let time_ms = ((hour * 60 + minute) * 60 + second) * 1000 + byte(values, 20) * 100 + two(21);
     Some(days_from_civil(year, month, day) * DAY_MS + time_ms)
+}
+
+const fn words(text: &[u8; 24]) -> [u64; 3] {
+    let (chunks, _) = text.as_chunks::<8>();
+    [u64::from_le_bytes(chunks[0]), u64::from_le_bytes(chunks[1]), u64::from_le_bytes(chunks[2])]
+}
+
+const fn slack(form: &[u8; 24]) -> [u64; 3] {
+    let mut slack = [0; 24];
+    let mut at = 0;
+    while at < form.len() {
+        slack[at] = if form[at] == b'0' { 0x7f - 9 } else { 0x7f };
+        at += 1;
+    }
+    words(&slack)
 }
 
 #[cfg(test)]

@@ -7,14 +7,11 @@
 //! Nothing is decoded here: tokens are ranges of the message. See `text` and `number` for their meaning.
 
 use super::error::{Fault, MAX_NUMBER_DIGITS, Reason};
-
-/// The lowest bit of each of eight bytes.
-const LOW: u64 = 0x0101_0101_0101_0101;
-/// The highest.
-const HIGH: u64 = 0x8080_8080_8080_8080;
+use super::search::Search;
 
 /// A position in a message. `UTF8` says that the whole message is strict UTF-8.
-pub(super) struct Cursor<'m, const UTF8: bool> {
+pub(super) struct Cursor<'m, S, const UTF8: bool> {
+    search: S,
     bytes: &'m [u8],
     at: usize,
 }
@@ -28,9 +25,10 @@ pub(super) struct Quoted {
     pub(super) is_plain: bool,
 }
 
-impl<'m, const UTF8: bool> Cursor<'m, UTF8> {
-    pub(super) fn new(bytes: &'m [u8]) -> Self {
-        Self { bytes, at: 0 }
+impl<'m, S: Search, const UTF8: bool> Cursor<'m, S, UTF8> {
+    #[inline(always)]
+    pub(super) fn new(search: S, bytes: &'m [u8]) -> Self {
+        Self { search, bytes, at: 0 }
     }
 
     pub(super) fn bytes(&self) -> &'m [u8] {
@@ -41,10 +39,22 @@ impl<'m, const UTF8: bool> Cursor<'m, UTF8> {
         self.at
     }
 
+    /// What lies ahead.
+    #[inline(always)]
+    pub(super) fn rest(&self) -> &'m [u8] {
+        &self.bytes[self.at..]
+    }
+
     /// Steps over the byte that was peeked at.
-    #[inline]
+    #[inline(always)]
     pub(super) fn advance(&mut self) {
         self.at += 1;
+    }
+
+    /// Steps over what is known to be this long.
+    #[inline(always)]
+    pub(super) fn skip(&mut self, len: usize) {
+        self.at += len;
     }
 
     #[cold]
@@ -54,10 +64,11 @@ impl<'m, const UTF8: bool> Cursor<'m, UTF8> {
     }
 
     /// The next byte that is not a blank, not consumed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn peek(&mut self) -> Result<u8, Fault> {
         loop {
             match self.bytes.get(self.at) {
+                Some(&byte) if byte > b' ' => return Ok(byte),
                 Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
                 Some(&byte) => return Ok(byte),
                 None => return Err(self.fault(Reason::Truncated)),
@@ -100,18 +111,16 @@ impl<'m, const UTF8: bool> Cursor<'m, UTF8> {
     #[inline(never)]
     fn quoted_rest(&mut self) -> Result<usize, Fault> {
         loop {
+            if UTF8 {
+                self.at = self.search.past_escaped_quotes(self.bytes, self.at);
+            }
             match self.find_mark()? {
                 b'"' => {
                     let end = self.at;
                     self.advance();
                     return Ok(end);
                 }
-                b'\\' => {
-                    self.escape()?;
-                    if UTF8 {
-                        self.skip_escaped_quotes();
-                    }
-                }
+                b'\\' => self.escape()?,
                 _ => self.sequence()?,
             }
         }
@@ -120,48 +129,11 @@ impl<'m, const UTF8: bool> Cursor<'m, UTF8> {
     /// Moves to the next quote or backslash, or if the message is not known to be UTF-8 the next byte that is not ASCII.
     #[inline(always)]
     fn find_mark(&mut self) -> Result<u8, Fault> {
-        while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
-            let marks = marks::<UTF8>(u64::from_le_bytes(*chunk));
-            if marks != 0 {
-                let nth = marks.trailing_zeros() as usize / 8;
-                self.at += nth;
-                return Ok(chunk[nth]);
-            }
-            self.at += 8;
+        self.at = self.search.mark::<UTF8>(self.bytes, self.at);
+        match self.bytes.get(self.at) {
+            Some(&mark) => Ok(mark),
+            None => Err(self.fault(Reason::Truncated)),
         }
-        while let Some(&byte) = self.bytes.get(self.at) {
-            if byte == b'"' || byte == b'\\' || (!UTF8 && !byte.is_ascii()) {
-                return Ok(byte);
-            }
-            self.at += 1;
-        }
-        Err(self.fault(Reason::Truncated))
-    }
-
-    /// Steps over text and escaped quotes, up to anything else: the closing quote, or another escape.
-    ///
-    /// JSON within JSON is a quote every few bytes. Taking them eight bytes at a time, instead of one by one, halves the
-    /// cost of such a text, because where to look next does not depend on what was found.
-    #[inline]
-    fn skip_escaped_quotes(&mut self) {
-        // The mark of the byte after a backslash that ended the last chunk.
-        let mut carry = 0;
-        while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
-            let word = u64::from_le_bytes(*chunk);
-            let backslashes = bytes_equal(word, b'\\');
-            let escaped = backslashes << 8 | carry;
-            // A quote that is not escaped, or something escaped that is not a quote.
-            let stops = bytes_equal(word, b'"') ^ escaped;
-            if stops != 0 {
-                let is_escaped = escaped >> stops.trailing_zeros() & 1;
-                self.at += stops.trailing_zeros() as usize / 8;
-                self.at -= is_escaped as usize;
-                return;
-            }
-            carry = backslashes >> 56;
-            self.at += 8;
-        }
-        self.at -= usize::from(carry != 0);
     }
 
     /// Steps over an escape, from its backslash on.
@@ -265,27 +237,20 @@ impl<'m, const UTF8: bool> Cursor<'m, UTF8> {
     }
 }
 
-/// The high bit of each byte of `word` that equals `byte`, and no other.
-#[inline]
-fn bytes_equal(word: u64, byte: u8) -> u64 {
-    let other = word ^ (LOW * u64::from(byte));
-    !(((other & !HIGH) + !HIGH) | other) & HIGH
-}
-
-/// The high bit of each byte of `word` that must be looked at. Bytes above the lowest mark may be marked wrongly (a borrow
-/// runs upwards); only the lowest is used.
-#[inline]
-fn marks<const UTF8: bool>(word: u64) -> u64 {
-    let zeros = |w: u64| w.wrapping_sub(LOW) & !w & HIGH;
-    let found = zeros(word ^ (LOW * b'"' as u64)) | zeros(word ^ (LOW * b'\\' as u64));
-    if UTF8 { found } else { found | (word & HIGH) }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use super::super::search::Portable;
     use super::*;
+
+    fn strict(message: &[u8]) -> Cursor<'_, Portable, true> {
+        Cursor::new(Portable, message)
+    }
+
+    fn lenient(message: &[u8]) -> Cursor<'_, Portable, false> {
+        Cursor::new(Portable, message)
+    }
 
     #[test]
     fn quote_is_found_at_every_distance_and_alignment() {
@@ -293,10 +258,8 @@ mod tests {
             for after in 0..20 {
                 let message = format!("\"{}\"{}", "é".repeat(before / 2) + &"x".repeat(before % 2), "y".repeat(after));
                 let end = message.rfind('"').unwrap();
-                let mut strict = Cursor::<true>::new(message.as_bytes());
-                let mut lenient = Cursor::<false>::new(message.as_bytes());
-                assert_eq!(strict.quoted().unwrap().end, end);
-                assert_eq!(lenient.quoted().unwrap().end, end);
+                assert_eq!(strict(message.as_bytes()).quoted().unwrap().end, end);
+                assert_eq!(lenient(message.as_bytes()).quoted().unwrap().end, end);
             }
         }
     }
@@ -305,7 +268,7 @@ mod tests {
     fn every_byte_before_the_quote_is_passed_unless_it_is_a_mark() {
         for byte in 0..=127u8 {
             let message = [b'"', b'a', byte, b'!', b'#', b'[', b']', b'x', b'"', b'"', b'z'];
-            let quoted = Cursor::<true>::new(&message).quoted();
+            let quoted = strict(&message).quoted();
             match byte {
                 b'"' => assert_eq!(quoted.unwrap().end, 2),
                 b'\\' => assert_eq!(quoted.unwrap_err(), Fault { reason: Reason::BadEscape, at: 2 }),
@@ -318,7 +281,7 @@ mod tests {
     fn sequences_need_their_shape_and_no_more() {
         let end = |text: &[u8]| {
             let message = [b"\"", text, b"\""].concat();
-            Cursor::<false>::new(&message).quoted().map(|quoted| quoted.end).ok()
+            lenient(&message).quoted().map(|quoted| quoted.end).ok()
         };
         for good in [&b"\xc0\x80"[..], b"\xed\xa0\x80", b"\xf7\xbf\xbf\xbf", b"\xf0\x80\x80\x80x"] {
             assert_eq!(end(good), Some(good.len() + 1), "{good:x?}");
@@ -331,19 +294,19 @@ mod tests {
     #[test]
     fn numbers_are_json_numbers() {
         for good in ["0", "-0", "10", "1.50", "1e3", "1E+3", "-0.0e-0"] {
-            let mut cursor = Cursor::<true>::new(good.as_bytes());
+            let mut cursor = strict(good.as_bytes());
             assert_eq!(cursor.number().map(|()| cursor.at()), Ok(good.len()), "{good}");
         }
         for bad in ["-x", "007", "-01", "5.,", "5.e1", "1e,", "1e+,", "-.5"] {
-            assert_eq!(Cursor::<true>::new(bad.as_bytes()).number().unwrap_err().reason, Reason::BadNumber, "{bad}");
+            assert_eq!(strict(bad.as_bytes()).number().unwrap_err().reason, Reason::BadNumber, "{bad}");
         }
-        let cut = Cursor::<true>::new(b"-").number().unwrap_err();
+        let cut = strict(b"-").number().unwrap_err();
         assert_eq!(cut.reason, Reason::Truncated);
     }
 
     #[test]
     fn a_thousand_digits_are_the_limit_wherever_they_stand() {
-        let reason = |text: String| Cursor::<true>::new(text.as_bytes()).number().err().map(|fault| fault.reason);
+        let reason = |text: String| strict(text.as_bytes()).number().err().map(|fault| fault.reason);
         let nines = |count| "9".repeat(count);
         assert_eq!(reason(format!("-{}", nines(1000))), None);
         assert_eq!(reason(nines(1001)), Some(Reason::NumberTooLong));

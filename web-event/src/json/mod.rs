@@ -9,15 +9,19 @@
 //!
 //! The one pass over an object (`record`) asks a `cursor` for tokens; values that nest go through `walk`. The expensive
 //! question, whether the message is UTF-8, is asked once for all of it, after which the cursor only looks for quotes and
-//! backslashes, eight bytes at a time. Messages that are not strict UTF-8 take the same pass with a cursor that looks at
-//! every sequence. Nothing is recursive, and once the scratch space has grown nothing is allocated for an ordinary message.
+//! backslashes, as many bytes at a time as the processor can (`search`). Messages that are not strict UTF-8 take the same pass
+//! with a cursor that looks at every sequence. Which field comes next is guessed from the record before (`layout`). Nothing is
+//! recursive, and once the scratch space has grown nothing is allocated for an ordinary message. What each of this is worth
+//! stands in `docs/performance.md`.
 
 mod cursor;
 mod encoding;
 mod error;
+mod layout;
 mod number;
 mod record;
 mod rewrite;
+mod search;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -28,7 +32,9 @@ pub use error::{JsonError, Reason};
 use cursor::Cursor;
 use encoding::Encoding;
 use error::Fault;
+use layout::Layout;
 use record::{Scratch, Slot};
+use search::{Portable, Search};
 
 /// Scratch space grown beyond this by one huge message is given back before the next.
 const RETAINED_SCRATCH_BYTES: usize = 1 << 20;
@@ -51,6 +57,9 @@ const RETAINED_SCRATCH_BYTES: usize = 1 << 20;
 pub struct Projection<const N: usize> {
     names: [&'static str; N],
     refuses_missing: bool,
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "elsewhere there is one way only"))]
+    is_portable: bool,
+    layout: Layout,
     scratch: Scratch,
     /// A message of another encoding, as UTF-8.
     transcoded: String,
@@ -59,13 +68,27 @@ pub struct Projection<const N: usize> {
 impl<const N: usize> Projection<N> {
     /// The projection onto these fields, in this order. Names are exact: case, blanks and all.
     pub const fn new(names: [&'static str; N]) -> Self {
-        Self { names, refuses_missing: false, scratch: Scratch::new(), transcoded: String::new() }
+        Self {
+            names,
+            refuses_missing: false,
+            is_portable: false,
+            layout: Layout::new(),
+            scratch: Scratch::new(),
+            transcoded: String::new(),
+        }
     }
 
     /// Makes a record without one of the fields an error, as `json.fail-on-missing-field` does. An explicit `null` is not
     /// missing.
     pub const fn refusing_missing_fields(mut self) -> Self {
         self.refuses_missing = true;
+        self
+    }
+
+    /// Makes it do without instructions that not every processor has. Rows and errors stay the same, which is what this
+    /// is for: to be compared.
+    pub const fn portable(mut self) -> Self {
+        self.is_portable = true;
         self
     }
 
@@ -89,11 +112,28 @@ impl<const N: usize> Projection<N> {
         }
     }
 
+    /// Reads a message in the best way that this processor has.
     #[inline]
     fn decode_utf8(&mut self, body: &[u8], on_row: impl FnMut([Option<&str>; N])) -> Result<(), Fault> {
-        match std::str::from_utf8(body) {
-            Ok(text) => self.rows::<true>(body, text, on_row),
-            Err(_) => self.rows::<false>(body, "", on_row),
+        #[cfg(target_arch = "x86_64")]
+        if !self.is_portable
+            && let Some(avx2) = search::Avx2::detect()
+        {
+            return self.decode_utf8_by(avx2, body, on_row);
+        }
+        self.decode_utf8_by(Portable, body, on_row)
+    }
+
+    #[inline(always)]
+    fn decode_utf8_by<S: Search>(
+        &mut self,
+        search: S,
+        body: &[u8],
+        on_row: impl FnMut([Option<&str>; N]),
+    ) -> Result<(), Fault> {
+        match search.text(body) {
+            Some(text) => self.rows(&mut Cursor::<S, true>::new(search, body), text, on_row),
+            None => self.rows(&mut Cursor::<S, false>::new(search, body), "", on_row),
         }
     }
 
@@ -115,33 +155,33 @@ impl<const N: usize> Projection<N> {
             }
             Encoding::Utf32 { start, big_endian } => encoding::from_utf32(&message[start..], big_endian, &mut text),
         }
-        .and_then(|()| self.rows::<true>(text.as_bytes(), &text, on_row))
+        .and_then(|()| self.rows(&mut Cursor::<_, true>::new(Portable, text.as_bytes()), &text, on_row))
         .map_err(|fault| fault.into_error(text.as_bytes(), 0));
         self.transcoded = text;
         result
     }
 
-    /// The rows of `body`; if it is strict UTF-8, `text` is the same.
-    fn rows<const UTF8: bool>(
+    /// The rows of a message; if it is strict UTF-8, `text` is the same.
+    #[inline(always)]
+    fn rows<S: Search, const UTF8: bool>(
         &mut self,
-        body: &[u8],
+        cursor: &mut Cursor<'_, S, UTF8>,
         text: &str,
         mut on_row: impl FnMut([Option<&str>; N]),
     ) -> Result<(), Fault> {
-        let mut cursor = Cursor::<UTF8>::new(body);
         match cursor.peek() {
-            Ok(b'{') => self.row(&mut cursor, 1, text, &mut on_row),
+            Ok(b'{') => self.row(cursor, 1, text, &mut on_row),
             Ok(b'[') => {
                 cursor.advance();
-                self.elements(&mut cursor, text, on_row)
+                self.elements(cursor, text, on_row)
             }
             Ok(_) | Err(_) => Err(Fault { reason: Reason::NotAnObject, at: cursor.at() }),
         }
     }
 
-    fn elements<const UTF8: bool>(
+    fn elements<S: Search, const UTF8: bool>(
         &mut self,
-        cursor: &mut Cursor<'_, UTF8>,
+        cursor: &mut Cursor<'_, S, UTF8>,
         text: &str,
         mut on_row: impl FnMut([Option<&str>; N]),
     ) -> Result<(), Fault> {
@@ -162,26 +202,30 @@ impl<const N: usize> Projection<N> {
     }
 
     /// Hands over the row of the object at the cursor, which is `depth` deep.
-    #[inline]
-    fn row<const UTF8: bool>(
+    #[inline(always)]
+    fn row<S: Search, const UTF8: bool>(
         &mut self,
-        cursor: &mut Cursor<'_, UTF8>,
+        cursor: &mut Cursor<'_, S, UTF8>,
         depth: usize,
         text: &str,
         on_row: &mut impl FnMut([Option<&str>; N]),
     ) -> Result<(), Fault> {
         self.scratch.clear(RETAINED_SCRATCH_BYTES);
-        let slots = record::read(cursor, depth, &self.names, &mut self.scratch)?;
+        let slots = record::read(cursor, depth, &self.names, &mut self.layout, &mut self.scratch)?;
         if self.refuses_missing
             && let Some(missing) = slots.iter().position(|slot| matches!(slot, Slot::Missing))
         {
             return Err(Fault { reason: Reason::MissingField(self.names[missing]), at: cursor.at() });
         }
-        on_row(slots.map(|slot| match slot {
-            Slot::Missing | Slot::Null => None,
-            Slot::Message { start, end } => Some(&text[start..end]),
-            Slot::Scratch { start, end } => Some(&self.scratch.text[start..end]),
-        }));
+        let mut row = [None; N];
+        for (column, slot) in row.iter_mut().zip(slots) {
+            *column = match slot {
+                Slot::Missing | Slot::Null => None,
+                Slot::Message { start, end } => Some(&text[start..end]),
+                Slot::Scratch { start, end } => Some(&self.scratch.text[start..end]),
+            };
+        }
+        on_row(row);
         Ok(())
     }
 }

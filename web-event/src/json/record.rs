@@ -2,7 +2,9 @@
 
 use super::cursor::{Cursor, Quoted};
 use super::error::{Fault, Reason};
+use super::layout::Layout;
 use super::rewrite::{RewriteScratch, Rewriter};
+use super::search::Search;
 use super::text;
 use super::walk::{Skip, walk};
 
@@ -32,38 +34,72 @@ pub(super) struct Scratch {
 }
 
 /// Reads the object at the cursor, which is `depth` deep, to past its closing brace.
-#[inline]
-pub(super) fn read<const N: usize, const UTF8: bool>(
-    cursor: &mut Cursor<'_, UTF8>,
+#[inline(always)]
+pub(super) fn read<S: Search, const N: usize, const UTF8: bool>(
+    cursor: &mut Cursor<'_, S, UTF8>,
     depth: usize,
     names: &[&'static str; N],
+    layout: &mut Layout,
     scratch: &mut Scratch,
 ) -> Result<[Slot; N], Fault> {
     let mut slots = [Slot::Missing; N];
     cursor.advance();
-    if cursor.peek()? == b'}' {
-        cursor.advance();
-        return Ok(slots);
-    }
-    loop {
-        let name = cursor.name()?;
+    for nth in 0.. {
+        let wanted = if let Some((len, wanted)) = layout.expect(nth, cursor.rest()) {
+            cursor.skip(len);
+            wanted
+        } else if cursor.rest().starts_with(b"}") {
+            // As nearly every object ends: no call.
+            cursor.advance();
+            break;
+        } else {
+            let rest = cursor.rest();
+            let start = cursor.at();
+            let Next::Field { wanted } = next(cursor, nth == 0, names, &mut scratch.name)? else { break };
+            layout.learn(nth, rest, cursor.at() - start, wanted);
+            wanted
+        };
         let first = cursor.peek()?;
-        match field(cursor.bytes(), name, names, &mut scratch.name) {
+        match wanted {
             Some(wanted) => slots[wanted] = value(cursor, first, depth, scratch)?,
             None if first == b'"' => {
                 cursor.quoted()?;
             }
             None => walk(cursor, depth, &mut Skip)?,
         }
-        match cursor.peek()? {
-            b',' => cursor.advance(),
-            b'}' => {
-                cursor.advance();
-                return Ok(slots);
-            }
-            _ => return Err(cursor.fault(Reason::ExpectedCommaOrEnd)),
-        }
     }
+    Ok(slots)
+}
+
+/// What comes after a value, or after the opening brace.
+enum Next {
+    /// A field's value, whose first byte the cursor stands at. It may be of one of the wanted fields.
+    Field {
+        wanted: Option<usize>,
+    },
+    End,
+}
+
+/// Reads on to the next value by the grammar, or to past the object's end.
+#[inline(never)]
+fn next<S: Search, const N: usize, const UTF8: bool>(
+    cursor: &mut Cursor<'_, S, UTF8>,
+    is_first: bool,
+    names: &[&'static str; N],
+    decoded: &mut String,
+) -> Result<Next, Fault> {
+    match cursor.peek()? {
+        b'}' => {
+            cursor.advance();
+            return Ok(Next::End);
+        }
+        b',' if !is_first => cursor.advance(),
+        _ if is_first => {}
+        _ => return Err(cursor.fault(Reason::ExpectedCommaOrEnd)),
+    }
+    let name = cursor.name()?;
+    cursor.peek()?;
+    Ok(Next::Field { wanted: field(cursor.bytes(), name, names, decoded) })
 }
 
 /// Which of the wanted fields this name is.
@@ -80,8 +116,8 @@ fn field<const N: usize>(bytes: &[u8], name: Quoted, names: &[&'static str; N], 
 
 /// Takes the value that begins with `first` as text.
 #[inline(always)]
-fn value<const UTF8: bool>(
-    cursor: &mut Cursor<'_, UTF8>,
+fn value<S: Search, const UTF8: bool>(
+    cursor: &mut Cursor<'_, S, UTF8>,
     first: u8,
     depth: usize,
     scratch: &mut Scratch,
@@ -131,7 +167,7 @@ impl Scratch {
     /// Makes a slot of a range that is text as it stands. In a message that is not strict UTF-8 such a range is ASCII, but
     /// the message cannot be borrowed from as text.
     #[inline]
-    fn keep<const UTF8: bool>(&mut self, cursor: &Cursor<'_, UTF8>, start: usize, end: usize) -> Slot {
+    fn keep<S: Search, const UTF8: bool>(&mut self, cursor: &Cursor<'_, S, UTF8>, start: usize, end: usize) -> Slot {
         if UTF8 {
             return Slot::Message { start, end };
         }

@@ -200,13 +200,14 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::super::cursor::Cursor;
+    use super::super::search::Portable;
     use super::super::walk::walk;
     use super::*;
 
     fn rewritten(value: &str) -> String {
         let mut out = String::from("kept");
         let mut scratch = RewriteScratch::new();
-        let mut cursor = Cursor::<true>::new(value.as_bytes());
+        let mut cursor = Cursor::<_, true>::new(Portable, value.as_bytes());
         walk(&mut cursor, 1, &mut Rewriter::new(&mut out, &mut scratch)).unwrap();
         out.split_off("kept".len())
     }

@@ -68,3 +68,44 @@ fn scratch_space_is_reused_and_given_back_after_a_huge_message() {
     fields.decode(b"{}", |_| ()).unwrap();
     assert!(fields.scratch.text.capacity() <= RETAINED_SCRATCH_BYTES);
 }
+
+#[test]
+fn field_that_comes_where_another_was_expected_is_read_by_its_name() {
+    let mut fields = Projection::new(["ip", "host"]);
+    let long = "n".repeat(40);
+    for (message, ip, host) in [
+        (r#"{"ip":"1","host":"a","padding so that all is compared":0}"#.to_owned(), Some("1"), Some("a")),
+        (r#"{"host":"b","ip":"2","padding so that all is compared":0}"#.to_owned(), Some("2"), Some("b")),
+        (r#"{"ip" : "3","host": "c","padding so that all is compared":0}"#.to_owned(), Some("3"), Some("c")),
+        (r#"{"ip" :"4","host":"d","ip":"5","padding so that all is compared":0}"#.to_owned(), Some("5"), Some("d")),
+        (r#"{"\u0069p":"6","hos":"e","padding so that all is compared":0}"#.to_owned(), Some("6"), None),
+        (format!(r#"{{"{long}":"x","ip":"7","{long}":0,"host":null}}"#), Some("7"), None),
+        (format!(r#"{{"{long}":"x","host":"g","{long}":0,"ip":"8"}}"#), Some("8"), Some("g")),
+        ("{}".to_owned(), None, None),
+        (r#"{"ip":"9"}"#.to_owned(), Some("9"), None),
+    ] {
+        for _ in 0..2 {
+            let mut rows = Vec::new();
+            let result = fields.decode(message.as_bytes(), |row| rows.push(row.map(|text| text.map(str::to_owned))));
+            assert_eq!((result, rows), (Ok(()), vec![[ip, host].map(|text| text.map(str::to_owned))]), "{message}");
+        }
+    }
+}
+
+#[test]
+fn error_behind_a_field_that_was_expected_is_where_it_was() {
+    let mut fields = Projection::new(["ip"]);
+    fields.decode(br#"{"a":1,"ip":"x","padding so that all is compared":0}"#, |_| ()).unwrap();
+    let error = fields.decode(br#"{"a":1,"ip":+,"padding so that all is compared":0}"#, |_| ()).unwrap_err();
+    assert_eq!((error.reason, error.at), (Reason::ExpectedValue, 12));
+    let error = fields.decode(br#"{"a":1 "ip":1,"padding so that all is compared":0}"#, |_| ()).unwrap_err();
+    assert_eq!((error.reason, error.at), (Reason::ExpectedCommaOrEnd, 7));
+}
+
+#[test]
+fn record_of_very_many_fields_is_not_remembered_whole() {
+    let mut fields = Projection::new(["ip"]);
+    let members: Vec<String> = (0..10_000).map(|nth| format!("\"{nth}\":0")).collect();
+    fields.decode(format!("{{{},\"ip\":1}}", members.join(",")).as_bytes(), |_| ()).unwrap();
+    assert!(fields.layout.fields() <= 64, "{} fields", fields.layout.fields());
+}

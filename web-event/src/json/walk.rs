@@ -5,6 +5,7 @@
 
 use super::cursor::{Cursor, Quoted};
 use super::error::{Fault, MAX_DEPTH, Reason};
+use super::search::Search;
 
 /// What is told of each part of a value, in order. Texts come as the bytes between their quotes.
 pub(super) trait Visitor {
@@ -35,8 +36,8 @@ impl Visitor for Skip {
 }
 
 /// Goes over the value at the cursor, which lies inside `depth` objects and arrays.
-pub(super) fn walk<const UTF8: bool>(
-    cursor: &mut Cursor<'_, UTF8>,
+pub(super) fn walk<S: Search, const UTF8: bool>(
+    cursor: &mut Cursor<'_, S, UTF8>,
     depth: usize,
     visitor: &mut impl Visitor,
 ) -> Result<(), Fault> {
@@ -80,8 +81,8 @@ pub(super) fn walk<const UTF8: bool>(
 }
 
 /// Takes a value that nests nothing, or says what the cursor stands in front of.
-fn scalar_or_open<const UTF8: bool>(
-    cursor: &mut Cursor<'_, UTF8>,
+fn scalar_or_open<S: Search, const UTF8: bool>(
+    cursor: &mut Cursor<'_, S, UTF8>,
     visitor: &mut impl Visitor,
 ) -> Result<Option<Container>, Fault> {
     let literal = match cursor.peek()? {
@@ -108,13 +109,16 @@ fn scalar_or_open<const UTF8: bool>(
     Ok(None)
 }
 
-fn name<const UTF8: bool>(cursor: &mut Cursor<'_, UTF8>, visitor: &mut impl Visitor) -> Result<(), Fault> {
+fn name<S: Search, const UTF8: bool>(
+    cursor: &mut Cursor<'_, S, UTF8>,
+    visitor: &mut impl Visitor,
+) -> Result<(), Fault> {
     let name = cursor.name()?;
     visitor.name(body(cursor, name));
     Ok(())
 }
 
-fn body<'m, const UTF8: bool>(cursor: &Cursor<'m, UTF8>, text: Quoted) -> &'m [u8] {
+fn body<'m, S: Search, const UTF8: bool>(cursor: &Cursor<'m, S, UTF8>, text: Quoted) -> &'m [u8] {
     &cursor.bytes()[text.start..text.end]
 }
 
@@ -167,10 +171,11 @@ impl Open {
 
 #[cfg(test)]
 mod tests {
+    use super::super::search::Portable;
     use super::*;
 
     fn skipped(value: &str, depth: usize) -> Result<usize, Reason> {
-        let mut cursor = Cursor::<true>::new(value.as_bytes());
+        let mut cursor = Cursor::<_, true>::new(Portable, value.as_bytes());
         walk(&mut cursor, depth, &mut Skip).map_err(|fault| fault.reason)?;
         Ok(cursor.at())
     }

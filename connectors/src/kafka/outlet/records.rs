@@ -107,6 +107,7 @@ fn text(field: Field<'_>) -> Option<String> {
 mod tests {
     use rdkafka::message::Headers as _;
     use stream_core::ids::{TableIndex, Token};
+    use stream_core::pipeline::Changelog;
     use stream_core::time::EventTime;
 
     use super::*;
@@ -115,7 +116,7 @@ mod tests {
         let column =
             |(name, column_type): &(&str, ColumnType)| Column { name: (*name).to_owned(), column_type: *column_type };
         let columns = types.iter().map(column).collect();
-        let table = SideTable { name: "web.late".to_owned(), columns, outlet: None };
+        let table = SideTable { name: "web.late".to_owned(), columns, outlet: None, changelog: Changelog::Append };
         let mut made = Vec::new();
         let epoch = CheckpointId::new(Token(3), 17);
         let read = Records::of(&table).each(epoch, rows, |record| {
@@ -166,7 +167,7 @@ mod tests {
         rows.row(1).bigint(1);
         rows.row(1).bigint(2);
         let columns = vec![Column { name: "n".to_owned(), column_type: ColumnType::BigInt }];
-        let table = SideTable { name: "t".to_owned(), columns, outlet: None };
+        let table = SideTable { name: "t".to_owned(), columns, outlet: None, changelog: Changelog::Append };
         let mut made = 0;
         let read = Records::of(&table).each(CheckpointId::ROOT, &rows, |_| {
             made += 1;

@@ -88,7 +88,8 @@ pub(super) fn check(look: &Look, own: &LedgerEntry, form: Form, rows_before: u64
 /// Checks the job's rows in its side tables, of which `found` has the numbers; rows in an outlet are only told.
 pub(super) fn check_side_tables(verdict: &mut Verdict, tables: &[SideTable], found: &[Option<u64>], own: &LedgerEntry) {
     let Accounts { late, bad, .. } = own.accounts;
-    for (place, (table, &rows)) in tables.iter().zip(found).enumerate() {
+    let appended = tables.iter().zip(found).enumerate().filter(|(_, (table, _))| table.changelog.is_append());
+    for (place, (table, &rows)) in appended {
         let published = own.side_rows.get(place).copied().unwrap_or(0);
         if let Some(rows) = rows {
             let what = format!("rows in {}", table.name);
@@ -109,6 +110,12 @@ pub(super) fn check_side_tables(verdict: &mut Verdict, tables: &[SideTable], fou
             ));
         }
     }
+}
+
+/// Checks the table of open sessions, whose rows hold `found` events.
+pub(super) fn check_open_table(verdict: &mut Verdict, table: &str, found: i128, own: &LedgerEntry) {
+    let what = format!("events in {table}");
+    verdict.check(&what, found, "=", own.accounts.open.into(), "events open in the ledger");
 }
 
 /// Checks that as many late events are marked as replayed as the account of late replays says.
@@ -153,6 +160,7 @@ fn check_hits(verdict: &mut Verdict, look: &Look, form: Form, rows_before: u64, 
 mod tests {
     use connectors::postgres::Replayed;
     use stream_core::ids::CheckpointId;
+    use stream_core::pipeline::Changelog;
 
     use super::*;
 
@@ -196,6 +204,21 @@ mod tests {
         assert!(verdict.checks[2].of.contains("2 late (2 of them replayed)"), "{:?}", verdict.checks[2]);
         replayed.entries[0].replayed.events = 1;
         assert_eq!(failing(&replayed, Form::Sql, 0), [("hits in the table".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn table_of_open_sessions_has_the_events_that_are_open_and_no_number_of_rows() {
+        let own = entry("a", 10, 50);
+        let checked = |events| {
+            let mut verdict = Verdict::default();
+            check_open_table(&mut verdict, "open", events, &own);
+            let columns = Vec::new();
+            let open = SideTable { name: "open".to_owned(), columns, outlet: None, changelog: Changelog::Upsert };
+            check_side_tables(&mut verdict, &[open], &[Some(7)], &own);
+            assert_eq!(verdict.checks.len(), 1);
+            verdict.holds()
+        };
+        assert_eq!([2, 3, 4].map(checked), [false, true, false]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 use connectors::postgres::{self, LedgerEntry, Look};
 use job_sessionize::key::Key;
+use job_sessionize::open_table::OPEN_EVENTS;
 use job_sessionize::operator::Form;
 use job_sessionize::options::Options;
 use job_sessionize::replay::{self, Findings, Parts, Row, Rules};
@@ -45,7 +46,9 @@ pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failu
     let options =
         Options::from_json(&pipeline.options).map_err(|error| Failure::failed("cannot audit this job", &error))?;
     let mut buckets = args.replay.then(Buckets::new);
-    let (look, side_rows, marked, of_the_future) = block_on(async {
+    let open_table =
+        options.has_open_table().then(|| sink.side_tables.last()).flatten().map(|table| table.name.as_str());
+    let (look, side_rows, open_events, marked, of_the_future) = block_on(async {
         let failed = |error| Failure::connector(&error);
         let mut audit = postgres::Audit::begin(&sink).await.map_err(failed)?;
         let look = audit.look(HITS, HOST).await.map_err(failed)?;
@@ -62,6 +65,10 @@ pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failu
         // Of a job that the ledger does not know there is more to say than that its side tables are not here, either.
         let is_known = look.entries.iter().any(|entry| entry.job_id == job);
         let side_rows = if is_known { audit.side_rows(&job).await.map_err(failed)? } else { Vec::new() };
+        let open_events = match open_table.filter(|_| is_known) {
+            Some(table) => Some((table, audit.sum(table, OPEN_EVENTS, &job).await.map_err(failed)?)),
+            None => None,
+        };
         let marked = match side_table(&sink, LATE_EVENTS) {
             Some(late) if look.entries.iter().any(|entry| entry.job_id == job && entry.replayed.events > 0) => {
                 Some(audit.marked_as_replayed(late, &job).await.map_err(failed)?)
@@ -73,11 +80,14 @@ pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failu
             None => BTreeSet::new(),
         };
         audit.close().await;
-        Ok((look, side_rows, marked, of_the_future))
+        Ok((look, side_rows, open_events, marked, of_the_future))
     })?;
     let own = own_entry(&look, &job, &sink)?;
     let mut verdict = accounts::check(&look, own, options.form(), rows_before);
     accounts::check_side_tables(&mut verdict, &pipeline.sink.side_tables, &side_rows, own);
+    if let Some((table, events)) = open_events {
+        accounts::check_open_table(&mut verdict, table, events, own);
+    }
     if let Some(marked) = marked {
         accounts::check_replayed(&mut verdict, marked, own);
     }

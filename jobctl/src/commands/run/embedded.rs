@@ -9,6 +9,7 @@ use connectors::{RealConnectors, RealStores};
 use stream_runtime::clock::{Clock, SystemClock};
 use stream_runtime::connector::Connectors;
 use stream_runtime::store::Stores;
+use telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -53,15 +54,13 @@ impl Embedded {
             Arc::clone(&connectors),
             Arc::clone(&stores),
             Arc::clone(&clock),
+            Telemetry::off(),
             rpc,
             shutdown.clone(),
         );
         let taskmanager = taskmanager::start(
             taskmanager::Options::new(&address, slots.get(), exchange_address),
-            jobs::registry(),
-            connectors,
-            stores,
-            clock,
+            taskmanager::Parts { jobs: jobs::registry(), connectors, stores, clock, telemetry: Telemetry::off() },
             exchange,
             shutdown.clone(),
         );

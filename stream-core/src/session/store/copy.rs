@@ -3,7 +3,7 @@
 //! Only the part of the store that knows a key's windows can write its record, so it stands between the pages and the slots:
 //! every change comes by here first, and a slice of the slots is looked through whenever the owner has time.
 
-use super::{Mark, SessionRef, Store, of_key};
+use super::{Mark, SessionRef, Store, places_of_key};
 use crate::key_group::KeyHash;
 use crate::session::record;
 use crate::snapshot::{KeyedSnapshot, SnapshotKind};
@@ -55,9 +55,18 @@ impl Store {
     pub(super) fn copy_if_waiting(&mut self, first: u32) {
         let entry = &self.entries[first as usize];
         if self.pages.is_waiting(entry.mark) {
-            let windows = of_key(&self.entries, first).map(|entry| entry.span);
             let group = self.group(KeyHash(entry.hash));
-            let mark = self.pages.copy(group, |section| record::write(section, &entry.key, windows));
+            let windows = places_of_key(&self.entries, first);
+            let mark = match &self.told {
+                None => {
+                    let spans = windows.map(|place| self.entries[place as usize].span);
+                    self.pages.copy(group, |section| record::write(section, &entry.key, spans))
+                }
+                Some(told) => {
+                    let windows = windows.map(|place| (self.entries[place as usize].span, told.id(place)));
+                    self.pages.copy(group, |section| record::write_with_ids(section, &entry.key, windows))
+                }
+            };
             self.entries[first as usize].mark = mark;
         }
     }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
+use tonic_health::pb::health_server::{Health, HealthServer};
 
 use crate::exchange::directory::{ChannelKey, Directory, Inlet};
 use crate::exchange::error::{ExchangeError, FrameError};
@@ -31,6 +32,7 @@ const OPEN_WAIT: Duration = Duration::from_secs(5);
 pub(crate) async fn serve(
     listener: TcpListener,
     directory: Arc<Directory>,
+    health: HealthServer<impl Health>,
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let readers = TaskTracker::new();
@@ -39,7 +41,11 @@ pub(crate) async fn serve(
         .max_decoding_message_size(limits::EXCHANGE_MESSAGE_BYTES)
         .max_encoding_message_size(limits::EXCHANGE_MESSAGE_BYTES);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let served = limits::server().add_service(service).serve_with_incoming_shutdown(incoming, stop.cancelled()).await;
+    let served = limits::server()
+        .add_service(health)
+        .add_service(service)
+        .serve_with_incoming_shutdown(incoming, stop.cancelled())
+        .await;
     readers.close();
     readers.wait().await;
     served

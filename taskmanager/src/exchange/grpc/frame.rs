@@ -4,13 +4,16 @@ use bytes::Bytes;
 use proto::v1;
 use stream_core::event_batch::EventBatch;
 use stream_core::ids::TableIndex;
+use stream_core::key_group::hash_key;
 use stream_core::row::RowBatch;
 use stream_core::table::Schemas;
+use stream_core::time::EventTime;
 use stream_core::watermark::{Progress, Watermark};
+use telemetry::trace::SpanRef;
 
 use crate::exchange::directory::Payload;
 use crate::exchange::error::FrameError;
-use crate::exchange::message::Message;
+use crate::exchange::message::{Message, Traced};
 
 /// A message as it goes over the wire.
 pub(crate) fn encode(message: &Message) -> v1::Frame {
@@ -22,6 +25,7 @@ pub(crate) fn encode(message: &Message) -> v1::Frame {
         }
         Message::Progress(Progress::Active(watermark)) => Frame::WatermarkMs(watermark.0),
         Message::Progress(Progress::Idle(by_clock)) => Frame::Idle(v1::Idle { by_clock_ms: by_clock.0 }),
+        Message::Traced(traced) => Frame::Traced(encode_traced(traced)),
         Message::Barrier(barrier) => Frame::Barrier((*barrier).into()),
         Message::End => Frame::End(v1::Unit {}),
     };
@@ -41,9 +45,23 @@ pub(crate) fn decode(frame: v1::Frame, payload: &Payload) -> Result<Message, Fra
         (Frame::Rows(rows), Payload { schemas, .. }) => Message::Rows(decode_rows(rows, schemas)?),
         (Frame::WatermarkMs(ms), _) => Message::Progress(Progress::Active(Watermark(ms))),
         (Frame::Idle(idle), _) => Message::Progress(Progress::Idle(Watermark(idle.by_clock_ms))),
+        (Frame::Traced(traced), _) => Message::Traced(decode_traced(&traced)),
         (Frame::Barrier(barrier), _) => Message::Barrier(barrier.into()),
         (Frame::End(_), _) => Message::End,
     })
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the two halves of a number")]
+fn encode_traced(traced: &Traced) -> v1::Traced {
+    let SpanRef { trace, span } = traced.place;
+    let (trace_high, trace_low) = ((trace >> 64) as u64, trace as u64);
+    v1::Traced { trace_high, trace_low, span, key: Bytes::copy_from_slice(&traced.key), time_ms: traced.time.0 }
+}
+
+fn decode_traced(traced: &v1::Traced) -> Traced {
+    let trace = u128::from(traced.trace_high) << 64 | u128::from(traced.trace_low);
+    let place = SpanRef { trace, span: traced.span };
+    Traced { place, hash: hash_key(&traced.key), key: traced.key.to_vec(), time: EventTime(traced.time_ms) }
 }
 
 fn decode_rows(rows: v1::Rows, schemas: &Schemas) -> Result<RowBatch, FrameError> {
@@ -62,10 +80,9 @@ mod tests {
     use stream_core::barrier::Barrier;
     use stream_core::event_batch::KeyedEvent;
     use stream_core::ids::CheckpointId;
-    use stream_core::key_group::hash_key;
     use stream_core::origin::Origin;
     use stream_core::row::{Column, ColumnType};
-    use stream_core::time::{EventTime, Timestamp};
+    use stream_core::time::Timestamp;
 
     use super::*;
 
@@ -105,6 +122,12 @@ mod tests {
             Message::Progress(Progress::Active(Watermark(-5))),
             Message::Progress(Progress::Idle(Watermark(9))),
             Message::Barrier(barrier),
+            Message::Traced(Traced {
+                place: SpanRef { trace: 7 << 100 | 9, span: 3 },
+                hash: hash_key(b"k"),
+                key: b"k".to_vec(),
+                time: EventTime(-4),
+            }),
             Message::End,
         ];
         for message in control.into_iter().chain([events(), rows(0), rows(1)]) {

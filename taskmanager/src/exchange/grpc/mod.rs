@@ -2,10 +2,11 @@
 //!
 //! [`upstream`] opens streams and carries what [`super::remote`] holds; [`downstream`] answers them and fills gates;
 //! [`frame`] is what both put on the wire. What a stream may send is decided by credit alone: HTTP/2's own windows are
-//! larger, so that they never stop one stream for the sake of another.
+//! larger, so that they never stop one stream for the sake of another. [`health`] answers probes on the same port.
 
 pub(crate) mod downstream;
 pub(crate) mod frame;
+pub(crate) mod health;
 pub(crate) mod upstream;
 
 /// What the other side said when it ended a stream, without gRPC's own words.

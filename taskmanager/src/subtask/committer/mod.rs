@@ -4,6 +4,7 @@
 //! and published once its checkpoint is complete, by a thread of its own ([`publishing`]); how far that is behind never
 //! keeps this subtask from taking input. What is gathered, sealed and published is [`stream_core::epochs`]' bookkeeping.
 
+mod due;
 mod publishing;
 
 use std::sync::Arc;
@@ -18,15 +19,19 @@ use stream_core::watermark::{Progress, Valve};
 use stream_runtime::clock::Clock;
 use stream_runtime::fail_point::{self, Point};
 use stream_runtime::store::StoreError;
+use telemetry::Spread;
 
 use crate::counters::Counters;
 use crate::exchange::gate::{Gate, Input};
 use crate::exchange::message::Message;
+use crate::recorders::JobRecorders;
 use crate::snapshotting::JobFiles;
 use crate::subtask::aligning::{Aligned, Aligner};
-use crate::subtask::committer::publishing::{Open, PublishingThread};
+use crate::subtask::committer::due::DueRows;
+use crate::subtask::committer::publishing::{Open, PublishingThread, Teller as PublicationTeller};
 use crate::subtask::event::{Acknowledgement, Change, Teller};
 use crate::subtask::mail::{Letter, Mailbox};
+use crate::subtask::sampling::FollowedRows;
 use crate::subtask::{Step, Subtask, TaskError};
 use stream_core::epochs::Epochs;
 
@@ -53,8 +58,11 @@ pub(crate) struct Committer {
     last_epoch: CheckpointId,
     retry_store_at: Option<Duration>,
     rows_published: u64,
-    /// Alignment of the epochs that are sealed and not acknowledged.
-    alignments: Vec<(CheckpointId, Duration)>,
+    /// Of the epochs that are sealed and not acknowledged: alignment, and when they were sealed.
+    alignments: Vec<(CheckpointId, Duration, Duration)>,
+    due: DueRows,
+    followed: FollowedRows,
+    recorders: JobRecorders,
     mailbox: Arc<Mailbox>,
     teller: Teller,
     clock: Arc<dyn Clock>,
@@ -96,6 +104,8 @@ pub(crate) struct CommitterParts {
     pub(crate) teller: Teller,
     /// For alignment.
     pub(crate) clock: Arc<dyn Clock>,
+    /// Where publications are recorded.
+    pub(crate) recorders: JobRecorders,
     /// This subtask's.
     pub(crate) counters: Arc<Counters>,
 }
@@ -112,8 +122,13 @@ impl Committer {
             parts.open,
             files.clone(),
             parts.schemas,
-            Arc::clone(&mailbox),
-            Arc::clone(&parts.counters),
+            PublicationTeller {
+                mailbox: Arc::clone(&mailbox),
+                counters: Arc::clone(&parts.counters),
+                recorders: parts.recorders.clone(),
+                spans: parts.teller.spans().cloned(),
+                clock: Arc::clone(&clock),
+            },
         )?;
         Ok(Committer {
             aligner: Aligner::new(inputs, Arc::clone(&gate), Arc::clone(&clock)),
@@ -130,6 +145,9 @@ impl Committer {
             retry_store_at: None,
             rows_published: 0,
             alignments: Vec::new(),
+            due: DueRows::new(inputs),
+            followed: FollowedRows::default(),
+            recorders: parts.recorders,
             mailbox,
             teller: parts.teller,
             clock,
@@ -151,17 +169,18 @@ impl Subtask for Committer {
             return Ok(Step::Finished);
         }
         if self.is_store_behind() {
-            return Ok(Step::AwaitingInput);
+            return Ok(Step::Backpressured);
         }
         match self.gate.try_pop()? {
             Input::Empty => return Ok(Step::AwaitingInput),
             Input::Closed => return Ok(Step::Closed),
-            Input::Message(_, Message::Rows(rows)) => self.on_rows(&rows),
+            Input::Message(channel, Message::Rows(rows)) => self.on_rows(channel, &rows),
             Input::Message(channel, Message::Progress(progress)) => self.on_progress(channel, progress),
             Input::Message(channel, Message::Barrier(barrier)) => {
                 let aligned = self.aligner.on_barrier(channel, barrier);
                 self.on_aligned(aligned);
             }
+            Input::Message(_, Message::Traced(traced)) => self.followed.add(traced.place, self.clock.monotonic()),
             Input::Message(channel, Message::End) => self.on_end(channel)?,
             Input::Message(_, Message::Events(_)) => return Err(TaskError::UnexpectedMessage("events")),
         }
@@ -169,15 +188,13 @@ impl Subtask for Committer {
     }
 
     fn wait_for_input(&self, max_wait: Duration) {
-        if self.is_store_behind() {
-            self.mailbox.wait(max_wait);
-        } else {
-            self.gate.wait_for_input(max_wait);
-        }
+        self.gate.wait_for_input(max_wait);
     }
 
-    /// A committer sends nothing.
-    fn wait_for_room(&self, _max_wait: Duration) {}
+    /// A committer sends nothing; what it waits for is that the store takes its rows, which the mail tells.
+    fn wait_for_room(&self, max_wait: Duration) {
+        self.mailbox.wait(max_wait);
+    }
 }
 
 impl Committer {
@@ -203,8 +220,9 @@ impl Committer {
         Ok(())
     }
 
-    fn on_rows(&mut self, rows: &RowBatch) {
+    fn on_rows(&mut self, channel: usize, rows: &RowBatch) {
         if rows.table() == TableIndex::RESULT {
+            self.due.on_rows(channel, rows.rows());
             self.counters.add_in(rows.rows(), rows.as_bytes().len() as u64);
         }
         if self.epochs.gather(rows) {
@@ -213,6 +231,9 @@ impl Committer {
     }
 
     fn on_progress(&mut self, channel: usize, progress: Progress) {
+        if let Progress::Active(watermark) = progress {
+            self.due.on_watermark(channel, watermark);
+        }
         if let Some(Progress::Active(watermark)) = self.valve.on_progress(channel, progress) {
             self.counters.set_watermark(watermark);
         }
@@ -226,7 +247,9 @@ impl Committer {
     fn seal(&mut self, barrier: Barrier, alignment: Duration) {
         self.epochs.seal(barrier);
         self.last_epoch = barrier.checkpoint;
-        self.alignments.push((barrier.checkpoint, alignment));
+        self.due.seal(barrier.checkpoint);
+        self.followed.seal(barrier.checkpoint);
+        self.alignments.push((barrier.checkpoint, alignment, self.clock.monotonic()));
         fail_point::reach(Point::SnapshotTaken);
         self.store_chunks();
         self.acknowledge();
@@ -254,10 +277,14 @@ impl Committer {
     fn acknowledge(&mut self) {
         for part in self.epochs.take_acknowledged() {
             let written_bytes = part.files.iter().map(|file| file.bytes).sum();
-            let place = self.alignments.iter().position(|(epoch, _)| *epoch == part.epoch);
+            let place = self.alignments.iter().position(|(epoch, ..)| *epoch == part.epoch);
             let alignment = place.map_or(Duration::ZERO, |place| self.alignments[place].1);
+            if let (Some(place), Some(spans)) = (place, self.teller.spans()) {
+                let storing = self.clock.monotonic().saturating_sub(self.alignments[place].2);
+                spans.tell_snapshot(part.epoch, &[("align", alignment), ("upload", storing)], None);
+            }
             // Those before it were aborted, or they would have been acknowledged.
-            self.alignments.retain(|(epoch, _)| *epoch > part.epoch);
+            self.alignments.retain(|(epoch, ..)| *epoch > part.epoch);
             fail_point::reach(Point::AcknowledgementDue);
             self.teller.tell(Change::Acknowledged(Acknowledgement {
                 checkpoint: part.epoch,
@@ -265,6 +292,7 @@ impl Committer {
                 written_bytes,
                 pause: Duration::ZERO,
                 alignment,
+                arrivals: Spread::default(),
             }));
         }
     }
@@ -299,6 +327,10 @@ impl Committer {
         self.rows_published += self.epochs.on_published();
         self.counters.set_records_out(self.rows_published);
         self.state = State::Idle;
+        for due in self.due.on_published(epoch) {
+            self.recorders.on_visible(&due, self.clock.now());
+        }
+        self.followed.on_published(epoch, self.clock.monotonic(), self.teller.spans());
         self.teller.tell(Change::Published(epoch));
         if epoch.token() < self.token {
             fail_point::reach(Point::EarlierEpochPublished);

@@ -11,14 +11,17 @@ use std::time::Duration;
 use stream_core::checkpoint::SealedEpoch;
 use stream_core::row::RowBatch;
 use stream_core::table::Schemas;
+use stream_runtime::clock::Clock;
 use stream_runtime::connector::{PublishError, Publisher, RowChunks, cause_chain};
 use stream_runtime::retry::Backoff;
 use stream_runtime::store::{StoreError, StoreErrorKind};
 
 use crate::counters::Counters;
+use crate::recorders::JobRecorders;
 use crate::snapshotting::JobFiles;
 use crate::subtask::TaskError;
 use crate::subtask::mail::{Letter, Mailbox};
+use crate::subtask::spans::SubtaskSpans;
 use stream_core::epochs::Piece;
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -26,6 +29,20 @@ const MAX_RETRY: Duration = Duration::from_secs(5);
 
 /// Opens a publisher, on the thread that will use it.
 pub(super) type Open = Box<dyn FnOnce() -> Result<Box<dyn Publisher>, TaskError> + Send>;
+
+/// Where the thread tells what became of an epoch.
+pub(super) struct Teller {
+    /// The committer.
+    pub(super) mailbox: Arc<Mailbox>,
+    /// What cannot be published, and why.
+    pub(super) counters: Arc<Counters>,
+    /// How long it took.
+    pub(super) recorders: JobRecorders,
+    /// The same, within the checkpoint's trace.
+    pub(super) spans: Option<SubtaskSpans>,
+    /// For that.
+    pub(super) clock: Arc<dyn Clock>,
+}
 
 /// The committer's end of the publishing thread.
 pub(super) struct PublishingThread {
@@ -56,21 +73,22 @@ impl PublishingThread {
         open: Open,
         files: Option<JobFiles>,
         schemas: Schemas,
-        mailbox: Arc<Mailbox>,
-        counters: Arc<Counters>,
+        teller: Teller,
     ) -> Result<Self, TaskError> {
         // One epoch at a time, so that what follows waits where it can be counted.
         let (jobs, queued) = sync_channel(1);
         let (opened_sender, opened) = sync_channel(1);
         let stop = Arc::new(Stop::default());
         let stop_of_thread = Arc::clone(&stop);
+        let task = tracing::Span::current();
         let body = move || {
+            let _entered = task.entered();
             let publisher = match open() {
                 Ok(publisher) => publisher,
                 Err(error) => return drop(opened_sender.send(Err(error))),
             };
             if opened_sender.send(Ok(())).is_ok() {
-                Publishing { publisher, files, schemas, counters, stop: stop_of_thread }.run(&queued, &mailbox);
+                Publishing { publisher, files, schemas, teller, stop: stop_of_thread }.run(&queued);
             }
         };
         let thread = std::thread::Builder::new().name(format!("{name}-pub")).spawn(body).map_err(TaskError::Thread)?;
@@ -117,22 +135,26 @@ struct Publishing {
     publisher: Box<dyn Publisher>,
     files: Option<JobFiles>,
     schemas: Schemas,
-    counters: Arc<Counters>,
+    teller: Teller,
     stop: Arc<Stop>,
 }
 
 impl Publishing {
-    fn run(mut self, jobs: &Receiver<Job>, mailbox: &Mailbox) {
+    fn run(mut self, jobs: &Receiver<Job>) {
         while let Ok(job) = jobs.recv() {
             match job {
-                Job::Publish(epoch, pieces) => match self.publish(&epoch, &pieces) {
-                    None => return,
-                    Some(Ok(())) => mailbox.put(Letter::Published(Ok(epoch.epoch))),
-                    Some(Err(error)) => return mailbox.put(Letter::Published(Err(error.into()))),
-                },
+                Job::Publish(epoch, pieces) => {
+                    let began = self.teller.clock.monotonic();
+                    let Some(result) = self.publish(&epoch, &pieces) else { return };
+                    let has_failed = result.is_err();
+                    self.teller.tell(&epoch, began, result);
+                    if has_failed {
+                        return;
+                    }
+                }
                 Job::Finish => {
                     let finished = self.publisher.finish();
-                    return mailbox.put(Letter::Finished(finished.map_err(TaskError::from)));
+                    return self.teller.mailbox.put(Letter::Finished(finished.map_err(TaskError::from)));
                 }
             }
         }
@@ -148,7 +170,7 @@ impl Publishing {
             let error = match self.publisher.publish(epoch, &mut rows) {
                 Ok(_) => {
                     if was_told {
-                        self.counters.set_trouble(String::new());
+                        self.teller.counters.set_trouble(String::new());
                         tracing::info!(epoch = %epoch.epoch, rows = epoch.rows.total(), "published after all");
                     }
                     return Some(Ok(()));
@@ -157,7 +179,8 @@ impl Publishing {
                 Err(error) => return Some(Err(error)),
             };
             let reason = cause_chain(&error).join(": ");
-            self.counters.set_trouble(reason.clone());
+            self.teller.counters.set_trouble(reason.clone());
+            self.teller.counters.add_publish_failure();
             if !std::mem::replace(&mut was_told, true) {
                 tracing::warn!(epoch = %epoch.epoch, reason, "cannot publish now: trying on, while the job goes on");
             }
@@ -165,6 +188,20 @@ impl Publishing {
                 return None;
             }
         }
+    }
+}
+
+impl Teller {
+    fn tell(&self, epoch: &SealedEpoch, began: Duration, result: Result<(), PublishError>) {
+        let (took, rows) = (self.clock.monotonic().saturating_sub(began), epoch.rows.total());
+        let failure = result.as_ref().err().map(|error| cause_chain(error).join(": "));
+        if failure.is_none() {
+            self.recorders.on_published(took, rows);
+        }
+        if let Some(spans) = &self.spans {
+            spans.tell_publication(epoch.epoch, took, rows, failure.as_deref());
+        }
+        self.mailbox.put(Letter::Published(result.map(|()| epoch.epoch).map_err(TaskError::from)));
     }
 }
 

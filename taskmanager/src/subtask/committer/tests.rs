@@ -42,6 +42,7 @@ fn fixture(store: Option<&TestStore>, pending: Vec<SealedEpoch>) -> Fixture {
         mailbox: Arc::clone(&mailbox),
         teller,
         clock: Arc::new(clock.clone()),
+        recorders: JobRecorders::default(),
         counters: Arc::clone(&counters),
     });
     Fixture { committer: committer.unwrap(), gate, mailbox, told, clock, published, counters }
@@ -290,10 +291,11 @@ fn store_that_does_not_follow_stops_the_input_before_memory_is_full() {
     }
     let limit = UNSTORED_LIMIT >> 20;
     assert!((limit..limit + 17).contains(&taken), "{taken} MiB, with 16 in the gate");
+    assert_eq!(f.committer.step().unwrap(), Step::Backpressured, "not idle: there is input that it does not take");
     store.is_shut.send_replace(false);
     while f.counters.snapshot().records_in < taken {
         f.run();
-        f.committer.wait_for_input(Duration::from_secs(10));
+        f.committer.wait_for_room(Duration::from_secs(10));
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stream_core::barrier::Barrier;
-use stream_core::checkpoint::{FileRef, OperatorSnapshot, TaskSnapshot};
+use stream_core::checkpoint::{Chain, FileRef, OperatorSnapshot, TaskSnapshot};
+use stream_core::collector::Collector;
 use stream_core::ids::{CheckpointId, SubtaskId};
 use stream_core::key_group::KeyGroupRange;
 use stream_core::operator::{Operator, OperatorCounters};
@@ -13,11 +14,12 @@ use stream_core::watermark::Watermark;
 use stream_runtime::clock::Clock;
 use stream_runtime::fail_point::{self, Point};
 use stream_runtime::store::StoreError;
+use telemetry::Spread;
 
+use crate::counters::Counters;
 use crate::snapshotting::JobFiles;
 use crate::subtask::event::{Acknowledgement, Change, Teller};
 use crate::subtask::mail::Mailbox;
-use stream_core::checkpoint::Chain;
 
 /// How long a slice of a snapshot may hold up the next batch. A million keys are copied within some thousand slices.
 const SLICE: Duration = Duration::from_micros(100);
@@ -31,6 +33,7 @@ pub(super) struct Snapshots {
     chain: Chain,
     stage: Stage,
     last_ticket: u64,
+    counters: Arc<Counters>,
     mailbox: Arc<Mailbox>,
     teller: Teller,
     clock: Arc<dyn Clock>,
@@ -57,6 +60,9 @@ struct Cut {
     counters: OperatorCounters,
     alignment: Duration,
     pause: Duration,
+    /// When it began, and when all was copied, by the steady clock.
+    began: Duration,
+    copied: Duration,
 }
 
 /// What snapshots are taken with.
@@ -73,24 +79,31 @@ pub(crate) struct SnapshotParts {
     pub(crate) teller: Teller,
     /// For the pause.
     pub(crate) clock: Arc<dyn Clock>,
+    /// The subtask's.
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl Snapshots {
     /// None yet; the first will be full.
     pub(super) fn new(parts: SnapshotParts) -> Self {
-        let SnapshotParts { subtask, key_groups, files, mailbox, teller, clock } = parts;
+        let SnapshotParts { subtask, key_groups, files, mailbox, teller, clock, counters } = parts;
         let (chain, stage) = (Chain::default(), Stage::Idle);
-        Snapshots { subtask, key_groups, files, chain, stage, last_ticket: 0, mailbox, teller, clock }
+        Snapshots { subtask, key_groups, files, chain, stage, last_ticket: 0, counters, mailbox, teller, clock }
     }
 
-    /// Begins the snapshot of a barrier that came on every input, at a watermark of which the clock made so much.
+    /// Begins the snapshot of a barrier that came on every input, at a watermark of which the clock made so much, behind the operator's last
+    /// rows before it.
     pub(super) fn begin(
         &mut self,
         barrier: Barrier,
         alignment: Duration,
         (watermark, by_clock): (Watermark, Watermark),
         operator: &mut dyn Operator,
+        out: &mut Collector,
     ) {
+        let started = self.clock.monotonic();
+        // Whatever becomes of the snapshot: the rows are the epoch's.
+        operator.on_barrier(out);
         let mut cut = Cut {
             checkpoint: barrier.checkpoint,
             kind: self.chain.next_kind(barrier.is_full),
@@ -98,7 +111,9 @@ impl Snapshots {
             by_clock,
             counters: operator.counters(),
             alignment,
-            pause: Duration::ZERO,
+            pause: self.clock.monotonic().saturating_sub(started),
+            began: started,
+            copied: started,
         };
         if self.files.is_none() {
             return self.acknowledge(cut, 0);
@@ -113,7 +128,6 @@ impl Snapshots {
             self.chain.lose();
             cut.kind = SnapshotKind::Full;
         }
-        let started = self.clock.monotonic();
         operator.begin_snapshot(cut.kind);
         cut.pause = self.clock.monotonic().saturating_sub(started);
         self.stage = match (operator.blocks_wanted(), &self.files) {
@@ -164,6 +178,7 @@ impl Snapshots {
                 }
                 Err(error) => {
                     self.chain.lose();
+                    self.trace(&cut, Some(&error.message));
                     self.teller.tell(Change::Declined { checkpoint: cut.checkpoint, reason: error.message });
                 }
             },
@@ -173,6 +188,7 @@ impl Snapshots {
 
     fn store(&mut self, snapshot: KeyedSnapshot) {
         let Stage::Copying(mut cut) = std::mem::replace(&mut self.stage, Stage::Idle) else { return };
+        cut.copied = self.clock.monotonic();
         // An operator may take a full one unasked.
         cut.kind = snapshot.kind;
         fail_point::reach(Point::SnapshotTaken);
@@ -193,6 +209,8 @@ impl Snapshots {
             by_clock: cut.by_clock,
             files: self.chain.files().to_vec(),
         };
+        self.counters.set_state_bytes(self.chain.files().iter().map(|file| file.bytes).sum());
+        self.trace(&cut, None);
         let OperatorCounters { late, fired_events: fired, open_events: open, .. } = cut.counters;
         fail_point::reach(Point::AcknowledgementDue);
         self.teller.tell(Change::Acknowledged(Acknowledgement {
@@ -201,6 +219,19 @@ impl Snapshots {
             written_bytes,
             pause: cut.pause,
             alignment: cut.alignment,
+            arrivals: Spread::default(),
         }));
+    }
+
+    fn trace(&self, cut: &Cut, failure: Option<&str>) {
+        if let Some(spans) = self.teller.spans() {
+            let (copying, storing) =
+                (cut.copied.saturating_sub(cut.began), self.clock.monotonic().saturating_sub(cut.copied));
+            spans.tell_snapshot(
+                cut.checkpoint,
+                &[("align", cut.alignment), ("copy", copying), ("upload", storing)],
+                failure,
+            );
+        }
     }
 }

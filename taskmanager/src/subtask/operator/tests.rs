@@ -22,6 +22,7 @@ use crate::subtask::event::{Acknowledgement, Change};
 use crate::subtask::testing::{Echo, ManualClock, Told, barrier, last_barrier, texts};
 
 mod asking;
+mod barriers;
 
 /// An operator subtask of two inputs, and the gate of the sink behind it.
 struct Fixture {
@@ -66,6 +67,7 @@ fn fixture_of(operator: Box<dyn Operator>, lookup: Box<dyn Lookup>, files: Optio
             mailbox: Arc::clone(&mailbox),
             teller,
             clock,
+            counters: Arc::clone(&counters),
         },
         emitter,
         counters: Arc::clone(&counters),

@@ -5,14 +5,19 @@ use std::time::Duration;
 
 use stream_core::barrier::Barrier;
 use stream_core::checkpoint::TaskSnapshot;
-use stream_core::operator::{Decoder, Record, Refusal, SplitRecords};
-use stream_core::time::{EventTime, millis};
+use stream_core::event_batch::KeyedEvent;
+use stream_core::operator::{Decoder, Hold, Record, Refusal, SplitRecords};
+use stream_core::time::{EventTime, Timestamp, millis};
 use stream_core::watermark::{Progress, Watermark};
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::SourceVisitor;
+use telemetry::Spread;
 
 use crate::counters::Counters;
+use crate::exchange::message::Traced;
 use crate::subtask::emit::Emitter;
+use crate::subtask::sampling::{Sampler, trace_parent};
+use crate::subtask::spans::SubtaskSpans;
 use stream_core::source_splits::SourceSplits;
 
 /// From records to events in the outputs.
@@ -35,6 +40,10 @@ pub(super) struct Ingest {
     pub(super) has_records: bool,
     /// Time spent at work within the current poll.
     pub(super) worked: Duration,
+    /// Picks records that are followed, and tells of them, if anybody wants that.
+    pub(super) sampling: Option<(Sampler, SubtaskSpans)>,
+    /// When the records were written that were read since the last barrier.
+    pub(super) arrivals: Spread,
 }
 
 impl Ingest {
@@ -108,6 +117,35 @@ impl SourceVisitor for Ingest {
 
     fn on_split_finished(&mut self, split: usize) {
         self.splits.on_finished(split);
+    }
+
+    fn on_arrivals(&mut self, first: Timestamp, last: Timestamp, records: u64) {
+        self.arrivals.add(first, records - records / 2);
+        self.arrivals.add(last, records / 2);
+    }
+
+    fn sample(&mut self, count: usize) -> Option<usize> {
+        self.sampling.as_mut()?.0.pick(count)
+    }
+
+    fn on_sampled(&mut self, split: usize, record: &Record<'_>, header: Option<&[u8]>, written: Option<Timestamp>) {
+        let Some((_, spans)) = &self.sampling else { return };
+        // It was decoded with the others; once more, alone, tells which event it became.
+        let mut alone = self.emitter.collector.empty_like();
+        let split = self.splits.id(split);
+        let records = std::slice::from_ref(record);
+        let of_split = SplitRecords { split, records, not_after: EventTime(i64::MAX), hold: Hold::NEVER };
+        if self.decoder.decode(of_split, &mut alone).is_err() {
+            return;
+        }
+        let took = written.map(|written| spans.since(written)).unwrap_or_default();
+        let place = spans.tell_read(header.and_then(trace_parent), split, record.offset, took);
+        let batches: Vec<_> = alone.take_all().collect();
+        for (target, batch) in batches {
+            for KeyedEvent { hash, key, time, .. } in batch.iter() {
+                self.emitter.send_traced(target, Traced { place, hash, key: key.to_vec(), time });
+            }
+        }
     }
 
     fn on_known_end(&mut self, split: usize, end: u64) {

@@ -73,6 +73,7 @@ fn fixture_of(
         reader: Box::new(reader),
         decoder: Box::new(KeyAtTime),
         splits,
+        trace_sample: None,
         mailbox: Arc::clone(&mailbox),
         teller,
         emitter: Emitter::new(
@@ -129,7 +130,7 @@ fn shown(message: &Message) -> String {
         Message::Progress(Progress::Idle(Watermark(ms))) => format!("idle{ms}"),
         Message::End => "end".to_owned(),
         Message::Barrier(barrier) => format!("B{}", barrier.checkpoint.0),
-        Message::Rows(_) => panic!("{message:?}"),
+        Message::Rows(_) | Message::Traced(_) => panic!("{message:?}"),
     }
 }
 
