@@ -47,9 +47,10 @@ impl Terminal {
         let mut args = vec!["-f", "/dev/null", "-u", "new-session", "-d", "-x", &columns, "-y", &lines];
         let variables: Vec<String> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         args.extend(variables.iter().flat_map(|variable| ["-e", variable]));
-        let prompt = format!("PS1={PROMPT} ");
-        args.extend(["-e", &prompt, "-e", "ENV=", "-e", "LANG=C.UTF-8", "sh"]);
+        args.extend(["-e", "ENV=", "-e", "LANG=C.UTF-8", "sh"]);
         terminal.tmux(&args)?;
+        // Not by the environment, out of which a shell of root takes none.
+        terminal.run(&format!("PS1='{PROMPT} '; clear"))?;
         terminal.wait_for("the shell", |seen| seen.is_at_prompt())?;
         Ok(terminal)
     }

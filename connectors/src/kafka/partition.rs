@@ -29,8 +29,8 @@ pub(super) struct Partition {
     pub(super) told_end: Option<u64>,
     /// Whether the client found that its next offset is gone, and it is to be read on from its first record.
     pub(super) is_gone: bool,
-    /// Whether it waits for others, and what becomes of its queue meanwhile.
-    pub(super) waiting: Waiting,
+    /// Whether its queue is parted from that of the others.
+    pub(super) is_apart: bool,
     /// The next offset to be handed on.
     position: u64,
     /// What was received and is not handed on, in order.
@@ -50,34 +50,6 @@ pub(super) enum State {
     Told,
 }
 
-/// Whether a partition waits for others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waiting {
-    /// It does not: its records come with those of the others.
-    No,
-    /// Its queue is parted from that of the others, of which so many bytes were received since. It may have to wait for a moment
-    /// only, and then goes on with what the client has fetched.
-    Apart(usize),
-    /// It is not fetched, and what had been was given back.
-    Paused,
-}
-
-/// How many bytes may be received of others while the queue of one is apart. A record that is not compressed keeps the whole
-/// answer to a fetch in memory, in which there may be one of its own partition and a mebibyte of each other.
-const APART_BYTES: usize = 64 << 20;
-
-impl Waiting {
-    /// What it is to be, for a partition that has to wait or not, given the bytes that were received of others.
-    pub(super) fn next(self, has_to_wait: bool, received_bytes: usize) -> Self {
-        match self {
-            _ if !has_to_wait => Waiting::No,
-            Waiting::No => Waiting::Apart(0),
-            Waiting::Apart(bytes) if bytes + received_bytes < APART_BYTES => Waiting::Apart(bytes + received_bytes),
-            Waiting::Apart(_) | Waiting::Paused => Waiting::Paused,
-        }
-    }
-}
-
 impl Partition {
     /// A partition of `topic` that was not read yet.
     ///
@@ -91,7 +63,7 @@ impl Partition {
             state: if is_empty { State::Finished } else { State::Reading },
             told_end: None,
             is_gone: false,
-            waiting: Waiting::No,
+            is_apart: false,
             position: split.start,
             pending: VecDeque::new(),
         })
@@ -192,16 +164,5 @@ mod tests {
         assert_eq!((partition.end, partition.is_finished()), (Some(10), false));
         partition.advance(10, State::AtEnd);
         assert!(partition.is_finished());
-    }
-
-    #[test]
-    fn one_that_waits_is_apart_until_so_much_came_of_the_others_and_then_paused() {
-        let apart = Waiting::No.next(true, 1 << 20);
-        assert_eq!(apart, Waiting::Apart(0), "what came before does not count");
-        let apart = apart.next(true, APART_BYTES - 1);
-        assert_eq!(apart, Waiting::Apart(APART_BYTES - 1));
-        assert_eq!(apart.next(true, 0), apart, "however long nothing comes");
-        assert_eq!((apart.next(true, 1), apart.next(false, 1)), (Waiting::Paused, Waiting::No));
-        assert_eq!((Waiting::Paused.next(true, 0), Waiting::Paused.next(false, 0)), (Waiting::Paused, Waiting::No));
     }
 }

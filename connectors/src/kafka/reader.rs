@@ -15,7 +15,7 @@ use super::connection::Failure;
 use super::consumer::open_queue;
 use super::error::Error;
 use super::failure::PartitionFailure;
-use super::partition::{Partition, State, Waiting};
+use super::partition::{Partition, State};
 use super::settings::{OnDataLoss, TopicSettings};
 
 /// How long the question may take whether a broker is back.
@@ -36,8 +36,6 @@ pub struct Reader {
     is_out: bool,
     /// Whether partitions are kept in step, so that one may have to wait for others.
     is_aligned: bool,
-    /// The bytes of the records that were received last.
-    received_bytes: usize,
 }
 
 impl Reader {
@@ -48,15 +46,8 @@ impl Reader {
     pub fn open(spec: &SourceSpec, splits: &[Split]) -> Result<Self, ConnectorError> {
         let settings = TopicSettings::from_spec(spec).map_err(Error::from)?;
         let is_aligned = !spec.max_drift.is_zero();
-        let mut reader = Reader {
-            settings,
-            queue: None,
-            partitions: Vec::new(),
-            unfinished: 0,
-            is_out: false,
-            is_aligned,
-            received_bytes: 0,
-        };
+        let mut reader =
+            Reader { settings, queue: None, partitions: Vec::new(), unfinished: 0, is_out: false, is_aligned };
         reader.add(splits)?;
         Ok(reader)
     }
@@ -98,7 +89,7 @@ impl SourceReader for Reader {
         }
         let received = self.receive(max_wait, visitor)?;
         self.hand_on(visitor);
-        self.part(visitor)?;
+        self.part(visitor);
         self.pass_over_what_is_gone()?;
         self.watch_connection(received)?;
         if !self.is_out {
@@ -112,8 +103,7 @@ impl SourceReader for Reader {
 impl Reader {
     /// Receives a batch, unless there is still something to hand on; whether there was or is anything.
     fn receive(&mut self, max_wait: Duration, visitor: &dyn SourceVisitor) -> Result<bool, Error> {
-        let Reader { settings, queue, partitions, received_bytes, .. } = self;
-        *received_bytes = 0;
+        let Reader { settings, queue, partitions, .. } = self;
         let Some(queue) = queue else { return Ok(false) };
         if partitions.iter().enumerate().any(|(index, partition)| partition.has_pending() && !visitor.is_held(index)) {
             return Ok(true);
@@ -121,11 +111,7 @@ impl Reader {
         let (mut index, mut received) = (0, false);
         for message in queue.receive(max_wait) {
             let id = match message.read() {
-                Message::Record { partition, payload, .. } => {
-                    *received_bytes += payload.map_or(0, <[u8]>::len);
-                    partition
-                }
-                Message::End { partition, .. } => partition,
+                Message::Record { partition, .. } | Message::End { partition, .. } => partition,
                 Message::Failure { partition, offset, code, words } => {
                     let failure = PartitionFailure { partition, offset, code, words };
                     match failure.check(settings) {
@@ -188,36 +174,24 @@ impl Reader {
                 queue.consumer().incremental_assign(&one).map_err(failed())?;
                 // One that was ever apart is not joined again by being assigned.
                 queue.join(partition.id);
-                partition.waiting = Waiting::No;
+                partition.is_apart = false;
             }
         }
         Ok(())
     }
 
     /// Parts the queues of those that wait for others, so that these go on being read, and joins them again once what was received of
-    /// them before is handed on: so that stays bounded. One that waits for long is paused.
-    fn part(&mut self, visitor: &dyn SourceVisitor) -> Result<(), Error> {
-        let Reader { settings: TopicSettings { client, topic, .. }, queue: Some(queue), partitions, .. } = self else {
-            return Ok(());
-        };
-        let failed = || Error::client("pause a partition that waits for others", client.brokers());
+    /// them before is handed on: so that stays bounded.
+    fn part(&mut self, visitor: &dyn SourceVisitor) {
+        let Reader { queue: Some(queue), partitions, .. } = self else { return };
         for (index, partition) in partitions.iter_mut().enumerate() {
-            let is_waiting = partition.waiting != Waiting::No;
-            let has_to_wait = partition.has_pending() && (is_waiting || visitor.is_held(index));
-            let next = partition.waiting.next(has_to_wait, self.received_bytes);
-            let was = std::mem::replace(&mut partition.waiting, next);
-            queue.set_apart(partition.id, matches!(next, Waiting::Apart(_)));
-            if (was == Waiting::Paused) == (next == Waiting::Paused) {
-                continue;
+            let is_held = partition.has_pending() && visitor.is_held(index);
+            let is_apart = is_held || (partition.is_apart && partition.has_pending());
+            if is_apart != partition.is_apart {
+                partition.is_apart = is_apart;
+                queue.set_apart(partition.id, is_apart);
             }
-            let mut one = TopicPartitionList::new();
-            one.add_partition(topic, partition.id);
-            // What had been fetched is outdated then: the common queue, where it now is, gives it back.
-            let paused =
-                if next == Waiting::Paused { queue.consumer().pause(&one) } else { queue.consumer().resume(&one) };
-            paused.map_err(failed())?;
         }
-        Ok(())
     }
 
     /// Tells an outage once, and its end; fails if waiting is pointless.

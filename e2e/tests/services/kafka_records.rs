@@ -14,7 +14,6 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::types::RDKafkaErrorCode;
 use stream_core::operator::Record;
 use stream_core::pipeline::{SourceSpec, StartPosition};
 use stream_runtime::connector::{Connectors, SourceReader, SourceVisitor};
@@ -22,15 +21,13 @@ use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// Of each partition that waits or is waited for: more than the client keeps of one that waits, and so much that these are paused.
-const MANY: u64 = 200_000;
+/// Of each partition that waits or is waited for: more than the client keeps of one that waits.
+const MANY: u64 = 120_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_records() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let kafka = Kafka { broker: Broker::start(dir.path())? };
-    // First: memory that others have used and given back would hide what it takes.
-    a_thin_partition_that_waits_keeps_little_in_memory(&kafka).await.context("a thin partition that waits")?;
     every_compression_and_headers_are_read(&kafka).await.context("every compression and headers are read")?;
     a_held_partition_waits_and_loses_nothing(&kafka).await.context("a held partition waits and loses nothing")?;
     if matches!(kafka.broker, Broker::Apache(_)) {
@@ -86,57 +83,6 @@ async fn a_held_partition_waits_and_loses_nothing(kafka: &Kafka) -> Result<()> {
     eprintln!("all were read within {:?}", begun.elapsed());
     ensure!(told.taken == BTreeMap::from([(0, MANY), (1, MANY), (2, MANY)]), "{:?}", told.taken);
     Ok(())
-}
-
-/// Of a partition that is ahead records come as they are produced, each in one answer with what is caught up of the other; so each
-/// would keep a mebibyte in memory.
-async fn a_thin_partition_that_waits_keeps_little_in_memory(kafka: &Kafka) -> Result<()> {
-    const THICK: u64 = 400_000;
-    const AT_MOST: u64 = 250 << 20;
-    kafka.create("thin", 2, &[]).await?;
-    let mut client = kafka.client();
-    let producer: BaseProducer = client.set("queue.buffering.max.kbytes", "16384").set("linger.ms", "0").create()?;
-    let text = "x".repeat(1000);
-    for _ in 0..THICK {
-        send(&producer, BaseRecord::to("thin").partition(0).payload(&text))?;
-    }
-    let thin = || send(&producer, BaseRecord::to("thin").partition(1).payload("thin"));
-    thin()?;
-    producer.flush(LIMIT)?;
-    let (mut reader, mut told) = (kafka.open("thin", false).await?, Told { awaits: Some(THICK), ..Told::default() });
-    let before = resident_bytes()?;
-    let (mut peak, mut sent) = (before, 1);
-    read_until(reader.as_mut(), &mut told, |told| {
-        peak = peak.max(resident_bytes().unwrap_or(u64::MAX));
-        sent += u64::from(thin().is_ok());
-        producer.poll(Duration::ZERO);
-        told.taken.get(&0) == Some(&THICK)
-    })?;
-    producer.flush(LIMIT)?;
-    let grown = peak - before;
-    eprintln!("while {sent} records of the thin partition waited, at most {} MiB more were in memory", grown >> 20);
-    ensure!(grown < AT_MOST, "{grown} bytes for {} of the partition that was read", THICK * 1000);
-    read_until(reader.as_mut(), &mut told, |told| told.taken.get(&1) == Some(&sent))?;
-    ensure!(told.taken == BTreeMap::from([(0, THICK), (1, sent)]), "{:?}", told.taken);
-    Ok(())
-}
-
-/// Sends a record, once there is room for it.
-fn send(producer: &BaseProducer, record: BaseRecord<'_, (), str>) -> Result<()> {
-    let mut record = record;
-    while let Err((error, back)) = producer.send(record) {
-        ensure!(error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull), "{error}");
-        producer.poll(Duration::from_millis(10));
-        record = back;
-    }
-    Ok(())
-}
-
-/// What this process has in memory.
-fn resident_bytes() -> Result<u64> {
-    let pages = std::fs::read_to_string("/proc/self/statm")?;
-    let pages: u64 = pages.split(' ').nth(1).context("no resident pages")?.parse()?;
-    Ok(pages * 4096)
 }
 
 async fn aborted_records_are_not_read_and_the_end_is_known_behind_them(kafka: &Kafka) -> Result<()> {
@@ -254,7 +200,7 @@ impl Told {
     }
 }
 
-fn read_until(reader: &mut dyn SourceReader, told: &mut Told, mut is_enough: impl FnMut(&Told) -> bool) -> Result<()> {
+fn read_until(reader: &mut dyn SourceReader, told: &mut Told, is_enough: impl Fn(&Told) -> bool) -> Result<()> {
     block_in_place(|| {
         let deadline = Deadline::after(LIMIT);
         while !is_enough(told) {
