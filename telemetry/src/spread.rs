@@ -54,7 +54,7 @@ impl Spread {
         self.intervals.is_empty()
     }
 
-    /// Records the time from each moment until `until`: a moment with many things often, [`SAMPLES`] times in all at most.
+    /// Records the time from each moment until `until`: a moment with many things often, 256 times in all at most.
     pub fn record(&self, histogram: &Histogram, until: Timestamp, attributes: &[(&'static str, &str)]) {
         for (moment, samples) in self.samples() {
             let ms = u32::try_from(until.0.saturating_sub(moment).max(0)).unwrap_or(u32::MAX);
