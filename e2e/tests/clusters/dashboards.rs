@@ -28,6 +28,8 @@ const NAME: &str = "sessionize";
 /// Subqueries of the alerts look at half minutes, and need two.
 const LIMIT: Duration = Duration::from_secs(180);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// What is asked for: all that happened here, until the limit.
+const MINUTES: &str = "4";
 /// For pictures that show something.
 const SHOWN: Duration = Duration::from_secs(240);
 
@@ -58,13 +60,12 @@ async fn telemetry_fills_every_panel_and_alert() -> Result<()> {
 
     let docs = std::env::var_os("UPDATE_DOCS").is_some();
     let out = if docs { repository_file("docs")?.join("dashboards") } else { cluster.dir().join("dashboards") };
-    let minutes = if docs { "4" } else { "2" };
     if docs {
         block_in_place(|| pause(SHOWN));
     }
     let (deadline, mut said) = (Deadline::after(LIMIT), String::new());
     let mut render = Command::new(repository_file("scripts/render-dashboards")?);
-    render.args(["--prometheus", &tools.prometheus_url(), "--minutes", minutes]).arg("--out").arg(&out);
+    render.args(["--prometheus", &tools.prometheus_url(), "--minutes", MINUTES]).arg("--out").arg(&out);
     match program::on_path("psql") {
         Some(_) => {
             render.args(["--postgres", &job.postgres_url]);
