@@ -168,7 +168,7 @@ test: build ## everything, fast suites first; starts and stops its own Kafka and
 
 .PHONY: test-telemetry
 test-telemetry: build ## a cluster against a real OpenTelemetry collector and a real Prometheus (built by Go, once)
-	@tools=$$(scripts/telemetry-tools) && GAPWISE_TELEMETRY_TOOLS=$$tools cargo test --release --workspace $(CARGO_FEATURES) --test clusters telemetry -- --nocapture
+	@tools=$$(scripts/telemetry-tools) && GAPWISE_TELEMETRY_TOOLS=$$tools cargo test --release --workspace $(CARGO_FEATURES) --test clusters telemetry:: -- --nocapture
 
 .PHONY: sim
 sim: build ## a whole job under simulated faults, seed after seed (SECONDS=75)
