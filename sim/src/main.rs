@@ -22,9 +22,6 @@ struct Args {
     /// End after so many seconds of CPU time's wall clock.
     #[arg(long, default_value_t = 75)]
     seconds: u64,
-    /// With a table of open sessions, which takes other turns. Seed 2513 is red with it (I9, a database that forgot): not understood yet.
-    #[arg(long)]
-    open_table: bool,
 }
 
 #[allow(clippy::disallowed_methods, reason = "how long it may run is asked outside the simulation")]
@@ -40,14 +37,14 @@ fn main() -> ExitCode {
         if args.seed.is_none() && started.elapsed() >= Duration::from_secs(args.seconds) {
             break;
         }
-        let wiring = if args.open_table { Wiring::WITH_OPEN_TABLE } else { Wiring::WHOLE };
+        let wiring = if seed.is_multiple_of(2) { Wiring::WHOLE } else { Wiring::WITH_OPEN_TABLE };
         let outcome = sim::run(seed, wiring);
         if args.seed.is_some() || outcome.violation.is_some() {
             outcome.trace.tail().for_each(|line| println!("{line}"));
         }
         if let Some((invariant, what)) = outcome.violation {
             println!("seed {seed}, step {}: {invariant}: {what}", outcome.trace.steps());
-            println!("again: sim --seed {seed}{}", if args.open_table { " --open-table" } else { "" });
+            println!("again: sim --seed {seed}");
             return ExitCode::FAILURE;
         }
         faults.add_all(&outcome.faults);

@@ -28,16 +28,16 @@ async fn top_shows_live_figures_in_every_size_and_leaves_the_terminal_whole() ->
     let feed = Feed::start(&bootstrap, NAME, Traffic::new(11), RATE)?;
     block_in_place(|| {
         let dir = tempfile::tempdir()?;
-        let terminal = Terminal::open(dir.path(), 120, 40, &[])?;
+        // By a variable: a line that is typed with a long path in it is broken in two wherever the path says.
+        let terminal = Terminal::open(dir.path(), 120, 40, &[("TOP", &top(&cluster)?)])?;
         terminal.run(&format!("echo {BEFORE}"))?;
-        let top = top(&cluster)?;
-        terminal.run(&format!("{top} {NAME}"))?;
+        terminal.run(&format!("$TOP {NAME}"))?;
         see_live_figures(&terminal)?;
         see_other_sizes(&terminal)?;
         see_jobmanager_go_and_come_back(&terminal, &mut cluster)?;
         terminal.press("q")?;
         terminal.expect_whole(BEFORE)?;
-        leave_in_other_ways(&terminal, &top)
+        leave_in_other_ways(&terminal)
     })?;
     feed.stop()?;
     Ok(())
@@ -105,11 +105,11 @@ fn see_jobmanager_go_and_come_back(terminal: &Terminal, cluster: &mut Cluster) -
     see_progress(terminal)
 }
 
-fn leave_in_other_ways(terminal: &Terminal, top: &str) -> Result<()> {
+fn leave_in_other_ways(terminal: &Terminal) -> Result<()> {
     for key in ["Escape", "C-c", "a signal"] {
         terminal.run(&format!("clear; echo {BEFORE}"))?;
         // Its exit code is shown, so that a shell that killed it is not mistaken for it.
-        terminal.run(&format!("{top}; echo ended with $?"))?;
+        terminal.run("$TOP; echo ended with $?")?;
         terminal.wait_for("top", |seen| seen.is_alternate && seen.line("source[0]").is_some())?;
         match key {
             "a signal" => terminal.terminate()?,

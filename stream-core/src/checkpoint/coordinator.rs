@@ -134,7 +134,7 @@ impl Coordinator {
             Event::Tick => self.expire(now, &mut effects),
         }
         self.trigger_if_due(now, &mut effects);
-        self.discard(now, &mut effects);
+        self.discard(&mut effects);
         effects
     }
 
@@ -357,8 +357,8 @@ impl Coordinator {
         effects.push(Effect::Trigger(barrier));
     }
 
-    fn discard(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        if let Some(Removable { checkpoints, files }) = self.retained.take_removable(now) {
+    fn discard(&mut self, effects: &mut Vec<Effect>) {
+        if let Some(Removable { checkpoints, files }) = self.retained.take_removable() {
             effects.push(Effect::Discard { checkpoints, files });
         }
     }

@@ -3,6 +3,10 @@
 //! A checkpoint may go once a newer one has been *published* for the retention time: until then a sink that is set back, by a
 //! restored backup or a lost failover, can still be continued. The newest published one and everything behind it always
 //! stay, and savepoints are the user's.
+//!
+//! How long it has been published is asked of the sink, not of the clock alone: only until the last publish that came through
+//! is it known that the sink had not been set back. A sink that does not answer may have been set back already, and what it
+//! will continue then is as old as the failover, not as old as the answer.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,6 +19,8 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug)]
 pub(super) struct Retained {
     retention: Duration,
+    /// When the sink showed last that it has what it was given.
+    confirmed: Timestamp,
     /// Oldest first.
     stored: Vec<Stored>,
 }
@@ -43,7 +49,7 @@ impl Retained {
         stored.sort_by_key(|manifest| manifest.checkpoint);
         let with_time =
             |manifest: Manifest| Stored { published: (manifest.checkpoint <= last_epoch).then_some(now), manifest };
-        Retained { retention, stored: stored.into_iter().map(with_time).collect() }
+        Retained { retention, confirmed: now, stored: stored.into_iter().map(with_time).collect() }
     }
 
     pub(super) fn add(&mut self, manifest: Manifest) {
@@ -51,6 +57,7 @@ impl Retained {
     }
 
     pub(super) fn on_published(&mut self, epoch: CheckpointId, now: Timestamp) {
+        self.confirmed = self.confirmed.max(now);
         let newly = self.stored.iter_mut().filter(|stored| stored.manifest.checkpoint <= epoch);
         newly.for_each(|stored| {
             stored.published.get_or_insert(now);
@@ -62,9 +69,9 @@ impl Retained {
     }
 
     /// Takes out what nothing can need any more. A file stays while a manifest that stays names it.
-    pub(super) fn take_removable(&mut self, now: Timestamp) -> Option<Removable> {
+    pub(super) fn take_removable(&mut self) -> Option<Removable> {
         let is_old = |stored: &Stored| {
-            stored.published.is_some_and(|published| now.saturating_since(published) >= self.retention)
+            stored.published.is_some_and(|published| self.confirmed.saturating_since(published) >= self.retention)
         };
         let newest_old = self.stored.iter().rposition(is_old)?;
         if newest_old == 0 {
@@ -116,25 +123,35 @@ mod tests {
     #[test]
     fn checkpoint_goes_once_a_newer_one_was_published_for_the_retention_time() {
         let mut retained = retained(2);
-        assert_eq!(retained.take_removable(Timestamp(3_599_999)), None);
-        let removable = retained.take_removable(Timestamp(3_600_000)).expect("2 was published an hour ago");
+        retained.on_published(id(2), Timestamp(3_599_999));
+        assert_eq!(retained.take_removable(), None);
+        retained.on_published(id(2), Timestamp(3_600_000));
+        let removable = retained.take_removable().expect("2 was published an hour ago");
         assert_eq!((removable.checkpoints, removable.files), (vec![id(1)], vec!["a".to_owned()]), "2 still names b");
-        assert_eq!(
-            retained.take_removable(Timestamp(i64::MAX)),
-            None,
-            "the newest published one stays, and 3 behind it"
-        );
         retained.on_published(id(3), Timestamp(4_000_000));
-        assert_eq!(retained.take_removable(Timestamp(7_000_000)), None);
-        let removable = retained.take_removable(Timestamp(7_600_000)).expect("3 was published an hour ago");
+        assert_eq!(retained.take_removable(), None, "the newest that is old enough stays, and 3 behind it");
+        retained.on_published(id(4), Timestamp(7_600_000));
+        let removable = retained.take_removable().expect("3 was published an hour ago");
         assert_eq!((removable.checkpoints, removable.files), (vec![id(2)], vec!["b".to_owned()]));
+    }
+
+    /// Found by `sim --seed 2513 --open-table`: a standby that lags took over, and its publisher had not asked it yet.
+    #[test]
+    fn time_in_which_the_sink_says_nothing_does_not_count() {
+        let mut retained = retained(1);
+        retained.on_published(id(2), Timestamp(1000));
+        assert_eq!(retained.take_removable(), None, "however late it is: the sink may have been set back to 1");
+        retained.on_published(id(3), Timestamp(3_601_000));
+        let removable = retained.take_removable().expect("it still had 2 an hour later");
+        assert_eq!(removable.checkpoints, vec![id(1)]);
     }
 
     #[test]
     fn savepoints_and_their_files_stay() {
         let mut retained = retained(3);
         retained.stored[0].manifest.is_savepoint = true;
-        let removable = retained.take_removable(Timestamp(i64::MAX)).expect("2 is removable");
+        retained.on_published(id(4), Timestamp(i64::MAX));
+        let removable = retained.take_removable().expect("2 is removable");
         assert_eq!((removable.checkpoints, removable.files), (vec![id(2)], Vec::<String>::new()));
         assert_eq!(retained.manifests().map(|manifest| manifest.checkpoint).collect::<Vec<_>>(), [id(1), id(3)]);
     }
