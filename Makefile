@@ -160,11 +160,11 @@ check-deploy: ## Dockerfile, compose file, manifests, alerts and dashboards, by 
 	@scripts/check-deploy $(ARGS)
 
 .PHONY: test
-# Tests of whole clusters mostly wait, so one more than there are cores still leaves them time.
+# Tests of whole clusters mostly wait, so one more than there are cores still leaves them time. Whoever waited for them is told all that is red.
 test: export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 1)
 test: build ## everything, fast suites first; starts and stops its own Kafka and Postgres
 	cargo test $(PURE)
-	cargo test --release --workspace $(CARGO_FEATURES)
+	cargo test --release --workspace $(CARGO_FEATURES) --no-fail-fast
 
 .PHONY: test-telemetry
 test-telemetry: build ## a cluster against a real OpenTelemetry collector and a real Prometheus (built by Go, once)
