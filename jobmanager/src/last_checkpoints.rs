@@ -33,11 +33,15 @@ impl Service {
         let jobs = if self.store.is_some() { self.coordinated_jobs_on(id) } else { Vec::new() };
         tracing::info!(taskmanager = %id, jobs = jobs.len(), "taskmanager is leaving");
         for job in jobs {
-            if self.coordinations[&job].is_running {
-                self.request_last_checkpoint(job, Leaver::TaskManager(id.clone()));
-            } else {
+            let coordination = self.coordinations.get(&job);
+            match coordination.map(|coordination| (coordination.is_running, coordination.coordinator.is_over())) {
+                // Its last checkpoint is complete: it only has to be published, where it runs.
+                Some((_, true)) => {}
+                Some((true, false)) => self.request_last_checkpoint(job, Leaver::TaskManager(id.clone())),
                 // It has done nothing yet that could be lost.
-                self.apply(job, job::Event::RestartRequested);
+                Some((false, false)) => self.apply(job, job::Event::RestartRequested),
+                // It ended with the one before it, as when the connection broke meanwhile.
+                None => {}
             }
         }
         self.release_if_ready(id);
@@ -60,8 +64,9 @@ impl Service {
             Err(reason) => tracing::info!(job_id = %job, reason, ?leaver, "no last checkpoint"),
         }
         let Leaver::TaskManager(taskmanager) = leaver else { return };
-        // The next jobmanager begins the next attempt.
-        if self.drain_deadline.is_none() {
+        let is_over = self.coordinations.get(&job).is_some_and(|coordination| coordination.coordinator.is_over());
+        // The next jobmanager begins the next attempt; and what has ended needs none.
+        if self.drain_deadline.is_none() && !is_over {
             self.apply(job, job::Event::RestartRequested);
         }
         self.release_if_ready(taskmanager);
@@ -76,7 +81,10 @@ impl Service {
 
     fn release_if_ready(&mut self, id: &TaskManagerId) {
         let is_it = |leaver: &Leaver| matches!(leaver, Leaver::TaskManager(leaving) if leaving == id);
-        if !self.leavers.values().any(is_it) {
+        let is_over = |job: &JobId| self.coordinations[job].coordinator.is_over();
+        // Another process of the same name, which is not leaving, may have registered meanwhile.
+        let is_leaving = self.taskmanagers.is_leaving(id);
+        if is_leaving && !self.leavers.values().any(is_it) && !self.coordinated_jobs_on(id).iter().any(is_over) {
             self.command(id, Command::Release);
         }
     }

@@ -101,8 +101,10 @@ impl Observing {
         let times = self.jobs.entry(job).or_default();
         match state {
             JobState::Failing | JobState::Restarting => {
-                times.wanted.get_or_insert(now);
-                times.is_recovery = true;
+                // Of several failures in a row the first; and not the submission, where the job never ran.
+                if !std::mem::replace(&mut times.is_recovery, true) {
+                    times.wanted = Some(now);
+                }
                 times.running = None;
             }
             JobState::Canceling => times.running = None,

@@ -11,7 +11,7 @@ use clap::Parser;
 use connectors::{RealConnectors, RealStores};
 use stream_runtime::clock::SystemClock;
 use stream_runtime::recent_logs::RecentLogs;
-use stream_runtime::{duration, fail_point, logging, shutdown};
+use stream_runtime::{duration, fail_point, hostname, logging, shutdown};
 use telemetry::{Exporters, Telemetry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -83,6 +83,12 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
+/// `HOSTNAME:PORT`: the address alone is the same in every container.
+fn instance(rpc_address: &str) -> String {
+    let host = hostname().unwrap_or_else(|| "jobmanager".to_owned());
+    rpc_address.rsplit_once(':').map_or_else(|| host.clone(), |(_, port)| format!("{host}:{port}"))
+}
+
 fn run(args: &Args) -> anyhow::Result<()> {
     let logs = Arc::new(RecentLogs::new(Options::LOG_BYTES));
     let options = Options {
@@ -106,7 +112,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         .context("cannot start threads")?;
     let settings = telemetry::Settings {
         service: "gapwise-jobmanager",
-        instance: args.rpc_address.clone(),
+        instance: instance(&args.rpc_address),
         otlp: telemetry::Otlp::from_env()?,
         is_scraped: args.metrics_address.is_some(),
     };

@@ -118,6 +118,11 @@ impl TaskManagers {
         }
     }
 
+    /// Whether it was told to stop; not one that has come since under the same name.
+    pub(crate) fn is_leaving(&self, id: &TaskManagerId) -> bool {
+        self.by_id.get(id).is_some_and(|taskmanager| taskmanager.is_leaving)
+    }
+
     /// Sends without waiting.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod connector;
 pub mod duration;
 pub mod fail_point;
+mod hostname;
 pub mod jobs;
 pub mod logging;
 pub mod lookup;
@@ -16,6 +17,8 @@ pub mod retry;
 pub mod shutdown;
 pub mod store;
 pub mod stored;
+
+pub use hostname::hostname;
 
 /// What `--version` of every binary says after its name.
 pub const VERSION: &str = concat!("(Gapwise) ", env!("CARGO_PKG_VERSION"));

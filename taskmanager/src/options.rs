@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stream_core::ids::TaskManagerId;
+use stream_runtime::hostname;
 use stream_runtime::recent_logs::RecentLogs;
 
 /// What a user can turn. The parts (clock, connectors, listener) come beside it.
@@ -70,11 +71,4 @@ impl Options {
 pub fn default_id() -> TaskManagerId {
     let hostname = hostname().unwrap_or_else(|| "taskmanager".to_owned());
     TaskManagerId(format!("{hostname}-{}", std::process::id()))
-}
-
-/// This machine's name, if it has one; a container's or a pod's own.
-pub(crate) fn hostname() -> Option<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok())?;
-    let name = name.trim();
-    (!name.is_empty()).then(|| name.to_owned())
 }

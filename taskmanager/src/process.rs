@@ -11,12 +11,11 @@ use stream_core::ids::TaskManagerId;
 use stream_runtime::clock::SystemClock;
 use stream_runtime::connector::cause_chain;
 use stream_runtime::recent_logs::RecentLogs;
-use stream_runtime::{duration, fail_point, logging, shutdown};
+use stream_runtime::{duration, fail_point, hostname, logging, shutdown};
 use telemetry::{Exporters, Telemetry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::options::hostname;
 use crate::{Options, Parts, default_id};
 
 /// Runs the subtasks that a jobmanager deploys.

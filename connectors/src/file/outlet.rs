@@ -1,8 +1,9 @@
 //! A file as an outlet: the rows of a side table beside a sink that is somewhere else.
 //!
-//! Unlike a sink's file it can be read while the job runs, and grows with each epoch; what was in it before stays. A hidden file
-//! beside it is the register: the epoch that the text ends with, and at which byte. What is behind that byte is of an epoch
-//! whose writer died, and is cut off by the next one, which is the same again. Whoever holds the lock of the file holds the register.
+//! Unlike a sink's file it can be read while the job runs, and grows with each epoch; what was in it before stays. Several jobs may
+//! put their rows into one. A hidden file beside it is its register: the epoch of each job that it took last, and at which byte
+//! the last of them ends. Before an epoch is written it says so: what is behind that byte then is of a writer that died, and is
+//! cut off by the next one. Whoever holds the lock of the file holds the register.
 //!
 //! It is a file of the machine that publishes: of another one it knows nothing.
 
@@ -27,15 +28,27 @@ use super::text::{Format, RowText};
 use crate::outlets::Outlet;
 use crate::rows::EpochRows;
 
+/// Jobs that a register remembers, those that published last: one that was forgotten counts as new.
+const REMEMBERED_JOBS: usize = 1000;
+
 /// What counts of the text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Register {
     /// `FORMAT_VERSION` of the writer.
     version: u32,
-    /// The epoch that it ends with.
-    last_epoch: CheckpointId,
-    /// Its length.
+    /// How much of the text counts.
     bytes: u64,
+    /// Whether what is behind that is of a writer that is at work, or died. Otherwise somebody else put it there, and it stays.
+    is_writing: bool,
+    /// Whose rows are in it, whoever published last at the end.
+    jobs: Vec<Published>,
+}
+
+/// How far a job is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Published {
+    job_id: JobId,
+    last_epoch: CheckpointId,
 }
 
 /// Publishes into a file.
@@ -43,6 +56,7 @@ pub(crate) struct FileOutlet {
     table: TableIndex,
     text: TableText,
     register: PathBuf,
+    job_id: JobId,
 }
 
 /// Checks that rows could be put into a file there.
@@ -74,8 +88,8 @@ impl FileOutlet {
         job_id: JobId,
     ) -> Result<Self, Error> {
         let target = regular(path)?;
-        let register = target.register(job_id);
-        Ok(FileOutlet { table, text: TableText::new(target, RowText::new(format, columns)), register })
+        let register = target.register();
+        Ok(FileOutlet { table, text: TableText::new(target, RowText::new(format, columns)), register, job_id })
     }
 
     /// The file, locked until it is closed.
@@ -87,28 +101,36 @@ impl FileOutlet {
         Ok(file)
     }
 
-    /// The register; of a job that is new here, made before anything is written that it would not tell from the rest.
-    fn register(&self, file: &File, epoch: &SealedEpoch) -> Result<Register, Error> {
-        if let Some(register) = Register::read(&self.register)? {
-            return Ok(register);
-        }
+    /// The register, and the epoch of this job that the file took last.
+    fn register(&self, file: &File, epoch: &SealedEpoch) -> Result<(Register, CheckpointId), Error> {
         let path = &self.text.target.path;
-        if epoch.prev != CheckpointId::ROOT {
+        let bytes = file.metadata().map_err(|error| Error::io(Action::Read, path, error))?.len();
+        let new = || Register { version: FORMAT_VERSION, bytes, is_writing: false, jobs: Vec::new() };
+        let mut register = Register::read(&self.register)?.unwrap_or_else(new);
+        let last_epoch = register.last_epoch(self.job_id);
+        if last_epoch.is_none() && epoch.prev != CheckpointId::ROOT {
             tracing::warn!(file = %path.display(), "rows that the job published before are not in this file: \
                 they are in another, or on another machine");
         }
-        let bytes = file.metadata().map_err(|error| Error::io(Action::Read, path, error))?.len();
-        let register = Register { version: FORMAT_VERSION, last_epoch: CheckpointId::ROOT, bytes };
-        replace(&register, &self.register, &self.text.target)?;
-        Ok(register)
+        if bytes < register.bytes && last_epoch.is_some() {
+            return Err(Error::TextLost { path: path.clone() });
+        }
+        if bytes < register.bytes || !register.is_writing {
+            register.bytes = bytes;
+        }
+        Ok((register, last_epoch.unwrap_or(CheckpointId::ROOT)))
+    }
+
+    fn replace(&self, register: &Register) -> Result<(), PublishError> {
+        replace(register, &self.register, &self.text.target).map_err(publish_error)
     }
 }
 
 impl Outlet for FileOutlet {
     fn publish(&mut self, epoch: &SealedEpoch, rows: &mut dyn RowChunks) -> Result<(), PublishError> {
         let mut file = self.locked().map_err(publish_error)?;
-        let register = self.register(&file, epoch).map_err(publish_error)?;
-        match turn(Some(register.last_epoch), epoch) {
+        let (mut register, last_epoch) = self.register(&file, epoch).map_err(publish_error)?;
+        match turn(Some(last_epoch), epoch) {
             Turn::Due => {}
             Turn::Published => return Ok(()),
             Turn::Passed(last) => {
@@ -117,15 +139,17 @@ impl Outlet for FileOutlet {
                 return Err(publish_error(Error::OutletPassed { path, register, last, epoch, prev }));
             }
         }
-        let mut bytes = register.bytes;
         let mut rows = EpochRows::new(epoch, rows);
         let mut next = rows.next()?;
         if next.is_some() {
-            self.text.append(&mut file, &mut bytes, self.table, &mut next, &mut rows)?;
+            register.is_writing = true;
+            self.replace(&register)?;
+            self.text.append(&mut file, &mut register.bytes, self.table, &mut next, &mut rows)?;
         }
         fail_point::reach(Point::OutletRowsSent);
-        let register = Register { last_epoch: epoch.epoch, bytes, ..register };
-        replace(&register, &self.register, &self.text.target).map_err(publish_error)?;
+        register.is_writing = false;
+        register.publish(self.job_id, epoch.epoch);
+        self.replace(&register)?;
         fail_point::reach(Point::OutletCommitted);
         Ok(())
     }
@@ -145,6 +169,17 @@ impl Register {
             return Err(damaged(format!("it has version {}, this program reads {FORMAT_VERSION}", register.version)));
         }
         Ok(Some(register))
+    }
+
+    fn last_epoch(&self, job_id: JobId) -> Option<CheckpointId> {
+        self.jobs.iter().find(|published| published.job_id == job_id).map(|published| published.last_epoch)
+    }
+
+    fn publish(&mut self, job_id: JobId, last_epoch: CheckpointId) {
+        self.jobs.retain(|published| published.job_id != job_id);
+        self.jobs.push(Published { job_id, last_epoch });
+        let forgotten = self.jobs.len().saturating_sub(REMEMBERED_JOBS);
+        self.jobs.drain(..forgotten);
     }
 }
 
@@ -194,8 +229,12 @@ mod tests {
     }
 
     fn outlet(path: &Path, format: Format) -> FileOutlet {
+        outlet_of(JobId(7), path, format)
+    }
+
+    fn outlet_of(job_id: JobId, path: &Path, format: Format) -> FileOutlet {
         let columns = [Column { name: "n".to_owned(), column_type: ColumnType::BigInt }];
-        FileOutlet::open(path.to_str().unwrap(), format, LATE, &columns, JobId(7)).unwrap()
+        FileOutlet::open(path.to_str().unwrap(), format, LATE, &columns, job_id).unwrap()
     }
 
     #[test]
@@ -216,14 +255,52 @@ mod tests {
     fn what_a_writer_that_died_has_left_is_written_over() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("late.csv");
+        let mut outlet = outlet(&path, Format::Csv);
+        publish(&mut outlet, 1, 0, &[1]).unwrap();
+        let whole = fs::read_to_string(&path).unwrap();
+        let mut register = Register::read(&outlet.register).unwrap().unwrap();
+        register.is_writing = true;
+        outlet.replace(&register).unwrap();
+        fs::write(&path, format!("{whole}2\n3")).unwrap();
+        publish(&mut outlet, 2, 1, &[2, 3]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "n\n1\n2\n3\n");
+    }
+
+    #[test]
+    fn what_somebody_appends_stays_and_what_somebody_takes_away_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("late.csv");
         publish(&mut outlet(&path, Format::Csv), 1, 0, &[1]).unwrap();
         let whole = fs::read_to_string(&path).unwrap();
-        fs::write(&path, format!("{whole}2\n3")).unwrap();
-        publish(&mut outlet(&path, Format::Csv), 2, 1, &[2, 3]).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "n\n1\n2\n3\n");
+        fs::write(&path, format!("{whole}by hand\n")).unwrap();
+        publish(&mut outlet(&path, Format::Csv), 2, 1, &[2]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "n\n1\nby hand\n2\n");
         fs::write(&path, "n\n").unwrap();
-        let error = publish(&mut outlet(&path, Format::Csv), 3, 2, &[4]).unwrap_err().to_string();
+        let error = publish(&mut outlet(&path, Format::Csv), 3, 2, &[3]).unwrap_err().to_string();
         assert!(error.contains("are gone from it"), "{error}");
+        publish(&mut outlet_of(JobId(8), &path, Format::Csv), 1, 0, &[4]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "n\n4\n", "a job that begins takes it as it is");
+    }
+
+    #[test]
+    fn jobs_that_take_turns_in_one_file_keep_each_others_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("late.csv");
+        let mut jobs = [JobId(1), JobId(2)].map(|job_id| outlet_of(job_id, &path, Format::Csv));
+        publish(&mut jobs[0], 1, 0, &[1]).unwrap();
+        publish(&mut jobs[1], 1, 0, &[10, 11]).unwrap();
+        publish(&mut jobs[0], 2, 1, &[2]).unwrap();
+        publish(&mut jobs[1], 2, 1, &[12]).unwrap();
+        publish(&mut jobs[0], 2, 1, &[2]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "n\n1\n10\n11\n2\n12\n");
+        let mut register = Register::read(&jobs[0].register).unwrap().unwrap();
+        for job in 0..2000 {
+            register.publish(JobId(job), CheckpointId::ROOT);
+        }
+        assert_eq!(
+            (register.jobs.len(), register.last_epoch(JobId(1999))),
+            (REMEMBERED_JOBS, Some(CheckpointId::ROOT))
+        );
     }
 
     #[test]

@@ -112,8 +112,8 @@ impl Target {
     }
 
     /// Its register, if it is an outlet's.
-    pub(super) fn register(&self, job_id: JobId) -> PathBuf {
-        self.hidden(&format!("{job_id}.register"))
+    pub(super) fn register(&self) -> PathBuf {
+        self.hidden("register")
     }
 
     /// The folder of all of them.

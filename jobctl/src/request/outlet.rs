@@ -1,5 +1,7 @@
 //! A topic or a file for late events or bad records, in the place of a table.
 
+use std::fs;
+
 use connectors::kafka::{MAY_COME_LATER, ON_DATA_LOSS};
 use stream_core::outlet::OutletSpec;
 use stream_core::pipeline::{Pipeline, SourceSpec};
@@ -77,7 +79,8 @@ fn topic(given: &Given, name: &str, source: &SourceSpec) -> Result<OutletSpec, F
 
 /// A file that nothing else goes into.
 fn file(given: &Given, uri: String, pipeline: &Pipeline) -> Result<OutletSpec, Failure> {
-    let path = |uri: &str| uri.split_once(':').map(|(_, path)| path.to_owned());
+    // The same file may have several names.
+    let path = |uri: &str| uri.split_once(':').map(|(_, path)| fs::canonicalize(path).unwrap_or_else(|_| path.into()));
     let others = pipeline.sink.outlets().map(|(_, _, outlet)| &outlet.uri).chain([&pipeline.sink.uri]);
     if others.into_iter().any(|other| path(other) == path(&uri)) {
         return Err(given.not("a file of its own", "other rows go there: choose another"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::figures::{Figures, compact, short_span};
+use super::figures::{Figures, compact, compact_bytes, short_span};
 use super::symbols::Symbols;
 use crate::render;
 use crate::terminal::harmless;
@@ -122,12 +122,7 @@ fn number(number: u64) -> Line<'static> {
 }
 
 fn bytes(bytes: u64) -> Line<'static> {
-    Line::from(match bytes {
-        0..1024 => format!("{bytes}B"),
-        1024..1_048_576 => format!("{}KiB", bytes >> 10),
-        _ if bytes < 10 << 30 => format!("{}MiB", bytes >> 20),
-        _ => format!("{}GiB", bytes >> 30),
-    })
+    Line::from(compact_bytes(bytes))
 }
 
 fn text(text: &str) -> Line<'static> {

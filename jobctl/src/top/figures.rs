@@ -66,7 +66,24 @@ pub(crate) fn compact(number: u64) -> String {
     }
 }
 
-/// A span in its two largest units: `3m12s`, `2d4h`; milliseconds below a second.
+/// A size in at most six characters: `999B`, `1.0MiB`, `292KiB`.
+pub(crate) fn compact_bytes(bytes: u64) -> String {
+    // Counted in tenths, so that what is above 999 of a unit is 0.9 of the next.
+    let mut unit = 0_u32;
+    while bytes >> (10 * unit) >= 1000 {
+        unit += 1;
+    }
+    let name = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].get(unit as usize).copied().unwrap_or_default();
+    match bytes >> (10 * unit) {
+        whole @ 0..10 if unit > 0 => {
+            let tenths = ((u128::from(bytes) * 10) >> (10 * unit)) % 10;
+            format!("{whole}.{tenths}{name}")
+        }
+        whole => format!("{whole}{name}"),
+    }
+}
+
+/// A span in its two largest units, in at most six characters: `3m12s`, `2d4h`; milliseconds below a second, days alone from a hundred on.
 pub(crate) fn short_span(span: Duration) -> String {
     let seconds = span.as_secs();
     let parts = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
@@ -74,6 +91,9 @@ pub(crate) fn short_span(span: Duration) -> String {
         return format!("{}ms", span.as_millis());
     };
     let (unit, name) = parts[place];
+    if seconds >= 100 * 86_400 {
+        return format!("{}{name}", seconds / unit);
+    }
     let rest = parts.get(place + 1).map(|(next, name)| (seconds % unit / next, name)).filter(|(count, _)| *count > 0);
     format!("{}{name}", seconds / unit) + &rest.map(|(count, name)| format!("{count}{name}")).unwrap_or_default()
 }
@@ -115,5 +135,22 @@ mod tests {
         assert_eq!(numbers, ["0", "9999", "10.0k", "99.9k", "123k", "4.5M", "7.0T"]);
         let spans = [0, 999, 1000, 61_000, 3_600_000, 187_200_000].map(|ms| short_span(Duration::from_millis(ms)));
         assert_eq!(spans, ["0ms", "999ms", "1s", "1m1s", "1h", "2d4h"]);
+        let sizes =
+            [0, 999, 1023, 1024, 292 << 10, 1_034_240, 45 << 20, 1500 << 20, 9 << 40, u64::MAX].map(compact_bytes);
+        assert_eq!(sizes, ["0B", "999B", "0.9KiB", "1.0KiB", "292KiB", "0.9MiB", "45MiB", "1.4GiB", "9.0TiB", "15EiB"]);
+    }
+
+    #[test]
+    fn nothing_is_wider_than_its_column() {
+        for power in 0..64 {
+            for bytes in [(1_u64 << power) - 1, 1 << power, (1_u64 << power) / 1024 * 1000] {
+                assert!(compact_bytes(bytes).len() <= 6, "{bytes}: {}", compact_bytes(bytes));
+            }
+        }
+        let days = [1, 9, 10, 99, 100, 682, 20_000];
+        for seconds in days.into_iter().flat_map(|days: u64| [days * 86_400 - 1, days * 86_400 + 40_000]) {
+            let span = short_span(Duration::from_secs(seconds));
+            assert!(span.len() <= 6, "{seconds}: {span}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What is shown: the last look, what it says against those before it, and where the person is in it.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ pub(crate) struct State {
     pub(super) history: VecDeque<u64>,
     pub(super) focus: Table,
     /// The first row that is shown of each table.
-    pub(super) offsets: [usize; Table::ALL.len()],
+    pub(super) offsets: [Cell<usize>; Table::ALL.len()],
     /// The shown job's id.
     chosen: Option<String>,
     /// The shown job in the looks of the window, the oldest first.
@@ -82,7 +83,7 @@ impl State {
             figures: Vec::new(),
             history: VecDeque::new(),
             focus: Table::Jobs,
-            offsets: [0; Table::ALL.len()],
+            offsets: Default::default(),
             chosen: look.details.as_ref().map(|details| details.job.id.clone()),
             before: VecDeque::new(),
             look: Look { details: None, ..look.clone() },
@@ -156,8 +157,8 @@ impl State {
     fn go(&mut self, to: impl FnOnce(usize) -> usize) -> Next {
         let last = self.rows(self.focus).saturating_sub(1);
         if self.focus != Table::Jobs {
-            let offset = &mut self.offsets[self.focus as usize];
-            *offset = to(*offset).min(last);
+            let offset = &self.offsets[self.focus as usize];
+            offset.set(to(offset.get()).min(last));
             return Next::Draw;
         }
         let row = to(self.chosen_row().unwrap_or(0)).min(last);
@@ -175,14 +176,14 @@ impl State {
         self.before.clear();
         self.figures.clear();
         self.history.clear();
-        self.offsets = [0; Table::ALL.len()];
+        self.offsets = Default::default();
     }
 
     fn keep_in_range(&mut self) {
         for table in Table::ALL {
             let last = self.rows(table).saturating_sub(1);
-            let offset = &mut self.offsets[table as usize];
-            *offset = (*offset).min(last);
+            let offset = &self.offsets[table as usize];
+            offset.set(offset.get().min(last));
         }
     }
 

@@ -111,7 +111,8 @@ fn heading(columns: &[Column], place: usize, rows: &[Cells], offset: usize) -> S
 }
 
 fn aligned(column: &Column, line: Line<'static>) -> Line<'static> {
-    if column.is_right { line.right_aligned() } else { line }
+    // What is wider than its column is cut at its end: a number without its first digits would be another number.
+    if column.is_right && line.width() <= usize::from(column.width) { line.right_aligned() } else { line }
 }
 
 /// The job that is shown stays in sight; other tables scroll by their offset, to where their last row is the lowest.
@@ -119,7 +120,12 @@ fn first_row(state: &State, table: Table, visible: usize, rows: usize) -> usize 
     let furthest = rows.saturating_sub(visible);
     match table {
         Table::Jobs => (state.chosen_row().unwrap_or(0) + 1).saturating_sub(visible).min(furthest),
-        _ => state.offsets[table as usize].min(furthest),
+        _ => {
+            // Remembered as it is seen, so that no key is spent on what is beyond the end.
+            let offset = &state.offsets[table as usize];
+            offset.set(offset.get().min(furthest));
+            offset.get()
+        }
     }
 }
 

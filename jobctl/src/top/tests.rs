@@ -186,6 +186,15 @@ fn table_with_the_focus_has_a_place_on_every_screen_and_scrolls() {
     assert_eq!(state.on_key(Key::End), Next::Draw);
     let lines = drawn(&state, 40, 8);
     assert!(has(&lines, "CHECKPOINT 3/3") && has(&lines, "1.7") && !has(&lines, "1.9"), "{lines:#?}");
+    assert_eq!(state.on_key(Key::Up), Next::Draw);
+    let lines = drawn(&state, 40, 8);
+    assert!(has(&lines, "CHECKPOINT 2/3") && has(&lines, "1.8"), "one key, one row: {lines:#?}");
+
+    // Where there is room for all of them, none is beyond the end.
+    assert_eq!(state.on_key(Key::End), Next::Draw);
+    assert!(has(&drawn(&state, 132, 43), "1.9"));
+    assert_eq!(state.on_key(Key::Down), Next::Draw);
+    assert!(has(&drawn(&state, 132, 43), "1.9"));
 }
 
 #[test]

@@ -234,7 +234,7 @@ impl Coordinator {
         let cut = manifest.pending.last().and_then(|epoch| epoch.cut.clone());
         self.unpublished.extend(manifest.pending.last().cloned());
         let positions: Vec<Split> = manifest.splits.iter().map(|split| split.split.clone()).collect();
-        self.retained.add(manifest);
+        self.retained.add(manifest, now);
         effects.push(Effect::Complete { checkpoint, prev, accounts, cut });
         effects.push(Effect::CommitPositions(positions));
         for request in requests {

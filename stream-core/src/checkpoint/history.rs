@@ -56,7 +56,9 @@ pub(super) struct History {
 impl History {
     pub(super) fn begin(&mut self, checkpoint: CheckpointId, triggered: Timestamp, is_savepoint: bool) {
         if self.entries.len() == REMEMBERED {
-            self.entries.pop_front();
+            // The last that was completed stays, however many failed since: it is what a restart would begin with.
+            let last = self.entries.iter().rposition(|entry| entry.state == CheckpointState::Completed);
+            self.entries.remove(usize::from(last == Some(0)));
         }
         self.entries.push_back(Entry {
             checkpoint,
@@ -112,5 +114,30 @@ impl History {
 
     fn find(&mut self, checkpoint: CheckpointId) -> Option<&mut Entry> {
         self.entries.iter_mut().find(|entry| entry.checkpoint == checkpoint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_completed_checkpoint_outlasts_any_number_of_failures() {
+        let mut history = History::default();
+        let id = |number: u32| CheckpointId(u64::from(number));
+        for number in 0..100 {
+            history.begin(id(number), Timestamp(0), false);
+            if number == 3 {
+                history.complete(id(number), Timestamp(1), 10, Accounts::default());
+            } else {
+                history.abort(id(number), Timestamp(1), "the store is away");
+            }
+        }
+        let kept: Vec<CheckpointId> = history.entries().map(|entry| entry.checkpoint).collect();
+        assert_eq!((kept.len(), kept[0], kept[1], kept[31]), (REMEMBERED, id(3), id(69), id(99)));
+        history.begin(id(100), Timestamp(0), false);
+        history.complete(id(100), Timestamp(1), 10, Accounts::default());
+        history.begin(id(101), Timestamp(0), false);
+        assert_eq!(history.entries().next().map(|entry| entry.checkpoint), Some(id(70)), "it is not the last any more");
     }
 }

@@ -17,8 +17,6 @@ use crate::clock::{Clock, SystemClock};
 
 /// The field that says whose line it is.
 const JOB_ID: &str = "job_id";
-/// Bytes of one message or value that are kept: a chain of causes, not a dump.
-const TEXT_BYTES: usize = 2048;
 /// Fields of one line that are kept.
 const FIELDS: usize = 32;
 
@@ -89,8 +87,8 @@ impl Fields {
     fn add(&mut self, field: &Field, value: String) {
         match field.name() {
             JOB_ID => self.job = value.parse().ok().or(self.job),
-            "message" => self.message = shortened(value),
-            name => self.values.push((name.to_owned(), shortened(value))),
+            "message" => self.message = value,
+            name => self.values.push((name.to_owned(), value)),
         }
     }
 }
@@ -116,16 +114,9 @@ fn level(level: tracing::Level) -> Level {
     }
 }
 
-fn shortened(mut text: String) -> String {
-    if text.len() > TEXT_BYTES {
-        text.truncate(text.floor_char_boundary(TEXT_BYTES));
-        text.push('…');
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::ring::TEXT_BYTES;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::super::Lines;

@@ -10,6 +10,9 @@ use stream_core::secret::Secret;
 /// Jobs of which lines are kept: more than run at once. For one more the job that was silent longest is forgotten.
 const JOBS: usize = 32;
 
+/// Bytes of one message or value that are kept: a chain of causes, not a dump.
+pub(super) const TEXT_BYTES: usize = 2048;
+
 /// The latest lines of each job.
 #[derive(Debug)]
 pub struct RecentLogs {
@@ -69,6 +72,8 @@ impl RecentLogs {
     pub fn add(&self, job: JobId, line: LogLine) {
         let state = &mut *self.lock();
         let line = line.without(state.secrets.get(&job).map(Vec::as_slice).unwrap_or_default());
+        // Not before: of a secret that is cut in two nobody would find the half.
+        let line = shortened(line);
         state.added += 1;
         if !state.jobs.contains_key(&job) && state.jobs.len() >= JOBS {
             let silent = state.jobs.iter().min_by_key(|(_, ring)| ring.last_added).map(|(job, _)| *job);
@@ -106,6 +111,15 @@ impl RecentLogs {
         // A log is the last thing to fail of somebody else's panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn shortened(mut line: LogLine) -> LogLine {
+    let texts = line.fields.iter_mut().map(|(_, value)| value).chain([&mut line.message]);
+    for text in texts.filter(|text| text.len() > TEXT_BYTES) {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES));
+        text.push('…');
+    }
+    line
 }
 
 /// For a process whose lines nobody asks for: keeps none.
@@ -153,6 +167,15 @@ mod tests {
         assert_eq!((messages(&read), read.missed, read.next), (vec!["c", "d"], 1, 4));
         assert_eq!(messages(&logs.since(JOB, 4)), [""; 0]);
         assert_eq!(messages(&logs.since(JOB, 3)), ["d"]);
+    }
+
+    #[test]
+    fn secret_at_the_cut_of_a_long_text_is_not_told_by_half() {
+        let logs = RecentLogs::new(1 << 20);
+        logs.hide(JOB, [&Secret::new("xq7-3f0a")]);
+        logs.add(JOB, line(&(" ".repeat(TEXT_BYTES - 4) + "xq7-3f0a")));
+        let message = &logs.since(JOB, 0).lines[0].message;
+        assert!(!message.contains("xq7") && message.len() <= TEXT_BYTES + '…'.len_utf8(), "{message}");
     }
 
     #[test]

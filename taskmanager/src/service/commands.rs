@@ -64,7 +64,7 @@ impl Service {
                     attempt.write_to_all(|| Letter::Query { number, query: query.clone() });
                 }
             }
-            Command::Release => self.is_released = true,
+            Command::Release => self.is_released = self.leaving_until.is_some(),
             Command::Drain(holder) => {
                 if let Some(attempt) = self.attempt(holder) {
                     attempt.write_to_sources(|| Letter::Drain);

@@ -60,6 +60,11 @@ fn step_until_done(
     let mut now = clock.monotonic();
     while !stop.is_cancelled() {
         let step = subtask.step()?;
+        if matches!(step, Step::AwaitingInput | Step::Backpressured) {
+            // It may have copied state or answered a query before it waits.
+            let then = std::mem::replace(&mut now, clock.monotonic());
+            counters.add_busy(now.saturating_sub(then));
+        }
         match step {
             Step::Finished => return Ok(Outcome::Finished),
             Step::Closed => return Ok(Outcome::Canceled),
@@ -127,25 +132,37 @@ mod tests {
         assert_eq!(run_steps(|| Ok(Step::AwaitingInput), &stop), Outcome::Canceled);
     }
 
+    /// Each step and each wait takes 10 ms.
+    struct Steady(ManualClock, Vec<Step>);
+
+    impl Subtask for Steady {
+        fn step(&mut self) -> Result<Step, TaskError> {
+            self.0.advance(Duration::from_millis(10));
+            Ok(self.1.pop().unwrap_or(Step::Finished))
+        }
+        fn wait_for_input(&self, _max_wait: Duration) {
+            self.0.advance(Duration::from_millis(10));
+        }
+        fn wait_for_room(&self, _max_wait: Duration) {
+            self.0.advance(Duration::from_millis(10));
+        }
+    }
+
     #[test]
     fn time_is_accounted_to_what_it_was_spent_on() {
         let clock = ManualClock::default();
         let counters = Counters::default();
-        let mut steps = vec![
+        let steps = vec![
             Step::Finished,
             Step::Worked { waited: Duration::from_millis(3) },
             Step::Backpressured,
             Step::AwaitingInput,
         ];
-        let clock_of_steps = clock.clone();
-        let step = move || {
-            clock_of_steps.advance(Duration::from_millis(10));
-            Ok(steps.pop().unwrap_or(Step::Finished))
-        };
-        let build = || Ok(Box::new(Scripted(Box::new(step))) as Box<dyn Subtask>);
+        let subtask = Steady(clock.clone(), steps);
+        let build = || Ok(Box::new(subtask) as Box<dyn Subtask>);
         assert_eq!(run(build, || {}, &CancellationToken::new(), &clock, &counters), Outcome::Finished);
         let ms = |time: Duration| time.as_millis();
         let counted = counters.snapshot();
-        assert_eq!((ms(counted.busy), ms(counted.idle), ms(counted.backpressured)), (7, 13, 10));
+        assert_eq!((ms(counted.busy), ms(counted.idle), ms(counted.backpressured)), (27, 13, 10));
     }
 }

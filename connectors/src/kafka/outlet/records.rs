@@ -2,12 +2,16 @@
 //!
 //! Each column is a header `gapwise.COLUMN`, with the text that a CSV file would have and no value for NULL, behind
 //! `gapwise.table` and `gapwise.epoch`. The value is what the table keeps as bytes, as a dead letter is the record as it came;
-//! of a table without bytes it is a JSON object of the columns. There is no key.
+//! of a table without bytes it is a JSON object of the columns. There is no key. A long text is cut at [`TEXT_BYTES`], so that no
+//! row is too large for a topic with Kafka's defaults: a row that no topic takes would hold up the result for ever.
 
 use rdkafka::message::{Header, OwnedHeaders};
 use stream_core::ids::CheckpointId;
 use stream_core::pipeline::SideTable;
 use stream_core::row::{Column, ColumnType, DecodeRowError, Field, RowBatch};
+
+/// The most of a text: with seven of them, each in a header and, with every byte escaped, in the value, a record is below 1 MB.
+const TEXT_BYTES: usize = 16 << 10;
 
 /// The column by whose number a record is given a partition, so that those of one partition of the source stay in order.
 const SOURCE_PARTITION: &str = "partition";
@@ -98,7 +102,7 @@ fn text(field: Field<'_>) -> Option<String> {
     match field {
         Field::Null | Field::Bytes(_) => None,
         Field::Timestamp(time) => Some(time.to_string()),
-        Field::Text(text) => Some(text.to_owned()),
+        Field::Text(text) => Some(text[..text.floor_char_boundary(TEXT_BYTES)].to_owned()),
         Field::BigInt(number) => Some(number.to_string()),
     }
 }
@@ -159,6 +163,26 @@ mod tests {
             serde_json::from_slice(records[0].value.as_deref().expect("a value")).expect("JSON");
         assert_eq!(value, serde_json::json!({"ip": "a\"\n", "at": "1970-01-01 00:00:00.001", "late_by_ms": -7}));
         assert!(headers(&records[0]).contains(&"gapwise.at=1970-01-01 00:00:00.001".to_owned()));
+    }
+
+    #[test]
+    fn no_text_makes_a_record_too_large_for_kafkas_defaults() {
+        let mut rows = RowBatch::of(TableIndex(1));
+        let long = "\u{1}".repeat(1_000_000);
+        let mut row = rows.row(7);
+        for _ in 0..7 {
+            row.text(Some(&long));
+        }
+        let names = ["a", "b", "c", "d", "e", "f", "g"].map(|name| (name, ColumnType::Text));
+        let record = &records(&names, &rows)[0];
+        let headers: usize = headers(record).iter().map(String::len).sum();
+        let value = record.value.as_ref().map_or(0, Vec::len);
+        assert!((700_000..1_000_000).contains(&(headers + value)), "{headers} + {value}");
+        assert_eq!(
+            super::text(Field::Text(&"é".repeat(10_000))).map(|text| text.len()),
+            Some(TEXT_BYTES),
+            "whole characters"
+        );
     }
 
     #[test]

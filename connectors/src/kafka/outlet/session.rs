@@ -133,7 +133,9 @@ pub(super) fn take_over(target: &Target, within: Duration) -> Result<BaseProduce
         .set("transaction.timeout.ms", TRANSACTION_WITHIN.as_millis().to_string())
         .set("message.timeout.ms", COMMIT_WITHIN.as_millis().to_string())
         .set("batch.size", BATCH_BYTES)
-        .set("queue.buffering.max.kbytes", QUEUE_KIB);
+        .set("queue.buffering.max.kbytes", QUEUE_KIB)
+        // What was set for reading may be less than a record.
+        .set("message.max.bytes", "1000000");
     // Consumers' settings mean nothing here, and librdkafka says so each time.
     config.remove("group.id");
     config.remove("isolation.level");
