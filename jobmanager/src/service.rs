@@ -219,7 +219,7 @@ impl Service {
         };
         self.check_not_live(id)?;
         let reserved = self.slots.allocate(id, slots_needed(&pipeline))?;
-        self.options.logs.hide(id, pipeline.secrets());
+        self.options.logs.hide(id, pipeline.redaction());
         tracing::info!(
             job_id = %id, name, job = pipeline.job, parallelism = pipeline.parallelism, splits = splits.len(),
             source = pipeline.source.uri, sink = pipeline.sink.uri, "job submitted"
