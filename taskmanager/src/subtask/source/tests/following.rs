@@ -35,7 +35,7 @@ fn record_that_is_followed_is_decoded_once_and_counted_once() {
         parts.trace_sample = Some(2);
     });
     f.steps(10);
-    assert_eq!(f.received(), ["a", "follow a", "b", "c", "d", "e", "follow e", "Wend"].map(str::to_owned));
+    assert_eq!(f.received(), ["a", "follow a", "b+c+d+e", "follow e", "Wend"]);
     assert_eq!(*decoded.lock().unwrap(), [0, 1, 2, 3, 4, 5, 6]);
     let counted = f.counters.snapshot();
     assert_eq!((counted.records_in, counted.bad, counted.records_out), (7, 2, 5));
