@@ -167,8 +167,8 @@ test: build ## everything, fast suites first; starts and stops its own Kafka and
 	cargo test --release --workspace $(CARGO_FEATURES) --no-fail-fast
 
 .PHONY: test-telemetry
-test-telemetry: build ## a cluster against a real OpenTelemetry collector and a real Prometheus (built by Go, once)
-	@tools=$$(scripts/telemetry-tools) && GAPWISE_TELEMETRY_TOOLS=$$tools cargo test --release --workspace $(CARGO_FEATURES) --test clusters telemetry:: -- --nocapture
+test-telemetry: build ## a cluster against a real OpenTelemetry collector and a real Prometheus (built by Go, once): metrics, every panel and alert
+	@tools=$$(scripts/telemetry-tools) && GAPWISE_TELEMETRY_TOOLS=$$tools cargo test --release --workspace $(CARGO_FEATURES) --test clusters -- telemetry:: dashboards:: --nocapture
 
 .PHONY: sim
 sim: build ## a whole job under simulated faults, seed after seed (SECONDS=75)
@@ -202,6 +202,10 @@ bench-sink: build ## rows a second into Postgres, by one connection and by sever
 .PHONY: bench-lookups
 bench-lookups: build ## process_events against a service of locations that takes 0, 50 and 200 ms for an answer
 	@$(BIN)/bench-lookups $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+.PHONY: bench-telemetry
+bench-telemetry: build ## CPU for each event with telemetry on against off, in pairs; into a real collector, where Go can build one
+	@tools=$$(scripts/telemetry-tools || true); GAPWISE_TELEMETRY_TOOLS=$$tools $(BIN)/bench-telemetry $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: doc
 doc: ## the documentation of every crate

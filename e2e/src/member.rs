@@ -2,6 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use anyhow::Result;
 use localcluster::process::{Identity, Launch, OwnedChild};
@@ -54,6 +55,11 @@ impl Member {
     /// The most memory of it that was ever in RAM since it was started, in bytes; `None` once it has ended.
     pub fn peak_resident_bytes(&self) -> Option<u64> {
         Identity::of(self.child.pid())?.peak_resident_bytes()
+    }
+
+    /// The CPU time that it took since it was started; `None` once it has ended.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        Identity::of(self.child.pid())?.cpu_time()
     }
 
     /// `kill -9`. [`Member::restart`] starts it again.

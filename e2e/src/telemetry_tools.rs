@@ -39,7 +39,7 @@ impl TelemetryTools {
     /// # Errors
     /// If one does not start.
     pub fn start(dir: &Path, scraped: usize) -> Result<Option<TelemetryTools>> {
-        let Some(tools) = std::env::var_os(TOOLS).map(PathBuf::from) else {
+        let Some(tools) = std::env::var_os(TOOLS).filter(|folder| !folder.is_empty()).map(PathBuf::from) else {
             eprintln!(
                 "SKIPPED: no real collector and no Prometheus; `make test-telemetry` builds and names them by {TOOLS}"
             );

@@ -3,9 +3,10 @@
 use stream_core::collector::Collector;
 use stream_core::event_batch::EventBatch;
 use stream_core::ids::TableIndex;
-use stream_core::key_group::{KeyGroupRange, MaxParallelism};
+use stream_core::key_group::{KeyGroupRange, KeyHash, MaxParallelism};
 use stream_core::operator::{Operator, OperatorCounters, Refusal};
 use stream_core::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
+use stream_core::time::EventTime;
 use stream_core::tumbling::{Added, Fired, Of, Windows};
 use stream_core::watermark::Watermark;
 use web_intake::LateEvents;
@@ -55,6 +56,10 @@ impl Operator for HitsOperator {
     fn on_watermark(&mut self, watermark: Watermark, out: &mut Collector) {
         let form = self.form;
         self.windows.advance(watermark, |fired| write_row(form, fired, out));
+    }
+
+    fn holds(&self, _hash: KeyHash, _key: &[u8], time: EventTime) -> bool {
+        self.windows.is_open(time)
     }
 
     fn counters(&self) -> OperatorCounters {

@@ -83,7 +83,7 @@ impl Service {
             if !stored.pipeline.source.is_bounded {
                 self.discovery.watch(id, &stored.pipeline.source, self.clock.monotonic());
             }
-            self.options.logs.hide(id, stored.pipeline.secrets());
+            self.options.logs.hide(id, stored.pipeline.redaction());
             let record = JobRecord::new(id, stored.name, stored.submitted, stored.pipeline, job);
             self.jobs.insert(JobRecord { splits: stored.splits, savepoint: stored.savepoint, ..record });
             match stored.attempt {

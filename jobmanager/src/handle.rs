@@ -1,6 +1,7 @@
 //! The only way in to the [`crate::service::Service`]: a cheap handle that sends messages and waits for their answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stream_core::ids::{CheckpointId, JobId};
 use stream_core::job::JobState;
@@ -32,6 +33,8 @@ pub(crate) struct Submission {
     pub(crate) splits: Vec<Split>,
     /// What it begins with.
     pub(crate) savepoint: Option<Savepoint>,
+    /// When the client asked for it, by the steady clock.
+    pub(crate) asked: Duration,
 }
 
 /// A savepoint that was taken.

@@ -123,7 +123,7 @@ pub async fn start(
         connectors: Arc::clone(&connectors),
         stores: Arc::clone(&stores),
         store: store.clone(),
-        clock,
+        clock: Arc::clone(&clock),
         job_ids,
         telemetry,
     };
@@ -131,7 +131,7 @@ pub async fn start(
     let watch_interval = options.watch_interval;
     let logs = LogReader::new(Arc::clone(&options.logs), options.heartbeat_interval);
     let (service, handle) = Service::new(options, parts);
-    let submitter = Submitter::new(handle.clone(), connectors, stores, store, connector_timeout);
+    let submitter = Submitter::new(handle.clone(), connectors, stores, store, clock, connector_timeout);
     tracing::info!(address = listener.local_addr().ok().map(tracing::field::display), "jobmanager is up");
 
     // The server outlives the service: while jobs are canceled, taskmanagers and watchers stay connected.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use stream_core::checkpoint;
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId};
 use stream_core::job::JobState;
-use stream_core::time::Timestamp;
+use stream_core::time::{Timestamp, millis};
 use telemetry::trace::SpanRef;
 use telemetry::{Histogram, Span, Spans, Spread, Telemetry};
 
@@ -49,8 +49,10 @@ struct Shown {
 /// What is known of a job beyond its record; times are of the steady clock.
 #[derive(Clone, Debug, Default)]
 struct Times {
-    /// When the next attempt was wanted: at submission, or when the one before ended. Until it runs.
+    /// When the next attempt was wanted: when a client asked for it, or when the one before ended. Until it runs.
     wanted: Option<Duration>,
+    /// When the client was answered, until the first attempt runs.
+    submitted: Option<Duration>,
     /// Whether there was one before.
     is_recovery: bool,
     /// When the attempt was planned.
@@ -86,9 +88,9 @@ impl Observing {
         }
     }
 
-    /// A job was taken.
-    pub(crate) fn on_submitted(&mut self, job: JobId, now: Duration) {
-        self.jobs.insert(job, Times { wanted: Some(now), ..Times::default() });
+    /// A job was taken, which a client had asked for a while ago.
+    pub(crate) fn on_submitted(&mut self, job: JobId, asked: Duration, now: Duration) {
+        self.jobs.insert(job, Times { wanted: Some(asked), submitted: Some(now), ..Times::default() });
     }
 
     /// An attempt has its slots and is about to be deployed.
@@ -149,7 +151,8 @@ impl Service {
         let Some(record) = self.jobs.get(job) else { return };
         let times = self.observing.jobs.entry(job).or_default();
         times.running = Some(steady);
-        let (planned, is_recovery) = (times.planned.take(), std::mem::take(&mut times.is_recovery));
+        let (submitted, planned) = (times.submitted.take(), times.planned.take());
+        let is_recovery = std::mem::take(&mut times.is_recovery);
         // Nobody here saw how an attempt began that was taken over from another jobmanager.
         let Some(wanted) = times.wanted.take() else { return };
         let took = steady.saturating_sub(wanted);
@@ -160,10 +163,15 @@ impl Service {
         let identified = |span: Span| span.with("job.id", job).with("job.name", &record.name).with("attempt", attempt);
         let spans = &self.observing.spans;
         spans.tell(|| identified(Span::root(root, if is_recovery { "recovery" } else { "start" }, now, took)));
+        let ago = |moment: Duration| Timestamp(now.0.saturating_sub(millis(steady.saturating_sub(moment))));
+        if let Some(submitted) = submitted {
+            let (ended, took) = (ago(submitted), submitted.saturating_sub(wanted));
+            spans.tell(|| identified(Span::child(root, root.child("submit"), "submit", ended, took)));
+        }
         if let Some(planned) = planned {
             let deploying = steady.saturating_sub(planned);
-            let prepared = Timestamp(now.0.saturating_sub(stream_core::time::millis(deploying)));
-            let preparing = planned.saturating_sub(wanted);
+            let prepared = ago(planned);
+            let preparing = planned.saturating_sub(submitted.unwrap_or(wanted));
             spans.tell(|| identified(Span::child(root, root.child("prepare"), "prepare", prepared, preparing)));
             spans.tell(|| identified(Span::child(root, root.child("deploy"), "deploy", now, deploying)));
         }

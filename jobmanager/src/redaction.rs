@@ -2,11 +2,10 @@
 //! outside is searched for the job's secrets before it is kept, logged or shown.
 
 use stream_core::pipeline::Pipeline;
-use stream_core::secret;
 
 /// The message without the secrets of the pipeline.
 pub(crate) fn redact(message: String, pipeline: &Pipeline) -> String {
-    secret::redact(message, pipeline.secrets())
+    pipeline.redaction().apply(message)
 }
 
 /// What the job runs, as it may be shown to every client.
@@ -45,6 +44,17 @@ mod tests {
         assert_eq!(
             redact("login hunter2@127.0.0.1 with `hunter2` refused".to_owned(), &pipeline),
             "login <secret>@127.0.0.1 with `<secret>` refused"
+        );
+    }
+
+    #[test]
+    fn secret_that_the_pipeline_shows_is_taken_out_where_it_is_a_password() {
+        let mut pipeline = pipeline(1);
+        pipeline.sink.uri = "postgres://h:5432/bootcamp".to_owned();
+        pipeline.sink.secrets.insert("password".to_owned(), Secret::new("bootcamp"));
+        assert_eq!(
+            redact("cannot reach postgres://me:bootcamp@h:5432/bootcamp".to_owned(), &pipeline),
+            "cannot reach postgres://me:<secret>@h:5432/bootcamp"
         );
     }
 

@@ -212,14 +212,14 @@ impl Service {
         if self.drain_deadline.is_some() {
             return Err(ShuttingDown.into());
         }
-        let Submission { name, pipeline, splits, savepoint } = submission;
+        let Submission { name, pipeline, splits, savepoint, asked } = submission;
         let id = match &savepoint {
             Some(savepoint) => savepoint.manifest.job_id,
             None => self.job_ids.next_id()?,
         };
         self.check_not_live(id)?;
         let reserved = self.slots.allocate(id, slots_needed(&pipeline))?;
-        self.options.logs.hide(id, pipeline.secrets());
+        self.options.logs.hide(id, pipeline.redaction());
         tracing::info!(
             job_id = %id, name, job = pipeline.job, parallelism = pipeline.parallelism, splits = splits.len(),
             source = pipeline.source.uri, sink = pipeline.sink.uri, "job submitted"
@@ -233,7 +233,7 @@ impl Service {
         let job = Job::new(self.options.job(), seed(id)).following(last.unwrap_or(AttemptNumber(0)));
         let record = JobRecord::new(id, name, self.clock.now(), pipeline, job);
         self.jobs.insert(JobRecord { splits, savepoint, reserved, ..record });
-        self.observing.on_submitted(id, self.clock.monotonic());
+        self.observing.on_submitted(id, asked, self.clock.monotonic());
         Ok(id)
     }
 

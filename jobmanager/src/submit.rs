@@ -9,6 +9,7 @@ use stream_core::pipeline::{Pipeline, PipelineError};
 use stream_core::pipeline::{SourceSpec, Split, StartPosition};
 use stream_core::plan::slots_needed;
 use stream_core::slot::NoFreeSlot;
+use stream_runtime::clock::Clock;
 use stream_runtime::connector::{ConnectorError, ConnectorErrorKind, Connectors, PortFuture, cause_chain};
 use stream_runtime::store::{ObjectStore, StoreError, Stores};
 
@@ -25,6 +26,7 @@ pub(crate) struct Submitter {
     connectors: Arc<dyn Connectors>,
     stores: Arc<dyn Stores>,
     store: Option<Arc<dyn ObjectStore>>,
+    clock: Arc<dyn Clock>,
     timeout: Duration,
 }
 
@@ -104,9 +106,10 @@ impl Submitter {
         connectors: Arc<dyn Connectors>,
         stores: Arc<dyn Stores>,
         store: Option<Arc<dyn ObjectStore>>,
+        clock: Arc<dyn Clock>,
         timeout: Duration,
     ) -> Self {
-        Submitter { handle, connectors, stores, store, timeout }
+        Submitter { handle, connectors, stores, store, clock, timeout }
     }
 
     /// Checks everything that can be checked, then has the job deployed. An empty name: the job's own.
@@ -122,6 +125,7 @@ impl Submitter {
         pipeline: Pipeline,
         from: Option<FromSavepoint>,
     ) -> Result<JobId, SubmitError> {
+        let asked = self.clock.monotonic();
         let name = if name.is_empty() { pipeline.job.clone() } else { name };
         check_name(&name)?;
         pipeline.check()?;
@@ -153,7 +157,7 @@ impl Submitter {
             Some((folder, savepoint)) => Some(self.copy_in(folder.as_ref(), savepoint, from).await?),
             None => None,
         };
-        Ok(self.handle.submit(Submission { name, pipeline, splits, savepoint }).await?)
+        Ok(self.handle.submit(Submission { name, pipeline, splits, savepoint, asked }).await?)
     }
 
     /// The splits that the source has. Beside a savepoint only those count that it does not know: they came later, and all of

@@ -119,6 +119,7 @@ impl Settings {
         let telemetry = telemetry.then_some(Telemetry {
             prometheus: number("PROMETHEUS_PORT", 9090, 1, u16::MAX)?,
             grafana: number("GRAFANA_PORT", 3000, 1, u16::MAX)?,
+            collector: number("COLLECTOR_PORT", 4318, 1, u16::MAX)?,
             metrics: number("METRICS_PORT", 9464, 1, u16::MAX - MOST_TASKMANAGERS)?,
         });
         Ok(Settings {

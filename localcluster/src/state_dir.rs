@@ -166,7 +166,8 @@ impl StateDir {
 
 /// What others need is started first and stopped last.
 fn rank(name: &str) -> usize {
-    ["kafka", "postgres", "jobmanager"].iter().position(|first| *first == name).unwrap_or(3)
+    const FIRST: [&str; 6] = ["kafka", "postgres", "prometheus", "collector", "grafana", "jobmanager"];
+    FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len())
 }
 
 fn read_record(path: &Path) -> Option<Record> {
@@ -199,7 +200,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::new(dir.path());
         state.create().unwrap();
-        let names = ["kafka", "postgres", "jobmanager", "taskmanager-2", "taskmanager-10"];
+        let names = ["kafka", "postgres", "prometheus", "collector", "jobmanager", "taskmanager-2", "taskmanager-10"];
         for name in names.iter().rev() {
             state.write(&record(name)).unwrap();
         }

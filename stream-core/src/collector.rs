@@ -19,6 +19,14 @@ pub struct Collector {
     side_rows: RowCounts,
 }
 
+/// A moment of a collector's.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    full: usize,
+    /// Entries of the open batches.
+    open: Vec<usize>,
+}
+
 /// Entries in a full batch: enough that the cost of handing it on vanishes, few enough to stay in the caches.
 pub const BATCH_EVENTS: usize = 2048;
 /// Bytes in a full batch, for keys that are long.
@@ -43,10 +51,18 @@ impl Collector {
         }
     }
 
-    /// An empty one that routes in the same way.
-    #[must_use]
-    pub fn empty_like(&self) -> Self {
-        Collector::new(self.max_parallelism, u32::try_from(self.open.len()).expect("as many as a 32-bit parallelism"))
+    /// Where it is now, for [`Collector::events_since`]. Allocates: not for every record.
+    pub fn mark(&self) -> Mark {
+        Mark { full: self.full.len(), open: self.open.iter().map(EventBatch::len).collect() }
+    }
+
+    /// The events that were added since the mark, with their targets. None may have been taken out since.
+    pub fn events_since(&self, mark: &Mark) -> impl Iterator<Item = (SubtaskIndex, KeyedEvent<'_>)> {
+        let filled = self.full.get(mark.full..).unwrap_or_default();
+        (0_u32..).map(SubtaskIndex).zip(self.open.iter().zip(&mark.open)).flat_map(move |(target, (open, &before))| {
+            let filled = filled.iter().filter(move |(of, _)| *of == target).map(|(_, batch)| batch);
+            filled.chain([open]).flat_map(EventBatch::iter).skip(before).map(move |event| (target, event))
+        })
     }
 
     /// Adds an event for the subtask that owns its key.
@@ -183,6 +199,33 @@ mod tests {
         };
         assert_eq!(offer(SIDE_ROWS), SIDE_ROWS);
         assert_eq!(offer(SIDE_ROWS + 5 * SIDE_ROW_OF), SIDE_ROWS + 5);
+    }
+
+    #[test]
+    fn events_since_a_mark_are_all_that_came_later_even_where_batches_filled() {
+        let mut collector = Collector::new(MaxParallelism::DEFAULT, 3);
+        let add = |collector: &mut Collector, keys: std::ops::Range<usize>| {
+            for key in keys {
+                let (text, origin) = (format!("key-{key}"), Origin::default());
+                let (hash, key) = (hash_key(text.as_bytes()), text.as_bytes());
+                collector.event(KeyedEvent { hash, time: EventTime(0), count: 1, key, origin });
+            }
+        };
+        for later in [1, 3 * BATCH_EVENTS, 7 * BATCH_EVENTS] {
+            add(&mut collector, 0..5000);
+            let mark = collector.mark();
+            assert_eq!(collector.events_since(&mark).count(), 0);
+            add(&mut collector, 10_000..10_000 + later);
+            let since: Vec<_> = collector.events_since(&mark).map(|(_, event)| event.key.to_vec()).collect();
+            assert_eq!(since.len(), later);
+            assert!(since.iter().all(|key| key.len() > b"key-9999".len()), "one came before");
+            for (target, batch) in collector.take_all() {
+                let owner = |event: KeyedEvent<'_>| {
+                    event.hash.key_group(MaxParallelism::DEFAULT).subtask(MaxParallelism::DEFAULT, 3)
+                };
+                assert!(batch.iter().all(|event| owner(event) == target));
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::secret::{Secret, redact};
+use crate::secret::Redaction;
 use crate::time::Timestamp;
 
 /// How much a line matters.
@@ -39,11 +39,11 @@ pub struct LogLine {
 }
 
 impl LogLine {
-    /// The line without these secrets.
+    /// The line without secrets.
     #[must_use]
-    pub fn without(mut self, secrets: &[Secret]) -> Self {
-        self.message = redact(self.message, secrets);
-        self.fields.iter_mut().for_each(|(_, value)| *value = redact(std::mem::take(value), secrets));
+    pub fn redacted(mut self, redaction: &Redaction) -> Self {
+        self.message = redaction.apply(self.message);
+        self.fields.iter_mut().for_each(|(_, value)| *value = redaction.apply(std::mem::take(value)));
         self
     }
 

@@ -14,7 +14,7 @@ use crate::key_group::{KeyGroupRange, MaxParallelism};
 use crate::operator::{Decoder, Operator};
 use crate::outlet::OutletSpec;
 use crate::row::Column;
-use crate::secret::Secret;
+use crate::secret::{Redaction, Secret};
 use crate::table::Schemas;
 use crate::time::EventTime;
 
@@ -244,6 +244,21 @@ impl Pipeline {
         let of_outlets = self.sink.outlets().flat_map(|(_, _, outlet)| outlet.secrets.values());
         let of_lookup = self.lookup.iter().flat_map(|lookup| lookup.secrets.values());
         self.source.secrets.values().chain(self.sink.secrets.values()).chain(of_outlets).chain(of_lookup)
+    }
+
+    /// What takes its secrets out of messages.
+    pub fn redaction(&self) -> Redaction {
+        let Pipeline { source, sink, lookup, .. } = self;
+        let values = |properties: &BTreeMap<String, String>| properties.values().cloned().collect::<Vec<_>>();
+        let mut shown = vec![self.job.clone(), source.uri.clone(), sink.uri.clone(), sink.table.clone()];
+        shown.extend(values(&source.properties).into_iter().chain(values(&sink.properties)));
+        shown.extend(sink.side_tables.iter().map(|table| table.name.clone()));
+        let outlets = sink.outlets().map(|(_, _, outlet)| (&outlet.uri, &outlet.properties));
+        for (uri, properties) in outlets.chain(lookup.iter().map(|lookup| (&lookup.uri, &lookup.properties))) {
+            shown.push(uri.clone());
+            shown.extend(values(properties));
+        }
+        Redaction::new(self.secrets(), |secret| shown.iter().any(|text| text.contains(secret)))
     }
 
     /// Takes every secret out.

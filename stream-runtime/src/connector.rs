@@ -237,6 +237,15 @@ pub trait SourceReader: Send {
     fn poll(&mut self, max_wait: Duration, visitor: &mut dyn SourceVisitor) -> Result<(), ConnectorError>;
 }
 
+/// What a source's system knows of a record beside its bytes; for tracing only.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RecordContext<'a> {
+    /// Its header `traceparent`, if it has one.
+    pub trace_parent: Option<&'a [u8]>,
+    /// When it was written, by the system's own clock.
+    pub written: Option<Timestamp>,
+}
+
 /// Is told what a [`SourceReader`] read. Splits are numbered in the order in which they were given to the reader.
 pub trait SourceVisitor {
     /// Records of one split, in order, with the offset that follows the last of them. Returns how many were taken; the reader keeps the
@@ -258,13 +267,21 @@ pub trait SourceVisitor {
     /// source that has no such times tells none.
     fn on_arrivals(&mut self, _first: Timestamp, _last: Timestamp, _records: u64) {}
 
-    /// Which of the next `count` records, which are told next, is to be followed on its way; none, unless somebody traces.
-    fn sample(&mut self, _count: usize) -> Option<usize> {
-        None
+    /// How many records are to be told before one that is followed on its way, whose turn it is at 0. Nobody is followed unless somebody
+    /// traces.
+    fn until_followed(&self) -> usize {
+        usize::MAX
     }
 
-    /// The record that was picked was taken: with its header `traceparent`, if it has one, and when it was written.
-    fn on_sampled(&mut self, _split: usize, _record: &Record<'_>, _header: Option<&[u8]>, _written: Option<Timestamp>) {
+    /// As [`SourceVisitor::on_records`], for the one that is followed.
+    fn on_followed(
+        &mut self,
+        split: usize,
+        record: &Record<'_>,
+        next_offset: u64,
+        _context: RecordContext<'_>,
+    ) -> usize {
+        self.on_records(split, std::slice::from_ref(record), next_offset)
     }
 
     /// The end of a split as last known, for showing the lag.

@@ -34,7 +34,7 @@ pub use losses::{Losses, Signal};
 pub use metric::{Kind, Metric, Unit};
 pub use scrape::{ListenError, listen};
 pub use settings::{Otlp, Protocol, Settings, SettingsError, Target};
-pub use span::{Span, Spans};
+pub use span::{KeptSpans, Span, Spans};
 pub use spread::Spread;
 pub use start::{Exporters, StartError, start};
 

@@ -4,7 +4,7 @@
 //! around. So whoever ends a phase tells the finished span, with its place ([`SpanRef`]) and the time it took.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
@@ -41,10 +41,14 @@ pub struct Span {
 pub struct Spans(Option<Taker>);
 
 #[derive(Clone)]
-struct Taker {
-    processor: Arc<dyn SpanProcessor>,
-    backlog: Backlog,
+enum Taker {
+    Exported { processor: Arc<dyn SpanProcessor>, backlog: Backlog },
+    Kept(KeptSpans),
 }
+
+/// Spans that went nowhere, for a test to look at.
+#[derive(Clone, Debug, Default)]
+pub struct KeptSpans(Arc<Mutex<Vec<Span>>>);
 
 impl Span {
     /// The whole of a trace.
@@ -67,7 +71,13 @@ impl Span {
 
 impl Spans {
     pub(crate) fn to(processor: BatchSpanProcessor, backlog: Backlog) -> Self {
-        Spans(Some(Taker { processor: Arc::new(processor), backlog }))
+        Spans(Some(Taker::Exported { processor: Arc::new(processor), backlog }))
+    }
+
+    /// Ones that are kept, without a bound: for tests.
+    pub fn kept() -> (Self, KeptSpans) {
+        let kept = KeptSpans::default();
+        (Spans(Some(Taker::Kept(kept.clone()))), kept)
     }
 
     /// Whether anybody takes them.
@@ -77,16 +87,25 @@ impl Spans {
 
     /// Tells one; `span` is called only if anybody takes it. Never waits: a full queue drops.
     pub fn tell(&self, span: impl FnOnce() -> Span) {
-        if let Some(taker) = self.0.as_ref().filter(|taker| taker.backlog.take_room()) {
-            taker.processor.on_end(data(span()));
+        match &self.0 {
+            Some(Taker::Exported { processor, backlog }) if backlog.take_room() => processor.on_end(data(span())),
+            Some(Taker::Kept(KeptSpans(kept))) => kept.lock().unwrap_or_else(PoisonError::into_inner).push(span()),
+            Some(Taker::Exported { .. }) | None => {}
         }
     }
 
     pub(crate) fn shutdown(&self, timeout: Duration) {
-        if let Some(Taker { processor, .. }) = &self.0 {
+        if let Some(Taker::Exported { processor, .. }) = &self.0 {
             // What could not leave was counted.
             let _ = processor.shutdown_with_timeout(timeout);
         }
+    }
+}
+
+impl KeptSpans {
+    /// All that were told since the last call.
+    pub fn take(&self) -> Vec<Span> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

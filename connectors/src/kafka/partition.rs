@@ -5,7 +5,7 @@ use std::ffi::CStr;
 
 use stream_core::operator::Record;
 use stream_core::pipeline::Split;
-use stream_runtime::connector::SourceVisitor;
+use stream_runtime::connector::{RecordContext, SourceVisitor};
 
 use super::batch_queue::{Message, Received};
 use super::discover::partition_of;
@@ -104,7 +104,10 @@ impl Partition {
         }
         let mut records = [Record { payload: None, offset: 0 }; RECORDS_AT_ONCE];
         let (mut count, mut position, mut end) = (0, self.position, None);
-        for message in self.pending.iter().take(max.min(RECORDS_AT_ONCE)) {
+        let until_followed = visitor.until_followed();
+        // The one that is followed goes alone, so that it is decoded once and still known from the others.
+        let at_once = RECORDS_AT_ONCE.min(until_followed.max(1));
+        for message in self.pending.iter().take(max.min(at_once)) {
             match message.read() {
                 Message::Record { offset, payload, .. } if self.end.is_none_or(|end| offset < end) => {
                     records[count] = Record { payload, offset };
@@ -118,12 +121,16 @@ impl Partition {
                 Message::Failure { .. } => unreachable!("only records and ends are kept"),
             }
         }
-        let sampled = visitor.sample(count);
-        let mut taken = if count == 0 { 0 } else { visitor.on_records(index, &records[..count], position) };
-        if let Some(place) = sampled.filter(|&place| place < taken) {
-            let message = &self.pending[place];
-            visitor.on_sampled(index, &records[place], message.header(TRACE_PARENT), message.timestamp());
-        }
+        let mut taken = match count {
+            0 => 0,
+            1 if until_followed == 0 => {
+                let message = &self.pending[0];
+                let context =
+                    RecordContext { trace_parent: message.header(TRACE_PARENT), written: message.timestamp() };
+                visitor.on_followed(index, &records[0], position, context)
+            }
+            _ => visitor.on_records(index, &records[..count], position),
+        };
         if taken > 0 {
             if let (Some(first), Some(last)) = (self.pending[0].timestamp(), self.pending[taken - 1].timestamp()) {
                 visitor.on_arrivals(first, last, taken as u64);

@@ -8,18 +8,18 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use connectors::postgres::Client;
 use e2e::broker::Choice;
 use e2e::cluster::{Cluster, Shape, repository_file};
 use e2e::feed;
-use e2e::job::Job;
+use e2e::job::{Job, RECOVERY_LIMIT};
 use e2e::programs;
 use e2e::telemetry_tools::TelemetryTools;
-use e2e::traffic::{Event, LATE_IP, NO_JSON, time_text};
+use e2e::traffic::{Event, GAP_MS, LATE_IP, NO_JSON, time_text};
 use localcluster::deadline::{Deadline, pause};
 use localcluster::process::{Launch, OwnedChild};
 use localcluster::program;
 use serde_json::Value;
-use stream_runtime::clock::{Clock as _, SystemClock};
 use tokio::task::block_in_place;
 
 use crate::telemetry::restart;
@@ -45,13 +45,21 @@ async fn telemetry_fills_every_panel_and_alert() -> Result<()> {
     let job = Job { name: NAME.to_owned(), postgres_url: cluster.create_database(NAME).await? };
     let bootstrap = cluster.broker.bootstrap_servers();
     feed::create_topic(&bootstrap, NAME).await?;
-    let began = SystemClock::new().now();
     let _traffic = live_traffic(&cluster)?;
     job.submit(&cluster, 2, &["--checkpoint-interval", "5s"])?;
-    // Until sessions of the first seconds have ended, nothing can be late for them.
-    let is_past = |subtask: &Value| subtask["watermark_ms"].as_i64() > Some(began.0 + 20_000);
+    let mut sql = Client::connect(&job.postgres_url.parse()?).await?;
+    // The panels ask for the time that the table has sessions of, in which late events are to be: that of the first session.
+    let first_ms = wait_for_number(
+        &mut sql,
+        "SELECT (extract(epoch FROM min(event_hour)) * 1000)::bigint FROM sessionized_aggregated_events",
+    )
+    .await?;
+    // Before a session of that time would have ended everywhere, nothing is late for it.
+    let is_past = |subtask: &Value| subtask["watermark_ms"].as_i64() > Some(first_ms + 2 * GAP_MS);
     job.wait_until(&cluster, |job| job["subtasks"].as_array().is_some_and(|all| all.iter().all(is_past)))?;
-    block_in_place(|| feed::produce_records(&bootstrap, NAME, &of_no_session(began.0 + 3000)))?;
+    block_in_place(|| feed::produce_records(&bootstrap, NAME, &of_no_session(first_ms)))?;
+    // A recovery reads again what was not published: it may come before others then, and not be late.
+    wait_for_number(&mut sql, "SELECT nullif(count(*), 0) FROM late_events").await?;
     let attempt = job.describe(&cluster)?["attempt"].as_u64();
     let victim = job.a_taskmanager_of(&cluster, "window")?;
     cluster.taskmanagers[victim].kill();
@@ -84,6 +92,20 @@ async fn telemetry_fills_every_panel_and_alert() -> Result<()> {
     ensure!(is_filled, "{said}");
     eprintln!("{}", said.lines().last().unwrap_or_default());
     Ok(())
+}
+
+/// Waits for a number that the tables do not have yet.
+async fn wait_for_number(sql: &mut Client, query: &str) -> Result<i64> {
+    let deadline = Deadline::after(RECOVERY_LIMIT);
+    loop {
+        // The job makes the tables: until then it is an error.
+        let answer = sql.query_text(query).await;
+        if let Some(number) = answer.as_ref().ok().and_then(|found| found.rows[0][0].clone()) {
+            return Ok(number.parse()?);
+        }
+        ensure!(!deadline.has_passed(), "no number within {RECOVERY_LIMIT:?}, but {answer:?}: {query}");
+        block_in_place(|| pause(LOOK_AGAIN_AFTER));
+    }
 }
 
 /// Events of now, of more visitors than come back within a gap.

@@ -32,6 +32,9 @@ async fn logs_are_of_all_processes_in_the_order_of_time_and_outlive_them() -> Re
         let is_trouble = |line: &Value| line["level"] == "warn" && line["fields"]["subtask"] == "sink[0]";
         let lines = wait_for_lines(&cluster, &job, &["--level", "warn"], |lines| lines.iter().any(is_trouble))?;
         ensure!(lines.iter().all(|line| line["level"] == "warn" || line["level"] == "error"), "{lines:#?}");
+        // It is about the results of one checkpoint.
+        let is_whole = |line: &Value| ["attempt", "checkpoint"].iter().all(|field| line["fields"][field].is_string());
+        ensure!(lines.iter().filter(|line| is_trouble(line)).all(is_whole), "{lines:#?}");
         cluster.postgres.restart()?;
         let victim = job.a_taskmanager_of(&cluster, "sink")?;
         cluster.taskmanagers[victim].kill();

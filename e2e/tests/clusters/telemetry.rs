@@ -1,5 +1,7 @@
 //! What a cluster tells of itself: to a collector, the jobmanager by gRPC and the taskmanagers by HTTP, and to Prometheus.
 
+mod hostile;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -56,6 +58,7 @@ async fn cluster_tells_a_collector_and_prometheus_all_that_is_documented() -> Re
     }
     ensure!(text.contains("job_name=\"telemetry\""), "{text}");
     checkpoints_are_traces(&collector, &running.id)?;
+    start_is_a_trace(&collector, &running.id)?;
     recovery_is_a_trace(&collector)?;
     logs_have_fields(&collector, &running.id)?;
     ensure!(!collector.was_told("few-rights"), "the password left the house");
@@ -207,6 +210,7 @@ pub(crate) fn restart(member: &mut Member, protocol: &str, collector: u16, scrap
         ("OTEL_BSP_SCHEDULE_DELAY", "200"),
         ("OTEL_BLRP_SCHEDULE_DELAY", "200"),
         ("GAPWISE_TRACE_SAMPLE", "100"),
+        ("GAPWISE_LOG", "info,taskmanager=debug"),
         ("GAPWISE_METRICS_ADDRESS", &format!("127.0.0.1:{scraped}")),
     ])
 }
@@ -303,7 +307,26 @@ fn recovery_is_a_trace(collector: &Collector) -> Result<()> {
         let is_part = |span: &&Span| span.name == part && span.parent == recovery.id && span.trace == recovery.trace;
         ensure!(spans.iter().any(|span| is_part(&span)), "no `{part}` in {recovery:?}");
     }
-    ensure!(spans.iter().any(|span| span.name == "start"), "no start was told");
+    Ok(())
+}
+
+/// From the client's call to the first records that were read, in one trace and in this order.
+fn start_is_a_trace(collector: &Collector, job: &str) -> Result<()> {
+    let spans = collector.spans();
+    let start =
+        spans.iter().find(|span| span.name == "start" && span.attributes.get("job.id").is_some_and(|id| id == job));
+    let start = start.context("no start was told")?;
+    let part = |name: &str| {
+        let found = spans.iter().find(|span| span.name == name && span.trace == start.trace && span.parent == start.id);
+        found.with_context(|| format!("no `{name}` in {start:?}"))
+    };
+    let (submit, prepare, deploy, first) = (part("submit")?, part("prepare")?, part("deploy")?, part("first records")?);
+    // Times are told in milliseconds.
+    let is_behind = |later: u64, earlier: u64| later + 2_000_000 >= earlier;
+    ensure!(is_behind(submit.started, start.started) && submit.ended > submit.started, "{submit:?} in {start:?}");
+    ensure!(is_behind(prepare.started, submit.ended), "{prepare:?} before {submit:?}");
+    ensure!(is_behind(deploy.started, prepare.ended), "{deploy:?} before {prepare:?}");
+    ensure!(is_behind(first.ended, submit.ended) && first.instance != submit.instance, "{first:?}");
     Ok(())
 }
 
@@ -319,6 +342,11 @@ fn logs_have_fields(collector: &Collector, job: &str) -> Result<()> {
         logs.iter().any(|record| record.body == "deployed" && record.attributes.contains_key("attempt")),
         "{logs:#?}"
     );
+    let of_checkpoint =
+        logs.iter().find(|record| record.body == "acknowledged").context("nothing about a checkpoint")?;
+    for field in ["job_id", "attempt", "subtask", "checkpoint"] {
+        ensure!(of_checkpoint.attributes.contains_key(field), "no `{field}` in {of_checkpoint:?}");
+    }
     Ok(())
 }
 

@@ -212,3 +212,14 @@ fn counts_go_on_in_an_operator_that_was_restored() {
     assert_eq!(by_host, ["1970-01-01 00:00:00.000 | a | 2"]);
     assert_eq!(by_referrer.len(), 2);
 }
+
+#[test]
+fn event_is_held_until_its_window_has_fired() -> Result<(), Refusal> {
+    let mut probe = Probe::new(options(Duration::ZERO));
+    probe.event(Some("a"), None, MINUTE)?;
+    let holds = |probe: &Probe| probe.operator.holds(hash_key(b"a"), b"a", EventTime(MINUTE));
+    assert!(holds(&probe));
+    assert!(probe.rows(5 * MINUTE - 2).0.is_empty() && holds(&probe));
+    assert!(!probe.rows(5 * MINUTE - 1).0.is_empty() && !holds(&probe));
+    Ok(())
+}

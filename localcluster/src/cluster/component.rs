@@ -46,6 +46,7 @@ pub(super) enum Plan {
     Jobmanager,
     Taskmanager(u16),
     Prometheus(PathBuf, Telemetry),
+    Collector(PathBuf, Telemetry),
     Grafana(PathBuf, Telemetry),
 }
 
@@ -61,18 +62,19 @@ pub(super) fn plan(settings: &Settings) -> Vec<Vec<Plan>> {
         Postgres::Own(port) => Some(Plan::Postgres(port)),
     };
     vec![
-        kafka.into_iter().chain(postgres).collect(),
+        kafka.into_iter().chain(postgres).chain(observers(settings)).collect(),
         vec![Plan::Jobmanager],
         (1..=settings.taskmanagers).map(Plan::Taskmanager).collect(),
-        settings.telemetry.map(observers).unwrap_or_default(),
     ]
 }
 
-/// What looks at the others, as far as the machine has it.
-fn observers(telemetry: Telemetry) -> Vec<Plan> {
+/// What looks at the others, as far as the machine has it; first, so that they are heard from their first moment.
+fn observers(settings: &Settings) -> Vec<Plan> {
+    let Some(telemetry) = settings.telemetry else { return Vec::new() };
     let prometheus = telemetry::prometheus().map(|program| Plan::Prometheus(program, telemetry));
+    let collector = Telemetry::collects(settings).map(|program| Plan::Collector(program, telemetry));
     let grafana = telemetry::grafana().map(|program| Plan::Grafana(program, telemetry));
-    prometheus.into_iter().chain(grafana).collect()
+    prometheus.into_iter().chain(collector).chain(grafana).collect()
 }
 
 impl Plan {
@@ -83,6 +85,7 @@ impl Plan {
             Plan::Jobmanager => "jobmanager".to_owned(),
             Plan::Taskmanager(number) => format!("taskmanager-{number}"),
             Plan::Prometheus(..) => "prometheus".to_owned(),
+            Plan::Collector(..) => "collector".to_owned(),
             Plan::Grafana(..) => "grafana".to_owned(),
         }
     }
@@ -91,7 +94,8 @@ impl Plan {
     pub(super) fn check_built(&self, settings: &Settings) -> Result<(), Error> {
         let programs: &[&str] = match self {
             Plan::Devbroker(_) => &["devbroker"],
-            Plan::ApacheKafka(_) | Plan::Postgres(_) | Plan::Prometheus(..) | Plan::Grafana(..) => &[],
+            Plan::ApacheKafka(_) | Plan::Postgres(_) => &[],
+            Plan::Prometheus(..) | Plan::Collector(..) | Plan::Grafana(..) => &[],
             Plan::Jobmanager => &["jobmanager"],
             Plan::Taskmanager(_) => &["taskmanager", "jobctl"],
         };
@@ -106,6 +110,7 @@ impl Plan {
             Plan::Jobmanager => Some((settings.jobmanager_port, "JOBMANAGER_PORT")),
             Plan::Taskmanager(_) => None,
             Plan::Prometheus(_, telemetry) => Some((telemetry.prometheus, "PROMETHEUS_PORT")),
+            Plan::Collector(_, telemetry) => Some((telemetry.collector, "COLLECTOR_PORT")),
             Plan::Grafana(_, telemetry) => Some((telemetry.grafana, "GRAFANA_PORT")),
         }
     }
@@ -164,6 +169,10 @@ impl Plan {
                 let launch = telemetry.prometheus(program, &data, &log, settings)?;
                 component("prometheus", launch, Ready::Port(telemetry.prometheus))
             }
+            Plan::Collector(program, telemetry) => {
+                let launch = telemetry.collector(program, &data, &log)?;
+                component("opentelemetry collector", launch, Ready::Port(telemetry.collector))
+            }
             Plan::Grafana(program, telemetry) => {
                 let launch = telemetry.grafana(program, &data, &log, settings)?;
                 component("grafana", launch, Ready::Port(telemetry.grafana))
@@ -196,6 +205,9 @@ impl Ready {
 fn ours(settings: &Settings, name: &str, log: &Path) -> Result<Launch, Error> {
     let mut launch = Launch::new(binary(settings, name)?, log);
     launch.env = settings.cluster_env();
+    if let Some(telemetry) = settings.telemetry.filter(|_| Telemetry::collects(settings).is_some()) {
+        launch.env.extend(telemetry.exporting());
+    }
     launch.current_dir = Some(settings.project.clone());
     Ok(launch)
 }

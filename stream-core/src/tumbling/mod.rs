@@ -141,6 +141,11 @@ impl Windows {
         expired.into_iter().for_each(|start| self.store.forget(start));
     }
 
+    /// Whether the window of an event of this time has not fired.
+    pub fn is_open(&self, time: EventTime) -> bool {
+        !self.has_fired(self.config.start(time))
+    }
+
     /// The watermark that the windows have seen.
     pub fn watermark(&self) -> Watermark {
         self.watermark

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stream_core::ids::JobId;
 use stream_core::log_line::LogLine;
-use stream_core::secret::Secret;
+use stream_core::secret::Redaction;
 
 /// Jobs of which lines are kept: more than run at once. For one more the job that was silent longest is forgotten.
 const JOBS: usize = 32;
@@ -25,7 +25,7 @@ pub struct RecentLogs {
 struct State {
     jobs: BTreeMap<JobId, Ring>,
     /// What must not stand in a line of a job that runs.
-    secrets: BTreeMap<JobId, Vec<Secret>>,
+    redactions: BTreeMap<JobId, Redaction>,
     /// Lines added so far, of all jobs.
     added: u64,
 }
@@ -58,20 +58,23 @@ impl RecentLogs {
         RecentLogs { job_bytes, state: Mutex::default() }
     }
 
-    /// From now on these stand in no line of the job, whoever quotes them.
-    pub fn hide<'a>(&self, job: JobId, secrets: impl IntoIterator<Item = &'a Secret>) {
-        self.lock().secrets.insert(job, secrets.into_iter().cloned().collect());
+    /// From now on these secrets stand in no line of the job, whoever quotes them.
+    pub fn hide(&self, job: JobId, secrets: Redaction) {
+        self.lock().redactions.insert(job, secrets);
     }
 
     /// The job has ended here, and nothing that knows its secrets will log any more.
     pub fn forget_secrets(&self, job: JobId) {
-        self.lock().secrets.remove(&job);
+        self.lock().redactions.remove(&job);
     }
 
     /// Adds a line; the oldest make room for it.
     pub fn add(&self, job: JobId, line: LogLine) {
         let state = &mut *self.lock();
-        let line = line.without(state.secrets.get(&job).map(Vec::as_slice).unwrap_or_default());
+        let line = match state.redactions.get(&job) {
+            Some(redaction) => line.redacted(redaction),
+            None => line,
+        };
         // Not before: of a secret that is cut in two nobody would find the half.
         let line = shortened(line);
         state.added += 1;
@@ -132,6 +135,7 @@ impl Default for RecentLogs {
 #[cfg(test)]
 mod tests {
     use stream_core::log_line::Level;
+    use stream_core::secret::Secret;
     use stream_core::time::Timestamp;
 
     use super::*;
@@ -197,14 +201,14 @@ mod tests {
     #[test]
     fn secret_stands_in_no_line_while_its_job_runs() {
         let logs = RecentLogs::new(10_000);
-        logs.hide(JOB, &[Secret::new("hunter2")]);
+        logs.hide(JOB, Redaction::new(&[Secret::new("hunter2")], |_| false));
         let fields = vec![("reason".to_owned(), "login hunter2 refused".to_owned())];
         logs.add(JOB, LogLine { fields, ..line("by hunter2") });
         let read = logs.since(JOB, 0);
         assert_eq!(read.lines[0].message, "by <secret>");
         assert_eq!(read.lines[0].fields[0].1, "login <secret> refused");
         logs.forget_secrets(JOB);
-        assert!(logs.lock().secrets.is_empty());
+        assert!(logs.lock().redactions.is_empty());
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Service {
         let task_refs = deployment.tasks.keys().map(|&subtask| TaskRef { job_id, attempt, subtask });
         let task_refs: Vec<TaskRef> = task_refs.collect();
         let names = deployment.tasks.keys().map(|&subtask| deployment.name(subtask)).collect::<Vec<_>>().join(" ");
-        self.options.logs.hide(job_id, deployment.pipeline.secrets());
+        self.options.logs.hide(job_id, deployment.pipeline.redaction());
         match self.try_deploy(deployment) {
             Ok(()) => {
                 tracing::info!(%job_id, %attempt, tasks = names, "deployed");

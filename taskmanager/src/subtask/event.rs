@@ -100,6 +100,14 @@ impl Teller {
 
     /// Tells. To be called on a plain thread.
     pub(crate) fn tell(&self, change: Change) {
+        match &change {
+            Change::Acknowledged(Acknowledgement { checkpoint, written_bytes, pause, alignment, .. }) => {
+                tracing::debug!(%checkpoint, written_bytes, ?pause, ?alignment, "acknowledged");
+            }
+            Change::Declined { checkpoint, reason } => tracing::warn!(%checkpoint, reason, "declined"),
+            Change::Published(checkpoint) => tracing::debug!(%checkpoint, "published"),
+            Change::Running | Change::Pace(_) | Change::Drained | Change::Answered { .. } | Change::Ended(_) => {}
+        }
         let event = TaskEvent { holder: self.holder, subtask: self.subtask, change };
         // The service outlives its threads and always takes events; without it there is nobody left to tell.
         drop(self.events.blocking_send(event));

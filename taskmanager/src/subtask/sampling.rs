@@ -30,16 +30,17 @@ impl Sampler {
         Sampler { every: every.max(1), left: 0 }
     }
 
-    /// Which of the next `count` records, one at most, is to be followed.
-    pub(crate) fn pick(&mut self, count: usize) -> Option<usize> {
-        let count = count as u64;
-        if self.left >= count {
-            self.left -= count;
-            return None;
-        }
-        let picked = self.left;
-        self.left = self.every.saturating_sub(count - picked);
-        usize::try_from(picked).ok()
+    /// How many records come before the next that is to be followed.
+    pub(crate) fn left(self) -> usize {
+        usize::try_from(self.left).unwrap_or(usize::MAX)
+    }
+
+    /// So many records were taken; if one was followed, it was the last. A source that cannot follow any goes on past its turn.
+    pub(crate) fn pass(&mut self, taken: usize, is_followed: bool) {
+        self.left = match is_followed && taken > 0 {
+            true => self.every - 1,
+            false => self.left.saturating_sub(taken as u64),
+        };
     }
 }
 
@@ -132,13 +133,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_of_so_many_is_picked_whatever_the_batches() {
+    fn one_of_so_many_is_followed_whatever_the_batches() {
         for batch in [1, 3, 7, 100] {
-            let mut sampler = Sampler::one_of(100);
-            let picked: usize = (0..1000 / batch).filter(|_| sampler.pick(batch).is_some()).count();
-            assert!((10..=11).contains(&picked), "{picked} of batches of {batch}");
+            let (mut sampler, mut followed, mut taken) = (Sampler::one_of(100), 0, 0);
+            while taken < 1000 {
+                let count = batch.min(sampler.left().max(1));
+                followed += usize::from(sampler.left() == 0);
+                sampler.pass(count, sampler.left() == 0);
+                taken += count;
+            }
+            assert_eq!(followed, 10, "batches of {batch}");
         }
-        assert_eq!(Sampler::one_of(1).pick(5), Some(0));
+        let mut all = Sampler::one_of(1);
+        all.pass(0, true);
+        assert_eq!(all.left(), 0, "one that was left for later is followed later");
+        all.pass(1, true);
+        assert_eq!(all.left(), 0);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use stream_core::time::{EventTime, Timestamp};
 use stream_core::watermark::Watermark;
 use stream_runtime::clock::Clock;
 use stream_runtime::connector::{
-    ConnectorError, PublishError, Published, Publisher, RowChunks, SourceReader, SourceVisitor,
+    ConnectorError, PublishError, Published, Publisher, RecordContext, RowChunks, SourceReader, SourceVisitor,
 };
 use tokio::sync::mpsc;
 
@@ -114,7 +114,12 @@ impl SourceReader for ScriptedReader {
                     .zip(texts)
                     .map(|(offset, text)| Record { payload: Some(text.as_bytes()), offset })
                     .collect();
-                let taken = visitor.on_records(split, &records, self.offset + records.len() as u64);
+                let count = records.len().min(visitor.until_followed().max(1));
+                let next = self.offset + count as u64;
+                let taken = match visitor.until_followed() {
+                    0 => visitor.on_followed(split, &records[0], next, RecordContext::default()),
+                    _ => visitor.on_records(split, &records[..count], next),
+                };
                 self.offset += taken as u64;
                 if taken < records.len() {
                     self.script.lock().unwrap().push_front(Tell::Records(split, &texts[taken..]));

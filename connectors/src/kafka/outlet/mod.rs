@@ -100,9 +100,12 @@ impl Outlet for TopicOutlet {
             Turn::Published => {}
             Turn::Due => {
                 if self.is_register_lost(&session, epoch) {
-                    tracing::warn!(topic = self.target.topic, group = self.target.id, epoch = %epoch.epoch,
+                    tracing::warn!(
+                        topic = self.target.topic,
+                        group = self.target.id,
                         "the group has no offset that tells which epoch the topic has: publishing; if the job died as it published, \
-                         and was away for longer than `offsets.retention.minutes`, the topic has this epoch twice");
+                         and was away for longer than `offsets.retention.minutes`, the topic has this epoch twice"
+                    );
                 }
                 if let Err(error) = self.send(&mut session, epoch, rows) {
                     session.abort();

@@ -17,8 +17,8 @@ The environment, or `.env` or `flink-env.env` in the project's folder, chooses:
   KAFKA_URL, POSTGRES_URL       yours are used instead of ours
   KAFKA=apache                  real Apache Kafka (Java and Maven) instead of the development broker
   KAFKA_PORT, POSTGRES_PORT, JOBMANAGER_PORT, TASKMANAGERS, SLOTS, KAFKA_TOPIC
-  TELEMETRY=1                   metrics of each process, and the Prometheus and Grafana that are on the PATH
-  PROMETHEUS_PORT, GRAFANA_PORT, METRICS_PORT
+  TELEMETRY=1                   metrics of each process, and the collector, Prometheus and Grafana that are on the PATH or in the cache
+  PROMETHEUS_PORT, COLLECTOR_PORT, GRAFANA_PORT, METRICS_PORT
   GAPWISE_LOCAL_DIR             where pid files, logs and data are [default: .local]
   GAPWISE_CACHE_DIR             where downloads are kept
 

@@ -11,7 +11,6 @@ use localcluster::database::Database;
 use localcluster::machine;
 use localcluster::settings::{Kafka, Postgres, Settings};
 use localcluster::state_dir::StateDir;
-use localcluster::telemetry::Telemetry;
 use localcluster::topic::{PARTITIONS, Topic};
 use localcluster::traffic;
 
@@ -75,7 +74,11 @@ fn up(settings: &Settings, state: &StateDir) -> Result<()> {
     let database = produce::runtime()?.block_on(Database::connect(settings, state));
     let Database { .. } = database?;
     print!("{}", show::up(&components, settings));
-    settings.telemetry.iter().flat_map(Telemetry::missing).for_each(|word| println!("note: {word}"));
+    settings
+        .telemetry
+        .iter()
+        .flat_map(|telemetry| telemetry.missing(settings))
+        .for_each(|word| println!("note: {word}"));
     Ok(())
 }
 

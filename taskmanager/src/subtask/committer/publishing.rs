@@ -162,6 +162,8 @@ impl Publishing {
 
     /// Publishes until it works or cannot; nothing if it was stopped.
     fn publish(&mut self, epoch: &SealedEpoch, pieces: &[Piece]) -> Option<Result<(), PublishError>> {
+        // Whatever the sink logs meanwhile is about this checkpoint.
+        let _publication = tracing::error_span!("publish", checkpoint = %epoch.epoch).entered();
         let mut backoff = Backoff::new(FIRST_RETRY, MAX_RETRY);
         let mut was_told = false;
         loop {
@@ -171,7 +173,7 @@ impl Publishing {
                 Ok(_) => {
                     if was_told {
                         self.teller.counters.set_trouble(String::new());
-                        tracing::info!(epoch = %epoch.epoch, rows = epoch.rows.total(), "published after all");
+                        tracing::info!(rows = epoch.rows.total(), "published after all");
                     }
                     return Some(Ok(()));
                 }
@@ -182,7 +184,7 @@ impl Publishing {
             self.teller.counters.set_trouble(reason.clone());
             self.teller.counters.add_publish_failure();
             if !std::mem::replace(&mut was_told, true) {
-                tracing::warn!(epoch = %epoch.epoch, reason, "cannot publish now: trying on, while the job goes on");
+                tracing::warn!(reason, "cannot publish now: trying on, while the job goes on");
             }
             if self.stop.wait(backoff.next_wait()) {
                 return None;

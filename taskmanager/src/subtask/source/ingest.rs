@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use stream_core::barrier::Barrier;
 use stream_core::checkpoint::TaskSnapshot;
+use stream_core::collector::Mark;
 use stream_core::event_batch::KeyedEvent;
-use stream_core::operator::{Decoder, Hold, Record, Refusal, SplitRecords};
+use stream_core::ids::SubtaskIndex;
+use stream_core::operator::{Decoder, Record, Refusal, SplitRecords};
 use stream_core::time::{EventTime, Timestamp, millis};
 use stream_core::watermark::{Progress, Watermark};
 use stream_runtime::clock::Clock;
-use stream_runtime::connector::SourceVisitor;
+use stream_runtime::connector::{RecordContext, SourceVisitor};
 use telemetry::Spread;
 
 use crate::counters::Counters;
@@ -69,22 +71,18 @@ impl Ingest {
         TaskSnapshot::Source { splits: self.splits.snapshot(), events: self.events, bad: self.bad }
     }
 
-    /// Ends event time behind everything decoded.
-    pub(super) fn drain(&mut self) {
-        self.is_drained = true;
-        self.send_all();
-    }
-}
-
-impl SourceVisitor for Ingest {
-    fn is_held(&self, split: usize) -> bool {
-        self.splits.is_held(split)
-    }
-
-    fn on_records(&mut self, split: usize, records: &[Record<'_>], next_offset: u64) -> usize {
+    /// Decodes records of a split and sends what is full; how many were taken. Within a context it is one record, which is followed.
+    fn take(
+        &mut self,
+        split: usize,
+        records: &[Record<'_>],
+        next_offset: u64,
+        followed: Option<RecordContext<'_>>,
+    ) -> usize {
         let started = self.clock.monotonic();
         let (split_id, not_after, hold) = (self.splits.id(split), self.not_after(), self.splits.hold(split));
         let of_split = SplitRecords { split: split_id, records, not_after, hold };
+        let mark = followed.map(|context| (context, self.emitter.collector.mark()));
         let decoded = match self.decoder.decode(of_split, &mut self.emitter.collector) {
             Ok(decoded) => decoded,
             Err(refusal) => {
@@ -102,13 +100,52 @@ impl SourceVisitor for Ingest {
         self.splits.on_decoded(split, decoded, left.first().map_or(next_offset, |record| record.offset));
         self.splits.align();
         self.emitter.wake();
+        if let (Some((context, mark)), [record]) = (mark, taken) {
+            self.follow(split, record, context, &mark);
+        }
         self.emitter.send_full();
         if self.splits.is_progress_due(self.emitter.told_watermark()) {
             self.send_all();
         }
+        if let Some((sampler, _)) = &mut self.sampling {
+            sampler.pass(taken.len(), followed.is_some());
+        }
         self.has_records |= !taken.is_empty();
         self.worked += self.clock.monotonic().saturating_sub(started);
         taken.len()
+    }
+
+    /// Sends behind the events of a record, which are those since the mark, that they are followed.
+    fn follow(&mut self, split: usize, record: &Record<'_>, context: RecordContext<'_>, since: &Mark) {
+        let Some((_, spans)) = &self.sampling else { return };
+        let took = context.written.map(|written| spans.since(written)).unwrap_or_default();
+        let parent = context.trace_parent.and_then(trace_parent);
+        let place = spans.tell_read(parent, self.splits.id(split), record.offset, took);
+        let events = self.emitter.collector.events_since(since);
+        let traced: Vec<(SubtaskIndex, Traced)> = events
+            .map(|(target, KeyedEvent { hash, key, time, .. })| {
+                (target, Traced { place, hash, key: key.to_vec(), time })
+            })
+            .collect();
+        for (target, traced) in traced {
+            self.emitter.send_traced(target, traced);
+        }
+    }
+
+    /// Ends event time behind everything decoded.
+    pub(super) fn drain(&mut self) {
+        self.is_drained = true;
+        self.send_all();
+    }
+}
+
+impl SourceVisitor for Ingest {
+    fn is_held(&self, split: usize) -> bool {
+        self.splits.is_held(split)
+    }
+
+    fn on_records(&mut self, split: usize, records: &[Record<'_>], next_offset: u64) -> usize {
+        self.take(split, records, next_offset, None)
     }
 
     fn on_end_of_split_for_now(&mut self, split: usize) {
@@ -124,28 +161,18 @@ impl SourceVisitor for Ingest {
         self.arrivals.add(last, records / 2);
     }
 
-    fn sample(&mut self, count: usize) -> Option<usize> {
-        self.sampling.as_mut()?.0.pick(count)
+    fn until_followed(&self) -> usize {
+        self.sampling.as_ref().map_or(usize::MAX, |(sampler, _)| sampler.left())
     }
 
-    fn on_sampled(&mut self, split: usize, record: &Record<'_>, header: Option<&[u8]>, written: Option<Timestamp>) {
-        let Some((_, spans)) = &self.sampling else { return };
-        // It was decoded with the others; once more, alone, tells which event it became.
-        let mut alone = self.emitter.collector.empty_like();
-        let split = self.splits.id(split);
-        let records = std::slice::from_ref(record);
-        let of_split = SplitRecords { split, records, not_after: EventTime(i64::MAX), hold: Hold::NEVER };
-        if self.decoder.decode(of_split, &mut alone).is_err() {
-            return;
-        }
-        let took = written.map(|written| spans.since(written)).unwrap_or_default();
-        let place = spans.tell_read(header.and_then(trace_parent), split, record.offset, took);
-        let batches: Vec<_> = alone.take_all().collect();
-        for (target, batch) in batches {
-            for KeyedEvent { hash, key, time, .. } in batch.iter() {
-                self.emitter.send_traced(target, Traced { place, hash, key: key.to_vec(), time });
-            }
-        }
+    fn on_followed(
+        &mut self,
+        split: usize,
+        record: &Record<'_>,
+        next_offset: u64,
+        context: RecordContext<'_>,
+    ) -> usize {
+        self.take(split, std::slice::from_ref(record), next_offset, Some(context))
     }
 
     fn on_known_end(&mut self, split: usize, end: u64) {

@@ -20,6 +20,8 @@ use crate::exchange::message::Message;
 use crate::exchange::outputs::{Outputs, Sender};
 use crate::subtask::testing::{KeyAtTime, ManualClock, ScriptedReader, Tell, Told, barrier, keys, last_barrier, split};
 
+mod following;
+
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_millis(5);
 
@@ -55,6 +57,17 @@ fn fixture_of(
     script: impl IntoIterator<Item = Tell>,
     channel_bytes: usize,
 ) -> Fixture {
+    fixture_but(splits, is_bounded, script, channel_bytes, |_| {})
+}
+
+/// The same, made of other parts.
+fn fixture_but(
+    splits: SourceSplits,
+    is_bounded: bool,
+    script: impl IntoIterator<Item = Tell>,
+    channel_bytes: usize,
+    change: impl FnOnce(&mut SourceParts),
+) -> Fixture {
     let clock = ManualClock::default();
     let script: VecDeque<Tell> = script.into_iter().collect();
     let added = Arc::default();
@@ -69,7 +82,7 @@ fn fixture_of(
     let counters = Arc::new(Counters::default());
     let mailbox = Arc::new(Mailbox::default());
     let (teller, told) = Told::new();
-    let source = SourceSubtask::new(SourceParts {
+    let mut parts = SourceParts {
         reader: Box::new(reader),
         decoder: Box::new(KeyAtTime),
         splits,
@@ -89,8 +102,9 @@ fn fixture_of(
         linger: LINGER,
         clock: Arc::new(clock.clone()),
         counters: Arc::clone(&counters),
-    });
-    Fixture { source, gate, clock, added, mailbox, told, counters }
+    };
+    change(&mut parts);
+    Fixture { source: SourceSubtask::new(parts), gate, clock, added, mailbox, told, counters }
 }
 
 impl Fixture {
@@ -130,7 +144,8 @@ fn shown(message: &Message) -> String {
         Message::Progress(Progress::Idle(Watermark(ms))) => format!("idle{ms}"),
         Message::End => "end".to_owned(),
         Message::Barrier(barrier) => format!("B{}", barrier.checkpoint.0),
-        Message::Rows(_) | Message::Traced(_) => panic!("{message:?}"),
+        Message::Traced(traced) => format!("follow {}", String::from_utf8_lossy(&traced.key)),
+        Message::Rows(_) => panic!("{message:?}"),
     }
 }
 
