@@ -1,6 +1,7 @@
 //! The only way in to the [`crate::service::Service`]: a cheap handle that sends messages and waits for their answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stream_core::ids::{CheckpointId, JobId};
 use stream_core::job::JobState;
@@ -54,6 +55,8 @@ pub(crate) struct TaskManagerRecord {
     pub(crate) registered: Timestamp,
     /// When it was last heard.
     pub(crate) last_heartbeat: Timestamp,
+    /// How long ago that is, by the steady clock.
+    pub(crate) silent: Duration,
     /// The resident memory of its process, in bytes.
     pub(crate) rss_bytes: u64,
 }
@@ -69,6 +72,8 @@ pub(crate) struct ClusterRecord {
     pub(crate) slots: SlotCount,
     /// Jobs that have not ended.
     pub(crate) live_jobs: usize,
+    /// How often taskmanagers send a heartbeat.
+    pub(crate) heartbeat_interval: Duration,
 }
 
 /// What the service is asked or told.
