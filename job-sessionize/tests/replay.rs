@@ -2,7 +2,7 @@
 //! or counted wrong.
 
 use job_sessionize::key::Key;
-use job_sessionize::operator::SessionOperator;
+use job_sessionize::operator::{Form, SessionOperator};
 use job_sessionize::options::Options;
 use job_sessionize::pipeline::columns;
 use job_sessionize::replay::{Event, Findings, Parts, Row, Rules, compare};
@@ -15,6 +15,7 @@ use stream_core::key_group::{KeyGroupRange, MaxParallelism, hash_key};
 use stream_core::operator::Operator;
 use stream_core::origin::Origin;
 use stream_core::row::Field;
+use stream_core::session::{Config, Limits};
 use stream_core::time::EventTime;
 use stream_core::watermark::Watermark;
 
@@ -34,9 +35,13 @@ impl Run {
     /// Events as (key, time), in their order, in batches behind each of which the watermark moves.
     fn of(events: &[(u8, i64)], batch: usize, lateness_ms: u64) -> Run {
         let options = Options::new(Duration::from_millis(GAP_MS), Duration::from_millis(lateness_ms)).expect("options");
+        Run::with(options.windows(), options.form(), events, batch)
+    }
+
+    fn with(windows: Config, form: Form, events: &[(u8, i64)], batch: usize) -> Run {
         let max = MaxParallelism::DEFAULT;
         let all = KeyGroupRange { start: 0, end: max.get() };
-        let mut operator = SessionOperator::new(options.windows(), options.form(), all, max);
+        let mut operator = SessionOperator::new(windows, form, all, max);
         let mut out = Collector::new(max, 1);
         let (mut newest, mut watermark, mut told) = (i64::MIN, i64::MIN, Vec::new());
         for events in events.chunks(batch) {
@@ -59,18 +64,22 @@ impl Run {
             operator.on_watermark(Watermark(watermark), &mut out);
         }
         let late = operator.counters().late;
+        let rows = rows(&mut out);
+        let in_rows: i64 = rows.iter().filter_map(|row| row.2).sum();
+        // Allowed lateness writes an event more than once: then this says nothing, and no session has a limit.
+        let open = (events.len() as u64).saturating_sub(late + in_rows.unsigned_abs());
         let (watermark, parts) = (Watermark(watermark), Parts::WhereBehind);
-        let gap_ms = options.windows().gap_ms;
         let rules = Rules {
-            gap_ms,
-            limits: options.windows().limits,
-            form: options.form(),
+            gap_ms: windows.gap_ms,
+            limits: windows.limits,
+            form,
             last_section: 0,
             watermark,
             late,
+            open,
             parts,
         };
-        Run { rules, rows: rows(&mut out), events: told }
+        Run { rules, rows, events: told }
     }
 
     fn compared_with(&self, rows: &[FoundRow]) -> Findings {
@@ -109,6 +118,23 @@ fn rows(out: &mut Collector) -> Vec<FoundRow> {
         Key { ip: None, host }.encode(&mut key);
         rows.push((key, start, num_hits));
     }
+}
+
+/// Limits that sessions of these events reach now and then.
+fn limits() -> impl Strategy<Value = Limits> {
+    let max_span_ms = prop_oneof![Just(Limits::NONE.max_span_ms), GAP_MS.cast_signed()..4 * GAP_MS.cast_signed()];
+    let max_events = prop_oneof![Just(Limits::NONE.max_events), 2_u64..12];
+    (max_span_ms, max_events).prop_map(|(max_span_ms, max_events)| Limits { max_span_ms, max_events })
+}
+
+fn limited(limits: Limits, events: &[(u8, i64)], batch: usize) -> Run {
+    let windows = Options::new(Duration::from_millis(GAP_MS), Duration::ZERO).expect("options").windows();
+    Run::with(Config { limits, ..windows }, Form::Sql, events, batch)
+}
+
+/// Whether an audit would tell that something is wrong.
+fn is_told(run: &Run, findings: &Findings) -> bool {
+    findings.differences() > 0 || findings.in_no_row != run.rules.late + run.rules.open
 }
 
 /// Time goes on, with steps back of up to so much.
@@ -167,5 +193,35 @@ proptest! {
         changed.truncate(run.rows.len());
         changed[run.rows.len() - 1].2 = gone.2.map(|hits| hits + more);
         prop_assert!(run.compared_with(&changed).differences() > 0, "counted wrong");
+    }
+
+    #[test]
+    fn limits_explain_no_more_than_they_cause(
+        limits in limits(), events in events(40), batch in 1_usize..10, at in any::<prop::sample::Index>(),
+    ) {
+        let run = limited(limits, &events, batch);
+        let findings = run.compared_with(&run.rows);
+        prop_assert_eq!(findings.differences(), 0, "{:?}", findings);
+        prop_assert!(findings.not_in_parts <= run.rules.late, "{:?}", findings);
+        prop_assert_eq!(findings.in_no_row, run.rules.late + run.rules.open, "{:?}", findings);
+        if run.rows.is_empty() {
+            return Ok(());
+        }
+        let mut changed = run.rows.clone();
+        let gone = changed.remove(at.index(run.rows.len()));
+        let findings = run.compared_with(&changed);
+        prop_assert!(is_told(&run, &findings), "{:?} is gone, and that is not told: {:?}", gone, findings);
+        changed.extend([gone.clone(), gone]);
+        prop_assert!(is_told(&run, &run.compared_with(&changed)), "twice");
+    }
+
+    #[test]
+    fn events_in_the_order_of_their_times_give_the_rows_of_the_rule(
+        limits in limits(), events in events(0), batch in 1_usize..10,
+    ) {
+        let run = limited(limits, &events, batch);
+        let findings = run.compared_with(&run.rows);
+        prop_assert_eq!((findings.differences(), findings.in_parts), (0, 0), "{:?}", findings);
+        prop_assert_eq!(findings.equal, run.rows.len() as u64);
     }
 }

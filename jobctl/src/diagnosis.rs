@@ -19,6 +19,8 @@ const FUTURE: Duration = Duration::from_secs(60);
 const HELD_UP_PERCENT: u64 = 50;
 /// A partition that is at its end for less than this is one that live traffic comes in.
 const SILENT: Duration = Duration::from_secs(2);
+/// A taskmanager that so many heartbeats are missing of stands still.
+const MISSING_HEARTBEATS: u32 = 3;
 
 /// What holds a job up. The words are for programs, and stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -32,6 +34,8 @@ pub(crate) enum Cause {
     Restarting,
     /// A subtask is not there yet.
     NotRunning,
+    /// A taskmanager stands still, and is not lost yet.
+    TaskmanagerSilent,
     /// What is done cannot be published.
     SinkUnavailable,
     /// The sources pause until the sink has caught up.
@@ -68,6 +72,10 @@ pub(crate) struct Facts<'a> {
     pub(crate) source: &'a SourceSpec,
     /// The cluster's slots that no job holds.
     pub(crate) free_slots: u32,
+    /// The cluster's taskmanagers, each with how long it was not heard.
+    pub(crate) silences: &'a [(String, Duration)],
+    /// How often each is to be heard.
+    pub(crate) heartbeat_interval: Duration,
     /// The time.
     pub(crate) clock: Timestamp,
 }
@@ -80,6 +88,7 @@ pub(crate) fn diagnose(facts: &Facts<'_>) -> Vec<Finding> {
     }
     let mut findings = Vec::new();
     findings.extend(not_running(facts));
+    findings.extend(silent_taskmanagers(facts));
     findings.extend(facts.now.subtasks.iter().filter_map(sink_unavailable));
     findings.extend(sink_behind(facts.now));
     findings.extend(backpressure(facts));
@@ -134,6 +143,26 @@ fn not_running(facts: &Facts<'_>) -> Option<Finding> {
         format!("{} on {} is {}", name(absent), absent.taskmanager, absent.state),
         "it opens its source, its state or its sink: if it stays so, the taskmanager's log says on what it waits",
     ))
+}
+
+/// Those that stand still while their connections are open, as behind a SIGSTOP: whoever sends to one has to wait, and so have the
+/// sources that are kept in step with its own, which no back-pressure tells.
+fn silent_taskmanagers(facts: &Facts<'_>) -> impl Iterator<Item = Finding> {
+    let limit = facts.heartbeat_interval * MISSING_HEARTBEATS;
+    let silent = facts.silences.iter().filter(move |(_, silence)| *silence >= limit);
+    silent.filter_map(|(taskmanager, silence)| {
+        let its = facts.now.subtasks.iter().filter(|subtask| subtask.taskmanager == *taskmanager);
+        let tasks: Vec<String> = its.map(name).collect();
+        let (shown, interval) = (span(0, millis(*silence)), duration::show(facts.heartbeat_interval));
+        (!tasks.is_empty()).then(|| {
+            finding(
+                Cause::TaskmanagerSilent,
+                format!("{taskmanager} was not heard for {shown}, and is to be each {interval}: {} stand still", tasks.join(", ")),
+                "see whether its process is stopped, its machine overloaded or its network away: behind the jobmanager's \
+                 --heartbeat-timeout it is lost, and the job goes on elsewhere",
+            )
+        })
+    })
 }
 
 fn sink_unavailable(subtask: &Subtask) -> Option<Finding> {
@@ -320,8 +349,13 @@ mod tests {
         JobDetails { splits: vec![sample_split("t/0")], ..sample_details() }
     }
 
+    fn facts<'a>(before: &'a JobDetails, now: &'a JobDetails, source: &'a SourceSpec) -> Facts<'a> {
+        let heartbeat_interval = Duration::from_millis(500);
+        Facts { before, now, source, free_slots: 1, silences: &[], heartbeat_interval, clock: NOW }
+    }
+
     fn causes(before: &JobDetails, now: &JobDetails, source: &SourceSpec) -> Vec<Cause> {
-        let facts = Facts { before, now, source, free_slots: 1, clock: NOW };
+        let facts = facts(before, now, source);
         diagnose(&facts).into_iter().map(|finding| finding.cause).collect()
     }
 
@@ -339,8 +373,8 @@ mod tests {
         let mut details = healthy();
         (details.job.state, details.job.causes) = ("failed", vec!["table `x` is gone".to_owned()]);
         details.subtasks[0].is_paused = true;
-        let facts = Facts { before: &details, now: &details, source: &sample_source(), free_slots: 0, clock: NOW };
-        let [finding] = diagnose(&facts).try_into().expect("one finding");
+        let source = sample_source();
+        let [finding] = diagnose(&facts(&details, &details, &source)).try_into().expect("one finding");
         assert_eq!((finding.cause, finding.what.as_str()), (Cause::Ended, "the job is failed: table `x` is gone"));
     }
 
@@ -351,6 +385,21 @@ mod tests {
         assert_eq!(alone(&details), [Cause::Restarting]);
         details.slots_needed = Some(3);
         assert_eq!(alone(&details), [Cause::NoFreeSlot]);
+    }
+
+    #[test]
+    fn taskmanager_that_stands_still_is_named_with_its_tasks_if_it_has_any() {
+        let (mut details, source) = (healthy(), sample_source());
+        details.subtasks.iter_mut().for_each(|subtask| subtask.taskmanager = format!("tm-{}", subtask.index + 1));
+        let silent = |ms: [u64; 3]| {
+            let each = |(n, ms): (usize, u64)| (format!("tm-{}", n + 1), Duration::from_millis(ms));
+            let silences: Vec<(String, Duration)> = ms.into_iter().enumerate().map(each).collect();
+            diagnose(&Facts { silences: &silences, ..facts(&details, &details, &source) })
+        };
+        assert_eq!(silent([400, 1400, 60_000]), [], "two heartbeats may be late; the third has no task of the job");
+        let [finding] = silent([400, 4000, 0]).try_into().expect("one finding");
+        assert_eq!(finding.cause, Cause::TaskmanagerSilent);
+        assert_eq!(finding.what, "tm-2 was not heard for 4s, and is to be each 500ms: window[1] stand still");
     }
 
     #[test]
@@ -375,7 +424,7 @@ mod tests {
         now.subtasks[1].idle_ms += 100;
         now.subtasks[2].idle_ms += 1000;
         let source = sample_source();
-        let facts = Facts { before: &before, now: &now, source: &source, free_slots: 1, clock: NOW };
+        let facts = facts(&before, &now, &source);
         let [finding] = diagnose(&facts).try_into().expect("one finding");
         assert_eq!(finding.cause, Cause::Backpressure);
         assert!(
@@ -403,7 +452,7 @@ mod tests {
         details.splits[1].silent_ms = 12_000;
         assert_eq!(alone(&details), [Cause::SilentPartition]);
         let source = sample_source();
-        let facts = Facts { before: &details, now: &details, source: &source, free_slots: 1, clock: NOW };
+        let facts = facts(&details, &details, &source);
         assert_eq!(diagnose(&facts)[0].advice, "it is left out after 30s of silence, in 18s");
         details.splits[1].silent_ms = 0;
         details.splits[1].lag = Some(1000);
@@ -421,7 +470,7 @@ mod tests {
         let mut source = sample_source();
         assert_eq!(causes(&details, &details, &source), [Cause::AllIdle]);
         source.close_when_idle = Duration::from_secs(315);
-        let facts = Facts { before: &details, now: &details, source: &source, free_slots: 1, clock: NOW };
+        let facts = facts(&details, &details, &source);
         assert!(diagnose(&facts)[0].advice.contains("after 5m15s of silence"));
     }
 }

@@ -57,6 +57,8 @@ pub(crate) struct TaskManagerRecord {
     pub(crate) registered: Timestamp,
     /// When it was last heard.
     pub(crate) last_heartbeat: Timestamp,
+    /// How long ago that is, by the steady clock.
+    pub(crate) silent: Duration,
     /// The resident memory of its process, in bytes.
     pub(crate) rss_bytes: u64,
 }
@@ -72,6 +74,8 @@ pub(crate) struct ClusterRecord {
     pub(crate) slots: SlotCount,
     /// Jobs that have not ended.
     pub(crate) live_jobs: usize,
+    /// How often taskmanagers send a heartbeat.
+    pub(crate) heartbeat_interval: Duration,
 }
 
 /// What the service is asked or told.

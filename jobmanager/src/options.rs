@@ -6,6 +6,7 @@ use std::time::Duration;
 use stream_core::job::{ExponentialDelay, RestartStrategy, Settings};
 use stream_runtime::duration;
 use stream_runtime::recent_logs::RecentLogs;
+use stream_runtime::shutdown;
 
 /// The settings of one jobmanager.
 #[derive(Clone, Debug)]
@@ -75,7 +76,7 @@ impl Default for Options {
             discovery_interval: Duration::from_secs(30),
             connector_timeout: Duration::from_secs(10),
             watch_interval: Duration::from_millis(200),
-            drain_timeout: Duration::from_secs(5),
+            drain_timeout: shutdown::WORK_TIMEOUT,
             checkpoint_store: None,
             retention: Duration::from_secs(600),
             restart: RestartStrategy::ExponentialDelay(ExponentialDelay::default()),

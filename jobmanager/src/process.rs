@@ -123,7 +123,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     logging::init(None, exporters.log_layer(), Some(logs));
     fail_point::arm_by_environment()?;
     let outcome = runtime.block_on(serve(args, options, telemetry, &exporters));
-    exporters.shutdown();
+    exporters.shutdown(shutdown::TELEMETRY_TIMEOUT);
     // A client library's call that hangs must not keep the process.
     runtime.shutdown_background();
     outcome

@@ -48,7 +48,7 @@ pub(crate) struct TaskManager {
     session: Session,
     connection: Connection,
     /// When it was last heard, by the steady clock.
-    heard: Duration,
+    pub(crate) heard: Duration,
 }
 
 /// Everybody who is connected.

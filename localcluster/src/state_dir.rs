@@ -3,10 +3,11 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::process::{Identity, StopSignal};
+use crate::process::{Identity, STOP_LIMIT, StopSignal};
 
 /// The parts of the folder, all of them ours to delete.
 const PARTS: [&str; 3] = ["run", "log", "data"];
@@ -27,6 +28,9 @@ pub struct Record {
     pub log: PathBuf,
     /// What asks it to stop.
     pub stop_signal: StopSignal,
+    /// How long it may take to end then.
+    #[serde(default = "default_stop_limit")]
+    pub stop_limit: Duration,
 }
 
 /// Something in the state folder cannot be read or written.
@@ -47,6 +51,11 @@ pub struct StateDir {
 /// Held while a cluster is changed; released when dropped.
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
+
+/// Of a record that an older version left behind.
+fn default_stop_limit() -> Duration {
+    STOP_LIMIT
+}
 
 impl Record {
     /// Where it listens, for people.
@@ -192,6 +201,7 @@ mod tests {
             port: Some(1),
             log: PathBuf::from("/log"),
             stop_signal: StopSignal::Terminate,
+            stop_limit: STOP_LIMIT,
         }
     }
 

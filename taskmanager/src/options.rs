@@ -6,6 +6,7 @@ use std::time::Duration;
 use stream_core::ids::TaskManagerId;
 use stream_runtime::hostname;
 use stream_runtime::recent_logs::RecentLogs;
+use stream_runtime::shutdown;
 
 /// What a user can turn. The parts (clock, connectors, listener) come beside it.
 #[derive(Clone, Debug)]
@@ -42,10 +43,10 @@ impl Options {
     pub const DEFAULT_LINGER: Duration = Duration::from_millis(5);
     /// [`Options::orphan_timeout`] unless set: longer than a jobmanager takes to be started again by hand.
     pub const DEFAULT_ORPHAN_TIMEOUT: Duration = Duration::from_secs(300);
-    /// [`Options::leave_timeout`] unless set: with the shutdown timeout it stays below what `make down` waits.
-    pub const DEFAULT_LEAVE_TIMEOUT: Duration = Duration::from_secs(8);
+    /// [`Options::leave_timeout`] unless set.
+    pub const DEFAULT_LEAVE_TIMEOUT: Duration = shutdown::LEAVE_TIMEOUT;
     /// [`Options::shutdown_timeout`] unless set.
-    pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+    pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = shutdown::WORK_TIMEOUT;
     /// Bytes of log lines kept of each job: a few thousand lines, of which a quiet job logs a dozen an hour.
     pub const LOG_BYTES: usize = 256 << 10;
 

@@ -57,7 +57,7 @@ struct Args {
     orphan_timeout: Duration,
 
     /// How long a taskmanager that is told to stop goes on, until its jobs have a last checkpoint; 0 to stop at once.
-    /// What kills it after a grace period must be 6 seconds more patient.
+    /// What kills it after a grace period must be 15 seconds more patient.
     #[arg(long, value_name = "DURATION", default_value = "8s", env = "GAPWISE_TASKMANAGER_LEAVE_TIMEOUT",
           value_parser = duration::parse)]
     leave_timeout: Duration,
@@ -104,7 +104,7 @@ fn run(args: Args) -> anyhow::Result<()> {
     logging::init(None, exporters.log_layer(), Some(Arc::clone(&logs)));
     fail_point::arm_by_environment()?;
     let result = runtime.block_on(serve(args, id, telemetry, &exporters, logs));
-    exporters.shutdown();
+    exporters.shutdown(shutdown::TELEMETRY_TIMEOUT);
     // A connector's blocking call that does not return must not keep the process.
     runtime.shutdown_background();
     result
@@ -179,6 +179,8 @@ fn channel_bytes(text: &str) -> Result<usize, String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use clap::CommandFactory as _;
+
     use super::*;
 
     #[test]
@@ -189,6 +191,30 @@ mod tests {
         assert_eq!(advertised(Some("tm.example:80"), bound).unwrap(), "tm.example:80");
         let anywhere = advertised(None, "0.0.0.0:1".parse().unwrap()).unwrap();
         assert_eq!(anywhere, format!("{}:1", hostname().unwrap()));
+    }
+
+    /// The first duration behind these words, in seconds.
+    fn seconds_behind(text: &str, words: &str) -> u64 {
+        let (_, behind) = text.split_once(words).unwrap_or_else(|| panic!("no `{words}`"));
+        let digits = behind.trim_start_matches(|c: char| !c.is_ascii_digit());
+        digits.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+    }
+
+    #[test]
+    fn grace_periods_are_longer_than_a_process_may_take_to_end() {
+        let help = Args::command().render_long_help().to_string();
+        let more = shutdown::of_taskmanager(Duration::ZERO).as_secs();
+        assert_eq!(seconds_behind(&help, "grace period must be"), more);
+
+        let compose = include_str!("../../docker-compose.yml");
+        let pod = include_str!("../../deploy/kubernetes/taskmanager.yaml");
+        for (file, grace) in [(compose, "stop_grace_period:"), (pod, "terminationGracePeriodSeconds:")] {
+            // Behind the comment that speaks of it.
+            let leave = file.rsplit_once("GAPWISE_TASKMANAGER_LEAVE_TIMEOUT").unwrap().1;
+            assert!(seconds_behind(file, grace) >= seconds_behind(leave, "") + more, "{grace}");
+        }
+        let pod = include_str!("../../deploy/kubernetes/jobmanager.yaml");
+        assert!(seconds_behind(pod, "terminationGracePeriodSeconds:") >= shutdown::of_jobmanager().as_secs());
     }
 
     #[test]

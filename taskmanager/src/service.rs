@@ -21,6 +21,7 @@ use stream_runtime::clock::Clock;
 use stream_runtime::connector::Connectors;
 use stream_runtime::fail_point::{self, Point};
 use stream_runtime::jobs::Jobs;
+use stream_runtime::shutdown::SERVER_TIMEOUT;
 use stream_runtime::store::Stores;
 use telemetry::Telemetry;
 use tokio::net::TcpListener;
@@ -54,8 +55,6 @@ use crate::subtask::thread::Outcome;
 const TASK_EVENTS: usize = 256;
 /// Messages of the jobmanager that wait for the service.
 const LINK_EVENTS: usize = 64;
-/// How long connections may take to end in good order once no task is left.
-const NETWORK_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a heartbeat is due until the jobmanager has said so.
 const FIRST_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -181,7 +180,7 @@ pub async fn start(
         exchange.join_next().await;
     };
     // What is still open then waits for another process; dropping it here ends it.
-    let _ = tokio::time::timeout(NETWORK_STOP_TIMEOUT, all_stopped).await;
+    let _ = tokio::time::timeout(SERVER_TIMEOUT, all_stopped).await;
     result
 }
 

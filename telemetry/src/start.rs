@@ -52,9 +52,6 @@ pub struct Exporters {
     registry: Option<Registry>,
 }
 
-/// How long each kind of what is left may take to leave at the end.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// What must not be exported as a log record: exporting it would make the next one.
 const EXPORTING: [&str; 8] =
     ["h2", "hyper", "hyper_util", "opentelemetry", "opentelemetry_sdk", "reqwest", "tonic", "tower"];
@@ -118,15 +115,17 @@ impl Exporters {
         }
     }
 
-    /// Lets what is left leave, for a few seconds at most. To be called outside async code, while the runtime still runs.
-    pub fn shutdown(self) {
-        self.spans.shutdown(SHUTDOWN_TIMEOUT);
+    /// Lets what is left leave, for so long at most: a third of it for each kind. To be called outside async code, while the runtime
+    /// still runs.
+    pub fn shutdown(self, within: Duration) {
+        let of_each = within / 3;
+        self.spans.shutdown(of_each);
         // Whatever fails here was counted and said.
         if let Some(meters) = self.meters {
-            let _ = meters.shutdown_with_timeout(SHUTDOWN_TIMEOUT);
+            let _ = meters.shutdown_with_timeout(of_each);
         }
         if let Some(loggers) = self.loggers {
-            let _ = loggers.shutdown_with_timeout(SHUTDOWN_TIMEOUT);
+            let _ = loggers.shutdown_with_timeout(of_each);
         }
     }
 }

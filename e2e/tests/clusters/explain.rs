@@ -91,6 +91,27 @@ async fn taskmanager_that_stands_still_shows_as_backpressure_and_its_loss_as_mis
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn taskmanager_that_stands_still_is_named_where_sources_wait_for_its_own() -> Result<()> {
+    let mut cluster = Cluster::start_with(Shape { slots: 1, ..Shape::TWO_BY_TWO })?;
+    // So that it is held to be alive for as long as we look.
+    cluster.jobmanager.restart_with(&[("GAPWISE_HEARTBEAT_TIMEOUT", "60s")])?;
+    cluster.wait_for_taskmanagers()?;
+    let job = submit(&cluster, "in_step", 2, &[]).await?;
+    let feed = Feed::start(&cluster.broker.bootstrap_servers(), "in_step", Traffic::new(9), FULL_SPEED)?;
+    job.wait_until(&cluster, |job| e2e::job::counter(job, "window", "records_in").is_ok_and(|read| read > 100_000))?;
+    cluster.taskmanagers[1].pause();
+    let said = wait_for_cause(&cluster, &job, &[], "taskmanager_silent")?;
+    let silent = what(&said, "taskmanager_silent")?;
+    ensure!(silent.starts_with("tm-2 was not heard") && silent.contains("source[1]"), "{silent}");
+    ensure!(said["findings"][0]["cause"] == "taskmanager_silent", "it is what to begin with: {said}");
+
+    cluster.taskmanagers[1].resume();
+    wait_until_explained(&cluster, &job, &[], |said| what(said, "taskmanager_silent").is_err())?;
+    feed.stop()?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn postgres_that_is_away_is_named_and_so_is_the_pause_of_the_sources() -> Result<()> {
     let shape = Shape { unpublished_budget: Some(256 << 10), ..Shape::TWO_BY_TWO };
     let cluster = &mut Cluster::start_with(shape)?;

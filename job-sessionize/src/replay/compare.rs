@@ -75,15 +75,25 @@ impl OfKey<'_, '_> {
                 continue;
             }
             if parts.is_empty() && (is_there || !session.is_closed) {
+                if !session.is_closed {
+                    findings.in_no_row += session.events;
+                }
                 continue;
             }
             match self.events_missing(session, is_there, &parts) {
                 Some(missing) => {
                     findings.in_parts += 1;
                     findings.parts += parts.len() as u64;
-                    findings.not_in_parts += missing;
+                    findings.in_no_row += missing;
+                    findings.untold += u64::from(self.rules.form == Form::DataStream || session.has_no_host());
+                    if session.is_closed {
+                        findings.not_in_parts += missing;
+                    }
                 }
                 None => {
+                    if !session.is_closed {
+                        findings.in_no_row += session.events;
+                    }
                     if session.is_closed && !is_there {
                         let hits = Some(session.num_hits);
                         findings.differ(DifferenceKind::Missing, &session.key, Some(session.start), hits);
@@ -144,9 +154,9 @@ impl OfKey<'_, '_> {
                     (true, 0) => parts.len() > 1 && begins(session.start),
                     (true, missing) => missing <= self.rules.late,
                     // Its last event, at least, is not late, and open.
-                    (false, missing) => missing > 0,
+                    (false, missing) => missing > 0 && missing <= self.rules.late.saturating_add(self.rules.open),
                 };
-                is_explained.then_some(if session.is_closed { missing } else { 0 })
+                is_explained.then_some(missing)
             }
             // Each time it fired there was an event more.
             Form::DataStream => {

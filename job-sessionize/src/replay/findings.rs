@@ -28,6 +28,10 @@ pub struct Findings {
     pub parts: u64,
     /// Events that are missing in these: the late ones.
     pub not_in_parts: u64,
+    /// Events that no row holds: late ones, and open ones.
+    pub in_no_row: u64,
+    /// Sessions in parts whose rows do not tell how many events they hold: none of these count in `in_no_row`.
+    pub untold: u64,
     /// Sessions that are not in the table.
     pub missing: u64,
     /// Rows that are there more often than computed.

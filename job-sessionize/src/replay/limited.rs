@@ -55,6 +55,7 @@ pub(super) fn parts(rules: &Rules, of_session: &[Event<'_>], is_ended: bool) -> 
 
 /// Compares the rows that begin with an event of such a session.
 pub(super) fn compare(rules: &Rules, session: &Session<'_>, rows: &[&Row<'_>], findings: &mut Findings) {
+    let open: u64 = session.limited.iter().filter(|part| !part.is_closed).map(|part| part.events).sum();
     let closed = session.limited.iter().filter(|part| part.is_closed);
     let mut expected: Vec<(Option<EventTime>, Option<i64>)> =
         closed.map(|part| (Some(part.start), Some(part.num_hits))).collect();
@@ -63,11 +64,17 @@ pub(super) fn compare(rules: &Rules, session: &Session<'_>, rows: &[&Row<'_>], f
     found.sort_unstable();
     if expected == found {
         findings.equal += found.len() as u64;
+        findings.in_no_row += open;
     } else if let Some(missing) = events_missing(rules, session, rows) {
         findings.in_parts += 1;
         findings.parts += rows.len() as u64;
-        findings.not_in_parts += missing;
+        findings.in_no_row += missing;
+        findings.untold += u64::from(session.has_no_host());
+        if session.is_closed {
+            findings.not_in_parts += missing;
+        }
     } else {
+        findings.in_no_row += open;
         let mut of_rule = expected.into_iter().peekable();
         for row in found {
             while let Some(gone) = of_rule.next_if(|part| *part < row) {
@@ -93,6 +100,6 @@ fn events_missing(rules: &Rules, session: &Session<'_>, rows: &[&Row<'_>]) -> Op
     }
     let missing = session.events.checked_sub(hits.iter().sum())?;
     let is_allowed = hits.iter().all(|&hits| hits <= rules.limits.max_events);
-    let is_explained = is_allowed && (!session.is_closed || missing <= rules.late);
-    is_explained.then_some(if session.is_closed { missing } else { 0 })
+    let open = if session.is_closed { 0 } else { rules.open };
+    (is_allowed && missing <= rules.late.saturating_add(open)).then_some(missing)
 }

@@ -12,6 +12,9 @@
 //! **Limits** (`--max-session`, `--max-hits`). A session that reaches one is parted where the rule parts its events in the order of their
 //! times, and must stand there so, if they came in that order. If not, it is checked like any other in parts (`limited`).
 //!
+//! **Events in no row** are late or open: of one session no more than the ledger has of both, and of all together just as many
+//! ([`Findings::in_no_row`]).
+//!
 //! Pure, and for one part of the keys at a time, so that a caller can bound the memory. Tested by examples here, against the
 //! operator in `tests/replay.rs`, and on whole clusters by `e2e/tests/clusters/audit.rs`.
 
@@ -47,6 +50,8 @@ pub struct Rules {
     pub watermark: Watermark,
     /// Events that were dropped because they came too late.
     pub late: u64,
+    /// Events that are in windows which no row holds yet.
+    pub open: u64,
     /// Which sessions may stand in parts.
     pub parts: Parts,
 }

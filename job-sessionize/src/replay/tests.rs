@@ -17,6 +17,7 @@ fn rules(watermark: i64) -> Rules {
         last_section: 0,
         watermark,
         late: 0,
+        open: 0,
         parts: Parts::Never,
     }
 }
@@ -179,4 +180,24 @@ fn other_parts_are_explained_by_another_order_as_long_as_they_hold_its_events() 
     assert!(compared(rules, &times, &[(0, 1), (9, 3), (32, 1)]).differences() > 0, "one begins with no event");
     let findings = compared(Rules { parts: Parts::Never, ..rules }, &times, &[(0, 1), (8, 3), (32, 1)]);
     assert_eq!(differences(&findings), [2, 0, 3], "by the rule it is two");
+}
+
+#[test]
+fn an_open_session_lacks_no_more_events_than_are_open_or_late() {
+    let limits = Limits { max_span_ms: 20, max_events: 3 };
+    let open = |late, open| Rules { limits, late, open, parts: Parts::WhereBehind, ..rules(0) };
+    let times = [0, 8, 16, 24, 32];
+    // By the rule (0, 3); in another order 8, 16 and 24 were full first.
+    let other = [(8, 3)];
+    for rules in [open(0, 2), open(1, 1), open(2, 0)] {
+        let findings = compared(rules, &times, &other);
+        assert_eq!((differences(&findings), findings.in_no_row), ([0, 0, 0], 2), "{rules:?}");
+        assert_eq!(findings.not_in_parts, 0, "what an open session lacks need not be late");
+    }
+    assert_eq!(differences(&compared(open(0, 1), &times, &other)), [1, 0, 1], "a row with an event is gone");
+    // The same without limits.
+    let unlimited = |open| Rules { limits: Limits::NONE, open, parts: Parts::WhereBehind, ..rules(0) };
+    assert_eq!(differences(&compared(unlimited(3), &times, &[(0, 2)])), [0, 0, 0]);
+    assert_eq!(differences(&compared(unlimited(2), &times, &[(0, 2)])), [0, 0, 1]);
+    assert_eq!(compared(unlimited(5), &times, &[]).in_no_row, 5);
 }

@@ -5,7 +5,7 @@ use clap::{Arg, Args as ClapArgs};
 use super::{JobName, SessionKey, Sessionize};
 
 pub(super) const EXPLAIN_HELP: &str = "\
-Causes it knows: ended, no_free_slot, restarting, not_running, sink_unavailable, sink_behind, backpressure, future_record, \
+Causes it knows: ended, no_free_slot, restarting, not_running, taskmanager_silent, sink_unavailable, sink_behind, backpressure, future_record, \
 all_idle, silent_partition, partition_behind. It looks twice, two seconds apart. With --ip and --host it also shows the session, \
 if it is open, and when it ends.
 

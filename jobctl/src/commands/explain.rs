@@ -26,8 +26,18 @@ pub(super) async fn explain(context: &Context, args: &Explain) -> Result<Exit, F
     tokio::time::sleep(BETWEEN_LOOKS).await;
     let now: JobDetails = client.describe(&args.job.job).await?.into();
     let cluster = client.cluster().await?;
+    let silences: Vec<(String, Duration)> =
+        client.taskmanagers().await?.into_iter().map(|it| (it.id, Duration::from_millis(it.silent_ms))).collect();
     let clock = context.now();
-    let facts = Facts { before: &before, now: &now, source: &pipeline.source, free_slots: cluster.free_slots, clock };
+    let facts = Facts {
+        before: &before,
+        now: &now,
+        source: &pipeline.source,
+        free_slots: cluster.free_slots,
+        silences: &silences,
+        heartbeat_interval: Duration::from_millis(cluster.heartbeat_interval_ms),
+        clock,
+    };
     let findings = diagnosis::diagnose(&facts);
     let is_session_wanted = args.key.ip.is_some() || args.key.host.is_some();
     let sessions = if is_session_wanted && now.job.state == "running" {

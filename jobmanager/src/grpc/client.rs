@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proto::{required, v1};
+use stream_core::time::millis;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
@@ -163,6 +164,7 @@ impl v1::job_manager_server::JobManager for Service {
             running_jobs: number(cluster.live_jobs),
             rss_bytes: stream_runtime::memory::resident_bytes(),
             pid: std::process::id(),
+            heartbeat_interval_ms: millis(cluster.heartbeat_interval).unsigned_abs(),
         }))
     }
 }

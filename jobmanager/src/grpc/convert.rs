@@ -10,7 +10,7 @@ use stream_core::job::{JobState, TaskFailure, Waiting};
 use stream_core::operator::QueryError;
 use stream_core::pipeline::StageKind;
 use stream_core::plan::{PlannedTask, slots_needed};
-use stream_core::time::Timestamp;
+use stream_core::time::{Timestamp, millis};
 use stream_core::watermark::Watermark;
 use telemetry::Spread;
 
@@ -327,6 +327,7 @@ pub(super) fn taskmanager(record: TaskManagerRecord) -> v1::TaskManagerDetails {
         last_heartbeat_ms: record.last_heartbeat.0,
         rss_bytes: record.rss_bytes,
         pid: record.registration.pid,
+        silent_ms: millis(record.silent).unsigned_abs(),
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use proto::limits::{self, CONTROL_MESSAGE_BYTES};
 use proto::v1::cluster_server::ClusterServer;
 use proto::v1::job_manager_server::JobManagerServer;
+use stream_runtime::shutdown::SERVER_TIMEOUT;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,9 +22,6 @@ pub(crate) use reading_logs::LogReader;
 
 use crate::handle::Handle;
 use crate::submit::Submitter;
-
-/// How long open connections may take to end once the service has stopped: an idle client holds its own open.
-const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serving failed.
 #[derive(Debug, thiserror::Error)]
@@ -67,11 +65,12 @@ pub(crate) async fn serve(
     };
     tasks.close();
     // What is left after this ends with the runtime.
-    let _ = tokio::time::timeout(STOP_TIMEOUT, tasks.wait()).await;
+    let _ = tokio::time::timeout(SERVER_TIMEOUT, tasks.wait()).await;
     Ok(served?)
 }
 
 async fn give_up(stop: CancellationToken) {
     stop.cancelled().await;
-    tokio::time::sleep(STOP_TIMEOUT).await;
+    // An idle client holds its connection open.
+    tokio::time::sleep(SERVER_TIMEOUT).await;
 }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use stream_runtime::{duration, shutdown};
+
 use super::Error;
 use crate::apache_kafka::{self, Listeners, Node};
 use crate::postgres::{Durability, Installation, Server};
@@ -149,7 +151,7 @@ impl Plan {
                 // A user may keep checkpoints elsewhere: in a bucket, say.
                 let users = settings.variable("GAPWISE_CHECKPOINT_DIR").filter(|place| !place.is_empty());
                 let place = users.map_or_else(|| state.data("checkpoints").into_os_string(), OsString::from);
-                let launch = ours(settings, "jobmanager", &log)?
+                let launch = ours(settings, "jobmanager", &log, shutdown::of_jobmanager())?
                     .args(["--rpc-address", &address, "--checkpoint-dir"])
                     .args([place])
                     .args(metrics_address(settings, 0));
@@ -161,7 +163,9 @@ impl Plan {
                 let slots = settings.slots.to_string();
                 let args =
                     ["--jobmanager", &jobmanager, "--exchange-address", "127.0.0.1:0", "--slots", &slots, "--id", &id];
-                let launch = ours(settings, "taskmanager", &log)?.args(args).args(metrics_address(settings, number));
+                let stop_limit = shutdown::of_taskmanager(leave_timeout(settings));
+                let launch = ours(settings, "taskmanager", &log, stop_limit)?;
+                let launch = launch.args(args).args(metrics_address(settings, number));
                 let ready = Ready::Registered { jobctl: binary(settings, "jobctl")?, jobmanager, id };
                 component("taskmanager", launch, ready)
             }
@@ -202,8 +206,15 @@ impl Ready {
     }
 }
 
-fn ours(settings: &Settings, name: &str, log: &Path) -> Result<Launch, Error> {
+/// How long a taskmanager waits for last checkpoints. One that cannot read what is set does not start.
+fn leave_timeout(settings: &Settings) -> Duration {
+    let set = settings.variable("GAPWISE_TASKMANAGER_LEAVE_TIMEOUT");
+    set.and_then(|text| duration::parse(&text).ok()).unwrap_or(shutdown::LEAVE_TIMEOUT)
+}
+
+fn ours(settings: &Settings, name: &str, log: &Path, stop_limit: Duration) -> Result<Launch, Error> {
     let mut launch = Launch::new(binary(settings, name)?, log);
+    launch.stop_limit = stop_limit;
     launch.env = settings.cluster_env();
     if let Some(telemetry) = settings.telemetry.filter(|_| Telemetry::collects(settings).is_some()) {
         launch.env.extend(telemetry.exporting());
@@ -242,7 +253,29 @@ fn names(value: &serde_json::Value, id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn ours_are_killed_only_once_they_hang_however_long_a_taskmanager_may_wait() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["jobmanager", "taskmanager", "jobctl"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+            std::fs::set_permissions(dir.path().join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let stop_limit = |plan: Plan, file: &str| {
+            std::fs::write(dir.path().join(".env"), file).unwrap();
+            let settings = Settings::from_env(dir.path(), dir.path()).unwrap();
+            plan.prepare(&settings, &StateDir::new(dir.path())).unwrap().launch.stop_limit
+        };
+        // Drain, connections, telemetry; a taskmanager's last checkpoints and tasks.
+        assert!(stop_limit(Plan::Jobmanager, "") > Duration::from_secs(5 + 2 + 6));
+        assert!(stop_limit(Plan::Taskmanager(1), "") > Duration::from_secs(8 + 5 + 1 + 6));
+        let set = stop_limit(Plan::Taskmanager(1), "GAPWISE_TASKMANAGER_LEAVE_TIMEOUT=2m\n");
+        assert!(set > Duration::from_secs(120 + 5 + 1 + 6), "{set:?}");
+    }
 
     #[test]
     fn a_taskmanager_is_found_in_the_list_by_its_whole_id() {

@@ -1,13 +1,8 @@
 //! Stopping exactly what was started.
 
-use std::time::Duration;
-
 use super::Error;
 use crate::postgres;
 use crate::state_dir::{Record, StateDir};
-
-/// Longer than any of them needs to close what it has open; then it is killed.
-const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 /// What became of one component.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,5 +49,46 @@ fn stop(record: Record) -> Stopped {
     if !record.identity.is_alive() {
         return Stopped::WasDead(record);
     }
-    if record.identity.stop(record.stop_signal, STOP_LIMIT) { Stopped::Asked(record) } else { Stopped::Killed(record) }
+    let (signal, limit) = (record.stop_signal, record.stop_limit);
+    if record.identity.stop(signal, limit) { Stopped::Asked(record) } else { Stopped::Killed(record) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command, Stdio};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::process::{Identity, StopSignal};
+
+    /// A process that ends `after_s` seconds behind a SIGTERM.
+    fn slow(after_s: &str) -> Child {
+        let script = format!("trap 'sleep {after_s}; exit' TERM; echo ready; while :; do sleep 0.05; done");
+        let mut command = Command::new("sh");
+        let mut child = command.args(["-c", &script]).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
+        let mut ready = [0; 6];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
+        child
+    }
+
+    fn stopped(child: Child, stop_limit: Duration) -> Stopped {
+        let record = Record {
+            name: "taskmanager-1".to_owned(),
+            identity: Identity::of(child.id()).unwrap(),
+            what: "a test".to_owned(),
+            port: None,
+            log: "/log".into(),
+            stop_signal: StopSignal::Terminate,
+            stop_limit,
+        };
+        stop(record)
+    }
+
+    #[test]
+    fn each_component_gets_the_time_that_it_may_take() {
+        assert!(matches!(stopped(slow("0.3"), Duration::from_secs(60)), Stopped::Asked(_)));
+        assert!(matches!(stopped(slow("60"), Duration::from_millis(200)), Stopped::Killed(_)));
+    }
 }

@@ -84,6 +84,7 @@ impl Starting {
             port: component.port,
             log: component.launch.log.clone(),
             stop_signal: component.launch.stop_signal,
+            stop_limit: component.launch.stop_limit,
         };
         state.write(&record)?;
         Ok(Starting { component, record, child, deadline })

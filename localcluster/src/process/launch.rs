@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,9 @@ pub enum StopSignal {
     /// SIGINT, Postgres' fast shutdown; on SIGTERM it would wait for its clients to leave.
     Interrupt,
 }
+
+/// [`Launch::stop_limit`] of what is not ours: longer than a broker, a database or Grafana needs to close what it has open.
+pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 /// A process that can be started, any number of times.
 #[derive(Debug, Clone)]
@@ -39,6 +43,8 @@ pub struct Launch {
     pub run_as: Option<User>,
     /// What stops it.
     pub stop_signal: StopSignal,
+    /// How long it may take to end when it is asked to; whatever takes longer hangs.
+    pub stop_limit: Duration,
 }
 
 /// A process that could not be started.
@@ -74,6 +80,7 @@ impl Launch {
             log: log.into(),
             run_as: None,
             stop_signal: StopSignal::Terminate,
+            stop_limit: STOP_LIMIT,
         }
     }
 

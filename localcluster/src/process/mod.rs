@@ -8,5 +8,6 @@ mod launch;
 mod owned;
 
 pub use identity::Identity;
+pub(crate) use launch::STOP_LIMIT;
 pub use launch::{Launch, SpawnError, StopSignal};
 pub use owned::OwnedChild;

@@ -99,7 +99,7 @@ pub(super) fn audit(context: &Context, args: &args::Audit) -> Result<Exit, Failu
         }
         Some(buckets) => {
             let cut = own.cut.as_ref().ok_or_else(|| no_cut(own.last_epoch.0))?;
-            let rules = rules(&options, &pipeline, cut, still_late(own), rows_before);
+            let rules = rules(&options, &pipeline, cut, own, rows_before);
             let (findings, totals) = compute(context, &source, cut, &rules, buckets, of_the_future)?;
             judge(&mut verdict, &findings, totals, own, &rules, rows_before);
             Some(findings.into())
@@ -145,7 +145,7 @@ fn still_late(own: &LedgerEntry) -> u64 {
     own.accounts.late.saturating_sub(own.replayed.events)
 }
 
-fn rules(options: &Options, pipeline: &Pipeline, cut: &Cut, late: u64, rows_before: u64) -> Rules {
+fn rules(options: &Options, pipeline: &Pipeline, cut: &Cut, own: &LedgerEntry, rows_before: u64) -> Rules {
     let is_by_clock = !pipeline.source.close_when_idle.is_zero();
     let may_be_silent = !pipeline.source.idle_timeout.is_zero() && (cut.splits.len() > 1 || is_by_clock);
     Rules {
@@ -154,7 +154,8 @@ fn rules(options: &Options, pipeline: &Pipeline, cut: &Cut, late: u64, rows_befo
         form: options.form(),
         last_section: last_section(cut),
         watermark: cut.watermark,
-        late,
+        late: still_late(own),
+        open: own.accounts.open,
         // Rows that stood there before could be taken for parts.
         parts: match (rows_before, may_be_silent) {
             (1.., _) => Parts::Never,
@@ -203,6 +204,9 @@ fn judge(
     let surplus = findings.duplicate + findings.unexpected;
     let of = if rows_before > 0 { "rows before" } else { "none" };
     verdict.check("replay: rows too many", surplus.into(), "=", rows_before.into(), of);
+    let (in_no_row, late_or_open) = (findings.in_no_row.into(), i128::from(rules.late) + i128::from(rules.open));
+    let is = if findings.untold == 0 { "=" } else { "<=" };
+    verdict.check("replay: events in no row", in_no_row, is, late_or_open, "late and open events in the ledger");
     if findings.in_parts == 0 && still_late(own) == 0 {
         let (closed, open) = (findings.closed_events, findings.open_events);
         verdict.check(
