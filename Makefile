@@ -17,7 +17,7 @@ SECONDS ?= 75
 FUZZ_SECONDS ?= 60
 SEED ?=
 # Crates without I/O are tested in the dev profile too, with overflow checks.
-PURE := -p stream-core -p web-event -p web-intake -p job-aggregate -p job-process-events -p job-sessionize -p jobs
+PURE := -p stream-core -p web-event -p web-intake -p nexmark -p job-aggregate -p job-nexmark -p job-process-events -p job-sessionize -p jobs
 
 # Tests run in their crate's folder: a relative one would be looked for there.
 ifdef CONFORMANCE_DIR
