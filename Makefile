@@ -203,6 +203,10 @@ bench-sink: build ## rows a second into Postgres, by one connection and by sever
 bench-lookups: build ## process_events against a service of locations that takes 0, 50 and 200 ms for an answer
 	@$(BIN)/bench-lookups $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+.PHONY: bench-nexmark
+bench-nexmark: build ## Nexmark query 11, generated bids to CSV: CPU for each bid, result checked
+	@$(BIN)/bench-nexmark $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: doc
 doc: ## the documentation of every crate
 	cargo doc --release --workspace --no-deps $(CARGO_FEATURES)
