@@ -207,6 +207,10 @@ bench-lookups: build ## process_events against a service of locations that takes
 bench-nexmark: build ## Nexmark query 11, generated bids to CSV: CPU for each bid, result checked
 	@$(BIN)/bench-nexmark $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+.PHONY: bench-idle
+bench-idle: build ## an idle cluster: memory, CPU, how soon it is ready, and a job on a tiny file
+	@$(BIN)/bench-idle $(ARGS)
+
 .PHONY: doc
 doc: ## the documentation of every crate
 	cargo doc --release --workspace --no-deps $(CARGO_FEATURES)

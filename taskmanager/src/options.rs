@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stream_core::ids::TaskManagerId;
+use stream_runtime::memory::HugePages;
 use stream_runtime::recent_logs::RecentLogs;
 
 /// What a user can turn. The parts (clock, connectors, listener) come beside it.
@@ -32,6 +33,8 @@ pub struct Options {
     pub shutdown_timeout: Duration,
     /// What this process logs about its jobs, which the jobmanager is told; none unless set.
     pub logs: Arc<RecentLogs>,
+    /// Allowed with the first deployment, if they are held back until then.
+    pub huge_pages: HugePages,
 }
 
 impl Options {
@@ -62,6 +65,7 @@ impl Options {
             trace_sample: None,
             shutdown_timeout: Self::DEFAULT_SHUTDOWN_TIMEOUT,
             logs: Arc::default(),
+            huge_pages: HugePages::default(),
         }
     }
 }
