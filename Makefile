@@ -211,6 +211,10 @@ bench-nexmark: build ## Nexmark query 11, generated bids to CSV: CPU for each bi
 bench-idle: build ## an idle cluster: memory, CPU, how soon it is ready, and a job on a tiny file
 	@$(BIN)/bench-idle $(ARGS)
 
+.PHONY: bench-latency
+bench-latency: build ## from the end of a session to its row in Postgres, at half load, by checkpoint interval
+	@$(BIN)/bench-latency $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: doc
 doc: ## the documentation of every crate
 	cargo doc --release --workspace --no-deps $(CARGO_FEATURES)
