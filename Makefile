@@ -17,7 +17,7 @@ SECONDS ?= 75
 FUZZ_SECONDS ?= 60
 SEED ?=
 # Crates without I/O are tested in the dev profile too, with overflow checks.
-PURE := -p stream-core -p web-event -p web-intake -p job-aggregate -p job-process-events -p job-sessionize -p jobs
+PURE := -p stream-core -p web-event -p web-intake -p nexmark -p job-aggregate -p job-nexmark -p job-process-events -p job-sessionize -p jobs
 
 # Tests run in their crate's folder: a relative one would be looked for there.
 ifdef CONFORMANCE_DIR
@@ -206,6 +206,18 @@ bench-lookups: build ## process_events against a service of locations that takes
 .PHONY: bench-telemetry
 bench-telemetry: build ## CPU for each event with telemetry on against off, in pairs; into a real collector, where Go can build one
 	@tools=$$(scripts/telemetry-tools || true); GAPWISE_TELEMETRY_TOOLS=$$tools $(BIN)/bench-telemetry $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+.PHONY: bench-nexmark
+bench-nexmark: build ## Nexmark query 11, generated bids to CSV: CPU for each bid, result checked
+	@$(BIN)/bench-nexmark $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+.PHONY: bench-idle
+bench-idle: build ## an idle cluster: memory, CPU, how soon it is ready, and a job on a tiny file
+	@$(BIN)/bench-idle $(ARGS)
+
+.PHONY: bench-latency
+bench-latency: build ## from the end of a session to its row in Postgres, at half load, by checkpoint interval
+	@$(BIN)/bench-latency $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: doc
 doc: ## the documentation of every crate

@@ -18,6 +18,8 @@ use crate::file;
 use crate::geo;
 #[cfg(feature = "kafka")]
 use crate::kafka;
+#[cfg(feature = "nexmark")]
+use crate::nexmark;
 use crate::outlets::{Outlet, WithOutlets};
 #[cfg(feature = "postgres")]
 use crate::postgres;
@@ -96,6 +98,8 @@ impl Connectors for RealConnectors {
                 }
                 #[cfg(feature = "file")]
                 SourceUri::Stdin => Ok(vec![file::stdin_split()]),
+                #[cfg(feature = "nexmark")]
+                SourceUri::Nexmark(plan) => nexmark::splits(plan),
                 #[allow(unreachable_patterns, reason = "reached where a feature is off")]
                 _ => Err(absent(&source.uri)),
             }
@@ -108,6 +112,8 @@ impl Connectors for RealConnectors {
             SourceUri::Kafka(_) => Ok(Box::new(kafka::Reader::open(source, splits)?)),
             #[cfg(feature = "file")]
             SourceUri::File(_) | SourceUri::Stdin => Ok(Box::new(file::Reader::open(splits))),
+            #[cfg(feature = "nexmark")]
+            SourceUri::Nexmark(plan) => Ok(Box::new(nexmark::Reader::open(plan, splits)?)),
             #[allow(unreachable_patterns, reason = "reached where a feature is off")]
             _ => Err(absent(&source.uri)),
         }

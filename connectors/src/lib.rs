@@ -1,7 +1,7 @@
 //! The real sources, sinks and look-ups: one module and one cargo feature for each outside system.
 //!
 //! [`RealConnectors`] is what the processes are given as their [`Connectors`]; it looks at the scheme of a URI and hands
-//! over to [`kafka`], [`postgres`] or [`mod@file`], for look-ups to [`geo`]. [`RealStores`] likewise opens where checkpoints are kept. Only this crate
+//! over to [`kafka`], [`postgres`] or [`mod@file`], or makes bids of a benchmark itself ([`mod@nexmark`]); for look-ups to [`geo`]. [`RealStores`] likewise opens where checkpoints are kept. Only this crate
 //! names a client library, and that of a Flink cluster is [`flink`], on which a job can be submitted too. What a job does with the records, and when an epoch is published, is decided elsewhere.
 //!
 //! Tests: beside the code and in `tests/` for everything that needs no server, in `e2e/tests` against real ones.
@@ -17,6 +17,8 @@ pub mod geo;
 pub mod kafka;
 #[cfg(feature = "file")]
 mod ledger;
+#[cfg(feature = "nexmark")]
+pub mod nexmark;
 #[cfg_attr(not(any(feature = "file", feature = "kafka")), allow(unused, reason = "nothing else is an outlet"))]
 mod outlets;
 #[cfg(feature = "postgres")]

@@ -16,6 +16,8 @@ pub enum SourceUri<'a> {
     File(&'a str),
     /// `stdin:`
     Stdin,
+    /// `nexmark:events=N[,…]`
+    Nexmark(&'a str),
 }
 
 /// A sink, with the part of its URI behind the scheme.
@@ -85,6 +87,7 @@ impl<'a> SourceUri<'a> {
             Some(("kafka", rest)) => authority(rest, uri, Role::Source, EXPECTED).map(SourceUri::Kafka),
             Some(("file", path)) => Ok(SourceUri::File(path)),
             Some(("stdin", "")) => Ok(SourceUri::Stdin),
+            Some(("nexmark", plan)) => Ok(SourceUri::Nexmark(plan)),
             _ => Err(UriError::UnknownScheme { uri: uri.to_owned(), role: Role::Source, expected: EXPECTED }),
         }
     }
@@ -157,6 +160,7 @@ mod tests {
         assert_eq!(SourceUri::parse("kafka://a:1,b:2/t"), Ok(SourceUri::Kafka("a:1,b:2/t")));
         assert_eq!(SourceUri::parse("file:a:b.jsonl"), Ok(SourceUri::File("a:b.jsonl")));
         assert_eq!(SourceUri::parse("stdin:"), Ok(SourceUri::Stdin));
+        assert_eq!(SourceUri::parse("nexmark:events=7"), Ok(SourceUri::Nexmark("events=7")));
         assert_eq!(SinkUri::parse("postgresql://h/d"), Ok(SinkUri::Postgres("h/d")));
         assert_eq!(SinkUri::parse("csv:out.csv"), Ok(SinkUri::Csv("out.csv")));
         assert_eq!(SinkUri::parse("jsonl:out"), Ok(SinkUri::JsonLines("out")));

@@ -42,6 +42,8 @@ pub struct Shape {
     pub unpublished_budget: Option<u64>,
     /// Its broker.
     pub broker: Choice,
+    /// Whether its Postgres writes through to the disk, as a user's does; for measuring.
+    pub has_durable_postgres: bool,
 }
 
 impl Shape {
@@ -54,6 +56,7 @@ impl Shape {
         checkpoints_in_s3: false,
         unpublished_budget: None,
         broker: Choice::Best,
+        has_durable_postgres: false,
     };
 }
 
@@ -97,7 +100,10 @@ impl Cluster {
         let checkpoint_disk = disk.transpose()?;
         let object_server = shape.checkpoints_in_s3.then(|| ObjectServer::start(dir.path())).transpose()?;
         let broker = Broker::start_as(shape.broker, dir.path())?;
-        let postgres = Postgres::start(dir.path())?;
+        let postgres = match shape.has_durable_postgres {
+            true => Postgres::start_durable(dir.path())?,
+            false => Postgres::start(dir.path())?,
+        };
         let rpc_address = format!("127.0.0.1:{}", ports::free()?);
         let jobmanager = Member::start(jobmanager(shape, object_server.as_ref(), dir.path(), &rpc_address)?)?;
         let taskmanagers = Vec::new();

@@ -27,3 +27,4 @@ pub mod subject;
 pub mod telemetry_tools;
 pub mod tmux;
 pub mod traffic;
+pub mod usage;

@@ -5,6 +5,7 @@ mod aggregate;
 mod event_time;
 mod explain;
 mod late;
+mod nexmark;
 mod pipeline;
 mod process_events;
 mod sessionize;
@@ -19,6 +20,7 @@ pub(crate) use event_time::EventTime;
 use explain::EXPLAIN_HELP;
 pub(crate) use explain::Explain;
 pub(crate) use late::{Late, LateReplay};
+pub(crate) use nexmark::NexmarkQ11;
 pub(crate) use pipeline::{Running, Sink, Source, Submit};
 pub(crate) use process_events::ProcessEvents;
 pub(crate) use sessionize::Sessionize;
@@ -277,6 +279,9 @@ pub(crate) enum SubmitJob {
     /// Web events to hits per host, and per host and referrer, in tumbling windows
     #[command(after_help = aggregate::SUBMIT_HELP)]
     Aggregate(Box<Submit<Aggregate>>),
+    /// A benchmark: bids of Nexmark to the sessions of each bidder
+    #[command(name = "nexmark-q11", after_help = nexmark::HELP)]
+    NexmarkQ11(Box<Submit<NexmarkQ11>>),
     #[command(external_subcommand)]
     Unknown(Vec<String>),
 }
@@ -293,6 +298,9 @@ pub(crate) enum RunJob {
     /// Web events to hits per host, and per host and referrer, in tumbling windows
     #[command(after_help = aggregate::RUN_HELP)]
     Aggregate(Box<Aggregate>),
+    /// A benchmark: bids of Nexmark to the sessions of each bidder
+    #[command(name = "nexmark-q11", after_help = nexmark::HELP)]
+    NexmarkQ11(Box<NexmarkQ11>),
     #[command(external_subcommand)]
     Unknown(Vec<String>),
 }

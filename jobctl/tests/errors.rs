@@ -15,7 +15,8 @@ fn assert_error(ended: &Ended, code: i32, line: &str) {
 fn unknown_job() {
     for command in ["submit", "run"] {
         let ended = jobctl(&[command, "sessionise", "--gap", "5m"]);
-        assert_error(&ended, 2, "no job type `sessionise`: there is `sessionize`, `process_events`, `aggregate`");
+        let names = "`sessionize`, `process_events`, `aggregate`, `nexmark-q11`";
+        assert_error(&ended, 2, &format!("no job type `sessionise`: there is {names}"));
     }
 }
 

@@ -106,6 +106,11 @@ impl Jobs {
         jobs
     }
 
+    /// Whether any job has not ended.
+    pub(crate) fn has_live(&self) -> bool {
+        self.by_id.values().any(|entry| entry.record.is_live())
+    }
+
     /// The ids of those that have not ended.
     pub(crate) fn live(&self) -> Vec<JobId> {
         self.by_id.values().filter(|entry| entry.record.is_live()).map(|entry| entry.record.id).collect()

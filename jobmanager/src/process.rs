@@ -10,6 +10,7 @@ use anyhow::Context;
 use clap::Parser;
 use connectors::{RealConnectors, RealStores};
 use stream_runtime::clock::SystemClock;
+use stream_runtime::memory::HugePages;
 use stream_runtime::recent_logs::RecentLogs;
 use stream_runtime::{duration, fail_point, hostname, logging, shutdown};
 use telemetry::{Exporters, Telemetry};
@@ -90,6 +91,8 @@ fn instance(rpc_address: &str) -> String {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
+    // The control plane never holds much.
+    let _ = HugePages::hold_back();
     let logs = Arc::new(RecentLogs::new(Options::LOG_BYTES));
     let options = Options {
         heartbeat_interval: args.heartbeat_interval,

@@ -41,6 +41,8 @@ use crate::taskmanagers::TaskManagers;
 
 /// How often deadlines are looked at: well below the shortest of them, well above what it costs.
 const TICK: Duration = Duration::from_millis(50);
+/// How often while no job lives: taskmanagers may still fall silent, which nothing waits for.
+const IDLE_TICK: Duration = Duration::from_millis(500);
 
 /// What a service is built from, apart from its settings.
 pub(crate) struct Parts {
@@ -154,6 +156,8 @@ impl Service {
     pub(crate) async fn run(mut self, jobs: Vec<StoredJob>, shutdown: CancellationToken) -> Result<(), Superseded> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut idle_ticks = tokio::time::interval(IDLE_TICK);
+        idle_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.recover(jobs);
         while !self.is_drained() {
             tokio::select! {
@@ -162,7 +166,8 @@ impl Service {
                 Some(message) = self.messages.recv() => self.on_message(message),
                 outcome = self.beside.next() => self.on_outcome(outcome),
                 (job, splits) = self.discovery.next() => self.on_splits(job, splits),
-                _ = ticks.tick() => self.on_tick(),
+                _ = ticks.tick(), if self.has_deadlines() => self.on_tick(),
+                _ = idle_ticks.tick() => self.on_tick(),
             }
             if let Some(superseded) = self.superseded {
                 return Err(superseded);
@@ -265,6 +270,11 @@ impl Service {
         }
         self.discovery.start_due(self.clock.monotonic());
         self.refresh_shown();
+    }
+
+    /// Whether anything may be due before long; each wake-up of an idle cluster costs its machine.
+    fn has_deadlines(&self) -> bool {
+        self.drain_deadline.is_some() || self.jobs.has_live()
     }
 
     fn on_shutdown(&mut self) {

@@ -97,7 +97,10 @@ impl Drop for Bench {
 }
 
 /// User and system time of all child processes that have ended, in seconds.
-fn children_cpu_s() -> Result<f64, Error> {
+///
+/// # Errors
+/// If the system does not tell.
+pub fn children_cpu_s() -> Result<f64, Error> {
     let ticks =
         fs::read_to_string("/proc/self/stat").ok().and_then(|stat| children_ticks(&stat)).ok_or(Error::NoCpuTime)?;
     #[expect(clippy::cast_precision_loss, reason = "ticks of a benchmark are far below 2^52")]

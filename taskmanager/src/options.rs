@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use stream_core::ids::TaskManagerId;
 use stream_runtime::hostname;
+use stream_runtime::memory::HugePages;
 use stream_runtime::recent_logs::RecentLogs;
 use stream_runtime::shutdown;
 
@@ -34,6 +35,8 @@ pub struct Options {
     pub shutdown_timeout: Duration,
     /// What this process logs about its jobs, which the jobmanager is told; none unless set.
     pub logs: Arc<RecentLogs>,
+    /// Allowed with the first deployment, if they are held back until then.
+    pub huge_pages: HugePages,
 }
 
 impl Options {
@@ -64,6 +67,7 @@ impl Options {
             trace_sample: None,
             shutdown_timeout: Self::DEFAULT_SHUTDOWN_TIMEOUT,
             logs: Arc::default(),
+            huge_pages: HugePages::default(),
         }
     }
 }

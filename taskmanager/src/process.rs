@@ -10,6 +10,7 @@ use clap::Parser;
 use stream_core::ids::TaskManagerId;
 use stream_runtime::clock::SystemClock;
 use stream_runtime::connector::cause_chain;
+use stream_runtime::memory::HugePages;
 use stream_runtime::recent_logs::RecentLogs;
 use stream_runtime::{duration, fail_point, hostname, logging, shutdown};
 use telemetry::{Exporters, Telemetry};
@@ -76,7 +77,7 @@ struct Args {
 /// Runs the program on the process's arguments and environment.
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    match run(args) {
+    match run(args, HugePages::hold_back()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", cause_chain(error.as_ref()).join(": "));
@@ -85,7 +86,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args) -> anyhow::Result<()> {
+fn run(args: Args, huge_pages: HugePages) -> anyhow::Result<()> {
     // Whichever client speaks TLS first must find one provider, and the same as all others.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
@@ -103,7 +104,7 @@ fn run(args: Args) -> anyhow::Result<()> {
     let logs = Arc::new(RecentLogs::new(Options::LOG_BYTES));
     logging::init(None, exporters.log_layer(), Some(Arc::clone(&logs)));
     fail_point::arm_by_environment()?;
-    let result = runtime.block_on(serve(args, id, telemetry, &exporters, logs));
+    let result = runtime.block_on(serve(args, id, telemetry, &exporters, logs, huge_pages));
     exporters.shutdown(shutdown::TELEMETRY_TIMEOUT);
     // A connector's blocking call that does not return must not keep the process.
     runtime.shutdown_background();
@@ -116,6 +117,7 @@ async fn serve(
     telemetry: Telemetry,
     exporters: &Exporters,
     logs: Arc<RecentLogs>,
+    huge_pages: HugePages,
 ) -> anyhow::Result<()> {
     let metrics_listener = telemetry::listen(args.metrics_address).await?;
     let listener = TcpListener::bind(args.exchange_address)
@@ -124,6 +126,7 @@ async fn serve(
     let bound = listener.local_addr().context("the listener has no address")?;
     let mut options = Options::new(args.jobmanager, args.slots, advertised(args.advertise.as_deref(), bound)?);
     options.logs = logs;
+    options.huge_pages = huge_pages;
     options.channel_bytes = args.channel_bytes;
     options.orphan_timeout = args.orphan_timeout;
     options.leave_timeout = args.leave_timeout;

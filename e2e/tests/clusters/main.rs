@@ -19,6 +19,7 @@ mod kill_points;
 mod late_replay;
 mod logs;
 mod million_events;
+mod nexmark;
 mod open_sessions_table;
 mod outlets;
 mod poison;

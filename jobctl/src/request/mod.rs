@@ -8,6 +8,7 @@ mod audit;
 mod event_time;
 mod given;
 mod late;
+mod nexmark;
 mod outlet;
 mod process_events;
 mod running;

@@ -79,6 +79,8 @@ pub(super) fn spec(
             return Err(given.not("known to a cluster", "use `jobctl run`, or put the events into Kafka or a file"));
         }
         Some(("stdin", "" | "//")) => "stdin:".to_owned(),
+        // The bids of a benchmark.
+        Some(("nexmark", _)) => given.text.clone(),
         _ => return Err(unknown(&given)),
     };
     Ok(source)

@@ -39,18 +39,31 @@ impl Postgres {
         Postgres::start_with(installation, dir)
     }
 
+    /// As [`Postgres::start`], but with `fsync`, as a user has it: for measuring what a commit takes.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn start_durable(dir: &Path) -> Result<Postgres, Error> {
+        let installation = Installation::find_or_download(&cache::dir())?;
+        Postgres::start_as(installation, dir, Durability::Crash)
+    }
+
     /// As [`Postgres::start`], with the programs of `installation`.
     ///
     /// # Errors
     /// See [`Error`].
     pub fn start_with(installation: Installation, dir: &Path) -> Result<Postgres, Error> {
+        Postgres::start_as(installation, dir, Durability::None)
+    }
+
+    fn start_as(installation: Installation, dir: &Path, durability: Durability) -> Result<Postgres, Error> {
         let wanted = dir.join("postgres");
         let port = ports::free().map_err(|source| Error::File {
             action: "find a free port for",
             path: wanted.clone(),
             source,
         })?;
-        let server = Server::prepare(installation, &wanted, port, Durability::None)?;
+        let server = Server::prepare(installation, &wanted, port, durability)?;
         let moved = (server.home() != wanted).then(|| Moved(server.home().to_owned()));
         let launch = server.launch(&dir.join("postgres.log"));
         let mut child = OwnedChild::start(&launch)?;

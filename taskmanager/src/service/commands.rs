@@ -116,6 +116,7 @@ impl Service {
         let holder = Holder { job_id: deployment.job_id, attempt: deployment.attempt };
         let slots: Vec<u32> = deployment.tasks.values().map(|task| task.slot).collect();
         self.slots.take(&slots, holder)?;
+        self.options.huge_pages.allow();
         match Attempt::start(deployment, definition, &self.environment) {
             Ok(attempt) => {
                 self.attempts.insert((holder.job_id, holder.attempt), attempt);

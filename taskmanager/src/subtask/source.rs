@@ -128,7 +128,12 @@ impl Subtask for SourceSubtask {
             return Ok(if self.ingest.emitter.is_delivered() { Step::Finished } else { Step::Backpressured });
         }
         self.read_mail()?;
-        let step = if self.is_reading() { self.read()? } else { self.stand_by() };
+        let step = match () {
+            // Nobody has to be waited for any more.
+            () if self.ingest.emitter.has_ended() => Step::WORKED,
+            () if self.is_reading() => self.read()?,
+            () => self.stand_by(),
+        };
         self.tell_pace();
         Ok(Step::unless_flushed(self.ingest.emitter.flush()?).unwrap_or(step))
     }

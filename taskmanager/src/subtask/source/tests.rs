@@ -175,7 +175,7 @@ fn bounded_source_ends_event_time_and_waits_for_the_last_checkpoint() {
     f.mailbox.put(completed(1));
     assert_eq!(f.steps(2), Step::AwaitingInput, "that was not the last one");
     f.mailbox.put(completed(2));
-    f.steps(1);
+    assert_eq!(f.steps(1), Step::WORKED, "there is nothing more to wait for");
     assert_eq!(f.received(), ["end"]);
     assert_eq!(f.steps(1), Step::Finished);
 }
