@@ -187,8 +187,8 @@ conformance: ## Flink's answers (CONFORMANCE_DIR=dir for another folder of the s
 	@cargo test --quiet -p web-event -p web-intake -p job-sessionize --test conformance -- --nocapture
 
 .PHONY: bench
-bench: build ## CPU for each event, from a file of 2 M events to CSV
-	@$(LOCALCLUSTER) bench $(ARGS)
+bench: build ## beside the machine's limits, DuckDB and Flink, every result checked (ARGS='--only web/ --runs 3', ARGS=--help)
+	@$(BIN)/bench $(ARGS)
 
 .PHONY: bench-checkpoints
 bench-checkpoints: build ## pause, size and duration of checkpoints with 200 k and 2 M open sessions

@@ -53,6 +53,14 @@ impl Broker {
         }
     }
 
+    /// What it is, with its version where it has one of its own.
+    pub fn name(&self) -> String {
+        match self {
+            Broker::Apache(_) => format!("Apache Kafka {}", apache_kafka::VERSION),
+            Broker::Devbroker(_) => "devbroker".to_owned(),
+        }
+    }
+
     /// Where clients connect.
     pub fn bootstrap_servers(&self) -> String {
         match self {

@@ -23,6 +23,11 @@ impl Member {
         Ok(Member { child: OwnedChild::start(&launch)?, launch })
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
     /// Whether it has ended, by itself or otherwise.
     pub fn has_ended(&mut self) -> bool {
         self.child.has_ended()

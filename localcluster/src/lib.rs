@@ -13,7 +13,6 @@
 
 pub mod analysis;
 pub mod apache_kafka;
-pub mod bench;
 pub mod cache;
 pub mod cluster;
 pub mod database;

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use e2e::cluster::readable_dir;
 use e2e::programs;
-use localcluster::bench::children_cpu_s;
+use localcluster::process::cpu_time_of_children;
 use localcluster::machine;
 use nexmark::Plan;
 use nexmark::q11::{Session, sessions};
@@ -100,9 +100,10 @@ fn run(args: &Args, rate: u64, splits: u32, dir: &Path, expected: &[Session]) ->
     let source = format!("nexmark:events={},rate={rate},splits={splits},seed={}", args.events, args.seed);
     let (sink, parallelism) = (format!("csv:{}", file.display()), args.parallelism.to_string());
     let line = ["run", "nexmark-q11", "--source", &source, "--sink", &sink, "--parallelism", &parallelism];
-    let before = children_cpu_s()?;
+    let charged = || cpu_time_of_children().context("`/proc/self/stat` tells no CPU time");
+    let before = charged()?;
     programs::run("jobctl", &line, &[])?.ok()?;
-    let took = children_cpu_s()? - before;
+    let took = (charged()? - before).as_secs_f64();
     compare(&file, expected)?;
     std::fs::remove_file(&file)?;
     Ok(took)

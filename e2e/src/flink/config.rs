@@ -51,7 +51,7 @@ io.tmp.dirs: {}
 }
 
 /// What Java 17 must let Flink look into: `env.java.opts.all` of Flink's own `config.yaml`.
-pub(super) fn open_modules() -> impl Iterator<Item = String> {
+pub fn open_modules() -> impl Iterator<Item = String> {
     const EXPORTED: [&str; 3] =
         ["java.base/sun.net.util", "java.rmi/sun.rmi.registry", "java.security.jgss/sun.security.krb5"];
     const OPENED: [&str; 12] = [

@@ -19,6 +19,7 @@ use localcluster::process::{Launch, OwnedChild};
 use localcluster::{cache, ports};
 
 use config::Ports;
+pub use config::open_modules;
 
 /// On a machine that is busy with other tests.
 const READY_LIMIT: Duration = Duration::from_secs(120);

@@ -93,13 +93,15 @@ impl JarSet {
 }
 
 impl Jars {
+    /// The class path with all of them.
+    #[must_use]
+    pub fn class_path(&self) -> String {
+        format!("{}/lib/*", self.home.display())
+    }
+
     /// What a `java` command needs to find the jars, and to log as the file `log4j` says.
     #[must_use]
     pub fn java_args(&self, log4j: &Path) -> Vec<String> {
-        vec![
-            format!("-Dlog4j2.configurationFile=file:{}", log4j.display()),
-            "-cp".to_owned(),
-            format!("{}/lib/*", self.home.display()),
-        ]
+        vec![format!("-Dlog4j2.configurationFile=file:{}", log4j.display()), "-cp".to_owned(), self.class_path()]
     }
 }

@@ -40,11 +40,22 @@ impl Java {
         &self.program
     }
 
-    /// The program `keytool`, which every Java brings along: beside the real `java`, behind the links.
+    /// The program `keytool`, which every Java brings along.
     #[must_use]
     pub fn keytool(&self) -> PathBuf {
+        self.beside("keytool")
+    }
+
+    /// The program `javac`, if this Java is one for developers.
+    #[must_use]
+    pub fn javac(&self) -> Option<PathBuf> {
+        Some(self.beside("javac")).filter(|javac| program::is_executable(javac))
+    }
+
+    /// Beside the real `java`, behind the links.
+    fn beside(&self, name: &str) -> PathBuf {
         let real = self.program.canonicalize().unwrap_or_else(|_| self.program.clone());
-        real.with_file_name("keytool")
+        real.with_file_name(name)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
+use super::cpu_time::cpu_time_of;
 use super::StopSignal;
 use crate::deadline::Deadline;
 
@@ -55,13 +56,11 @@ impl Identity {
         self.memory("VmHWM:")
     }
 
-    /// What the system charged to all threads of the process so far, user and system, in ticks of 10 ms; `None` once it has ended.
+    /// As [`cpu_time_of`]; `None` once it has ended.
     #[must_use]
     pub fn cpu_time(&self) -> Option<Duration> {
-        let stat = parse_stat(&fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?)?;
-        #[expect(clippy::cast_precision_loss, reason = "ticks of a process are far below 2^52")]
-        let seconds = stat.cpu_ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
-        (stat.start_ticks == self.start_ticks).then(|| Duration::from_secs_f64(seconds))
+        let time = cpu_time_of(self.pid)?;
+        self.is_alive().then_some(time)
     }
 
     /// How long ago the process was started; `None` once it has ended.
@@ -120,8 +119,6 @@ impl Identity {
 struct Stat {
     has_ended: bool,
     is_stopped: bool,
-    /// Fields 14 and 15.
-    cpu_ticks: u64,
     start_ticks: u64,
 }
 
@@ -130,10 +127,9 @@ fn parse_stat(stat: &str) -> Option<Stat> {
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_whitespace();
     let state = fields.next()?;
-    let (user, system): (u64, u64) = (fields.nth(10)?.parse().ok()?, fields.next()?.parse().ok()?);
-    let start_ticks = fields.nth(6)?.parse().ok()?;
+    let start_ticks = fields.nth(18)?.parse().ok()?;
     let has_ended = matches!(state, "Z" | "X" | "x");
-    Some(Stat { has_ended, is_stopped: state == "T", cpu_ticks: user + system, start_ticks })
+    Some(Stat { has_ended, is_stopped: state == "T", start_ticks })
 }
 
 /// A line of `/proc/PID/status` that is in kB.
@@ -153,7 +149,7 @@ mod tests {
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let stat = "42 (odd) name)) S 1 42 42 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 987654 1000 200";
         let stat = parse_stat(stat).unwrap();
-        assert_eq!((stat.start_ticks, stat.cpu_ticks), (987_654, 5 + 6));
+        assert_eq!(stat.start_ticks, 987_654);
         assert!(!stat.has_ended && !stat.is_stopped);
         assert!(parse_stat("42 (x) T 1 42 42 0 -1 0 1 2 3 4 5 6 7 8 20 0 1 0 7 1 2").unwrap().is_stopped);
     }

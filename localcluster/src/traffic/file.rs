@@ -25,6 +25,15 @@ const EVENTS_PER_GAP_MILLI: u64 = 1609;
 /// Written at once.
 const CHUNK_BYTES: usize = 1 << 20;
 
+/// Of the hot key are all events but one in so many.
+const NOT_HOT_ONE_IN: u32 = 10;
+
+/// [`Shape::HighCardinality`] has so many visitors for each four events: 88 of 100 events have no other of their visitor near them.
+const VISITORS_FOR_FOUR_EVENTS: u64 = 15;
+
+/// The event time of [`Shape::Backfill`], whatever the number of events: 90 days.
+const BACKFILL_MS: u64 = 90 * 24 * 3_600_000;
+
 /// What a file of events holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
@@ -32,8 +41,65 @@ pub struct Plan {
     pub events: u64,
     /// The same seed gives the same bytes.
     pub seed: u64,
-    /// How many visitors; many more than a fifth of `events` makes more sessions than one in five.
+    /// How many visitors, of the shapes that leave it open; many more than a fifth of `events` makes more sessions than one in five.
     pub ips: u32,
+    /// Who comes when.
+    pub shape: Shape,
+}
+
+/// Who comes when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shape {
+    /// All visitors alike; about every fifth event begins a session.
+    Web,
+    /// Nearly as many sessions as events, two thirds of them open at once, of as many visitors as that takes.
+    HighCardinality,
+    /// Nine of ten events are of one visitor, whose session never ends.
+    HotKey,
+    /// As [`Shape::Web`], but of few visitors in 90 days: event time goes by quickly.
+    Backfill,
+}
+
+impl Shape {
+    /// All of them.
+    pub const ALL: [Shape; 4] = [Shape::Web, Shape::HighCardinality, Shape::HotKey, Shape::Backfill];
+
+    /// As it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Shape::Web => "web",
+            Shape::HighCardinality => "high-cardinality",
+            Shape::HotKey => "hot-key",
+            Shape::Backfill => "backfill",
+        }
+    }
+}
+
+impl Plan {
+    fn visitors(&self) -> u32 {
+        let wanted = match self.shape {
+            Shape::Web | Shape::HotKey => self.ips.into(),
+            Shape::HighCardinality => self.events * VISITORS_FOR_FOUR_EVENTS / 4,
+            Shape::Backfill => self.events * GAP_MS / BACKFILL_MS * 1000 / EVENTS_PER_GAP_MILLI,
+        };
+        u32::try_from(wanted.max(1)).unwrap_or(u32::MAX)
+    }
+
+    /// Event time from the first event to this one, in ms.
+    fn since_start_ms(&self, number: u64) -> i64 {
+        let of_span = |span_ms: u64| u128::from(number) * u128::from(span_ms) / u128::from(self.events.max(1));
+        let ms = match self.shape {
+            // So that `EVENTS_PER_GAP_MILLI / 1000` events of each visitor are expected in a gap.
+            Shape::Web | Shape::HotKey => {
+                let pace = EVENTS_PER_GAP_MILLI * u64::from(self.ips.max(1));
+                u128::from(number) * u128::from(GAP_MS) * 1000 / u128::from(pace)
+            }
+            Shape::HighCardinality => of_span(GAP_MS * 3 / 2),
+            Shape::Backfill => of_span(BACKFILL_MS),
+        };
+        i64::try_from(ms).unwrap_or(i64::MAX / 2)
+    }
 }
 
 /// A file of events that could not be written.
@@ -49,11 +115,19 @@ pub struct Error {
 /// # Errors
 /// If it cannot be written.
 pub fn generate(plan: &Plan, path: &Path) -> Result<u64, Error> {
+    generate_with(plan, path, &mut |_| {})
+}
+
+/// As [`generate`]; tells now and then how many events were written.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn generate_with(plan: &Plan, path: &Path, on_progress: &mut dyn FnMut(u64)) -> Result<u64, Error> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
     let written = File::create(&partial)
-        .and_then(|mut file| write_all(plan, &mut file))
+        .and_then(|mut file| write_all(plan, &mut file, on_progress))
         .and_then(|bytes| fs::rename(&partial, path).map(|()| bytes));
     written.map_err(|source| {
         let _ = fs::remove_file(&partial);
@@ -61,30 +135,31 @@ pub fn generate(plan: &Plan, path: &Path) -> Result<u64, Error> {
     })
 }
 
-fn write_all(plan: &Plan, out: &mut impl Write) -> io::Result<u64> {
-    let mut events = WebEvents::new(plan.seed, plan.ips);
+fn write_all(plan: &Plan, out: &mut impl Write, on_progress: &mut dyn FnMut(u64)) -> io::Result<u64> {
+    let mut events = WebEvents::new(plan.seed, plan.visitors());
     let mut chunk = Vec::with_capacity(CHUNK_BYTES + 4096);
     let mut bytes = 0;
     for number in 0..plan.events {
-        let at_ms = time_ms(plan, &mut events, number);
-        events.write(at_ms, &mut chunk);
+        let at_ms = START_MS + plan.since_start_ms(number) - behind_ms(&mut events);
+        if plan.shape == Shape::HotKey && events.below(NOT_HOT_ONE_IN) > 0 {
+            events.write_of(0, at_ms, &mut chunk);
+        } else {
+            events.write(at_ms, &mut chunk);
+        }
         if chunk.len() >= CHUNK_BYTES || number + 1 == plan.events {
             out.write_all(&chunk)?;
             bytes += chunk.len() as u64;
             chunk.clear();
+            on_progress(number + 1);
         }
     }
     out.flush()?;
     Ok(bytes)
 }
 
-/// Evenly paced, so that `EVENTS_PER_GAP_MILLI / 1000` events of each visitor are expected in a gap.
-fn time_ms(plan: &Plan, events: &mut WebEvents, number: u64) -> i64 {
-    let pace = EVENTS_PER_GAP_MILLI * u64::from(plan.ips.max(1));
-    let since_start = u128::from(number) * u128::from(GAP_MS) * 1000 / u128::from(pace);
-    let disordered = events.below(DISORDERED_ONE_IN) == 0;
-    let behind = if disordered { events.below(DISORDER_MS) } else { 0 };
-    START_MS + i64::try_from(since_start).unwrap_or(i64::MAX / 2) - i64::from(behind)
+fn behind_ms(events: &mut WebEvents) -> i64 {
+    let is_disordered = events.below(DISORDERED_ONE_IN) == 0;
+    if is_disordered { events.below(DISORDER_MS).into() } else { 0 }
 }
 
 #[cfg(test)]
@@ -95,7 +170,7 @@ mod tests {
 
     fn bytes(plan: &Plan) -> Vec<u8> {
         let mut out = Vec::new();
-        let size = write_all(plan, &mut out).unwrap();
+        let size = write_all(plan, &mut out, &mut |_| {}).unwrap();
         assert_eq!(size, out.len() as u64);
         out
     }
@@ -107,35 +182,66 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_bytes_on_every_machine() {
-        let plan = Plan { events: 10_000, seed: 42, ips: 500 };
+        let plan = Plan { events: 10_000, seed: 42, ips: 500, shape: Shape::Web };
         let bytes = bytes(&plan);
         assert_eq!((bytes.len(), hash(&bytes)), (4_474_330, 4_420_580_693_516_773_156));
     }
 
     #[test]
     fn another_seed_gives_other_visitors() {
-        let plan = Plan { events: 100, seed: 1, ips: 50 };
+        let plan = Plan { events: 100, seed: 1, ips: 50, shape: Shape::Web };
         assert_ne!(bytes(&plan), bytes(&Plan { seed: 2, ..plan }));
     }
 
     #[test]
     fn every_fifth_event_begins_a_session_and_none_is_late() {
-        let plan = Plan { events: 100_000, seed: 3, ips: 1000 };
+        let plan = Plan { events: 100_000, seed: 3, ips: 1000, shape: Shape::Web };
         let text = String::from_utf8(bytes(&plan)).unwrap();
-        let mut times: BTreeMap<(String, String), Vec<i64>> = BTreeMap::new();
-        let mut highest = i64::MIN;
-        for line in text.lines() {
-            let event: serde_json::Value = serde_json::from_str(line).unwrap();
-            let at = ms_of_day(event["event_time"].as_str().unwrap());
-            highest = highest.max(at);
-            assert!(highest - at < 15_000, "{at} is {} ms behind", highest - at);
-            let key = (event["ip"].to_string(), event["host"].to_string());
-            times.entry(key).or_default().push(at);
-        }
-        let sessions: usize = times.into_values().map(count_sessions).sum();
-        assert!((18_500..21_500).contains(&sessions), "{sessions} sessions");
+        let sessions = Sessions::of(&text);
+        assert!((18_500..21_500).contains(&sessions.count), "{} sessions", sessions.count);
         let size = text.len() / 100_000;
         assert!((400..500).contains(&size), "{size} bytes an event");
+    }
+
+    #[test]
+    fn shapes_are_what_they_are_called() {
+        let sessions = |shape| {
+            let plan = Plan { events: 100_000, seed: 3, ips: 1000, shape };
+            Sessions::of(&String::from_utf8(bytes(&plan)).unwrap())
+        };
+        let many = sessions(Shape::HighCardinality);
+        assert!((86_000..91_000).contains(&many.count), "{} sessions", many.count);
+        let hot = sessions(Shape::HotKey);
+        assert!((89_500..90_700).contains(&hot.longest), "{} of 100000 events are of one key", hot.longest);
+        let wide = sessions(Shape::Backfill);
+        assert_eq!(wide.span_ms / 86_400_000, 89);
+        assert!((15_000..45_000).contains(&wide.count), "{} sessions", wide.count);
+    }
+
+    struct Sessions {
+        count: usize,
+        /// The most events of a key.
+        longest: usize,
+        span_ms: i64,
+    }
+
+    impl Sessions {
+        /// Checks too that no event is late.
+        fn of(text: &str) -> Sessions {
+            let mut times: BTreeMap<(String, String), Vec<i64>> = BTreeMap::new();
+            let (mut lowest, mut highest) = (i64::MAX, i64::MIN);
+            for line in text.lines() {
+                let event: serde_json::Value = serde_json::from_str(line).unwrap();
+                let at = ms_of_year(event["event_time"].as_str().unwrap());
+                highest = highest.max(at);
+                lowest = lowest.min(at);
+                assert!(highest - at < 15_000, "{at} is {} ms behind", highest - at);
+                let key = (event["ip"].to_string(), event["host"].to_string());
+                times.entry(key).or_default().push(at);
+            }
+            let longest = times.values().map(Vec::len).max().unwrap();
+            Sessions { count: times.into_values().map(count_sessions).sum(), longest, span_ms: highest - lowest }
+        }
     }
 
     fn count_sessions(mut times: Vec<i64>) -> usize {
@@ -143,20 +249,22 @@ mod tests {
         1 + times.windows(2).filter(|pair| pair[1] - pair[0] > GAP_MS as i64).count()
     }
 
-    /// ms since the start of 2025-01, for files that end in that month.
-    fn ms_of_day(text: &str) -> i64 {
+    /// ms since the start of 2025, for files that end before May.
+    fn ms_of_year(text: &str) -> i64 {
+        const DAYS_BEFORE: [i64; 4] = [0, 31, 59, 90];
         let number = |range: std::ops::Range<usize>| text[range].parse::<i64>().unwrap();
-        (((number(8..10) * 24 + number(11..13)) * 60 + number(14..16)) * 60 + number(17..19)) * 1000 + number(20..23)
+        let days = DAYS_BEFORE[(number(5..7) - 1) as usize] + number(8..10) - 1;
+        (((days * 24 + number(11..13)) * 60 + number(14..16)) * 60 + number(17..19)) * 1000 + number(20..23)
     }
 
     #[test]
     fn a_folder_that_is_not_there_is_a_clear_error_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("missing/events.jsonl");
-        let error = generate(&Plan { events: 1, seed: 1, ips: 1 }, &path).unwrap_err();
+        let error = generate(&Plan { events: 1, seed: 1, ips: 1, shape: Shape::Web }, &path).unwrap_err();
         assert!(error.to_string().starts_with("cannot write `"), "{error}");
         let good = dir.path().join("events.jsonl");
-        generate(&Plan { events: 3, seed: 1, ips: 1 }, &good).unwrap();
+        generate(&Plan { events: 3, seed: 1, ips: 1, shape: Shape::Web }, &good).unwrap();
         assert_eq!(fs::read_to_string(&good).unwrap().lines().count(), 3);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }

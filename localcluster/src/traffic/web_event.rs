@@ -94,6 +94,11 @@ impl WebEvents {
     /// Appends one event and a line feed. `at_ms`: event time in ms since the Unix epoch, from 1970 to 9999.
     pub fn write(&mut self, at_ms: i64, out: &mut Vec<u8>) {
         let visitor = self.random.below(self.visitors);
+        self.write_of(visitor, at_ms, out);
+    }
+
+    /// Appends one event of this visitor, and a line feed.
+    pub(super) fn write_of(&mut self, visitor: u32, at_ms: i64, out: &mut Vec<u8>) {
         let ip = Ip::of(visitor, self.offset);
         let host = HOSTS[visitor as usize % HOSTS.len()];
         let agent = USER_AGENTS[visitor as usize / HOSTS.len() % USER_AGENTS.len()];

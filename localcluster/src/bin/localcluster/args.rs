@@ -119,24 +119,6 @@ pub(crate) enum Command {
     },
     /// Answers the questions in `sql/`, as psql would print them
     Analysis,
-    /// Measures the CPU time of an event, from a generated file to CSV
-    Bench {
-        /// How many events
-        #[arg(long, value_name = "N", default_value = "2000000")]
-        events: NonZeroU64,
-        /// Another seed gives other events
-        #[arg(long, value_name = "N", default_value_t = 1)]
-        seed: u64,
-        /// How many visitors
-        #[arg(long, value_name = "N", default_value = "100000")]
-        ips: NonZeroU32,
-        /// Subtasks
-        #[arg(long, value_name = "N", default_value_t = 1)]
-        parallelism: u16,
-        /// How often
-        #[arg(long, value_name = "N", default_value_t = 3)]
-        runs: u16,
-    },
     /// All of it from nothing: cluster, events, job, answers
     Demo,
 }

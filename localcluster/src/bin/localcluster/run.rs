@@ -5,10 +5,8 @@ use std::path::Path;
 use std::process::{Command as Process, ExitCode};
 
 use anyhow::{Context, Result};
-use localcluster::bench::Bench;
 use localcluster::cluster::{self, State};
 use localcluster::database::Database;
-use localcluster::machine;
 use localcluster::settings::{Kafka, Postgres, Settings};
 use localcluster::state_dir::StateDir;
 use localcluster::topic::{PARTITIONS, Topic};
@@ -36,11 +34,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Command::Env => print!("{}", env_lines(&settings)),
         Command::Exec { command } => return Err(exec(&settings, &command)),
         Command::Generate { events, seed, ips, out } => {
-            let bytes = traffic::generate(&traffic::Plan { events, seed, ips: ips.get() }, &out)?;
+            let bytes =
+                traffic::generate(&traffic::Plan { events, seed, ips: ips.get(), shape: traffic::Shape::Web }, &out)?;
             println!("{events} events, {} MB, in {}", bytes / 1_000_000, out.display());
-        }
-        Command::Bench { events, seed, ips, parallelism, runs } => {
-            bench(&settings, &state, &traffic::Plan { events: events.get(), seed, ips: ips.get() }, parallelism, runs)?;
         }
         Command::Load { files, topic, create } => {
             let topic = topic.as_deref().unwrap_or(&settings.topic);
@@ -97,24 +93,6 @@ fn status(state: &StateDir, output: Output) -> Result<()> {
             println!("{shown:#}");
         }
     }
-    Ok(())
-}
-
-/// A figure comes with its machine, data, commit and command; the best run is the one least disturbed.
-fn bench(settings: &Settings, state: &StateDir, plan: &traffic::Plan, parallelism: u16, runs: u16) -> Result<()> {
-    let jobctl = settings.bin_dir.join("jobctl");
-    let bench = Bench::prepare(&state.data("bench"), plan)?;
-    println!("machine: {}", machine::machine());
-    println!("commit:  {}", machine::commit(&settings.project));
-    println!("events:  {} in {} MB, seed {}, {} visitors", plan.events, bench.bytes / 1_000_000, plan.seed, plan.ips);
-    println!("command: jobctl run sessionize --gap 5m --parallelism {parallelism} --source file:… --sink csv:…");
-    let mut best = f64::INFINITY;
-    for number in 1..=runs {
-        let run = bench.run(&jobctl, parallelism)?;
-        best = best.min(run.cpu_s);
-        println!("run {number}:   {:.2} s of CPU, {} sessions", run.cpu_s, run.sessions);
-    }
-    println!("best:    {}", show::cost(best, plan.events));
     Ok(())
 }
 

@@ -76,13 +76,6 @@ pub(crate) fn stopped(components: &[Stopped]) -> String {
     lines.collect()
 }
 
-/// CPU time for each event, and its inverse.
-pub(crate) fn cost(cpu_s: f64, events: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "nobody benches 2^52 events")]
-    let events = events as f64;
-    format!("{:.3} µs of CPU for each event, {:.0} events for each CPU-second", cpu_s * 1e6 / events, events / cpu_s)
-}
-
 /// What belongs to the user; an address never shows a user or password.
 fn users_own(settings: &Settings) -> Vec<(&'static str, String)> {
     let kafka = match &settings.kafka {
@@ -141,6 +134,5 @@ mod tests {
         assert_eq!(uptime(Duration::from_secs(3661)), "1h01m");
         assert_eq!(uptime(Duration::from_secs(90_000)), "1d01h");
         assert_eq!(megabytes(12_345_678), "12.3");
-        assert_eq!(cost(2.0, 2_000_000), "1.000 µs of CPU for each event, 1000000 events for each CPU-second");
     }
 }

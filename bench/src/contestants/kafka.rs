@@ -1,0 +1,199 @@
+//! Ours, from Kafka to Postgres, exactly once.
+//!
+//! Charged are jobmanager and taskmanager, which are started anew for each run and have the rest of it to themselves; broker and
+//! database are other people's.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use connectors::postgres::Client;
+use e2e::broker::Choice;
+use e2e::cluster::{Cluster, Shape as ClusterShape};
+use localcluster::deadline::Deadline;
+use localcluster::topic::PARTITIONS;
+use tokio::runtime::Runtime;
+
+use crate::args::BrokerKind;
+use crate::contestant::{Contestant, Ready, Run};
+use crate::data::{Data, Shape};
+use crate::reference::{self, Digest};
+use crate::stage::Stage;
+use crate::usage;
+
+/// Its events are those of the web traffic.
+pub(crate) const TOPIC: &str = "web";
+const CHECKPOINT_INTERVAL: &str = "10s";
+/// How often the table is looked at for its first row: it costs the database something.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Rows that are fetched at once for the comparison.
+const FETCH: &str = "FETCH 50000 FROM rows";
+
+/// A cluster whose topic has the events.
+pub(crate) struct Loaded {
+    pub(crate) cluster: Cluster,
+    /// For the names of databases.
+    runs: u32,
+}
+
+impl Loaded {
+    /// Starts it and loads the topic, unless somebody has.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub(crate) fn prepare(stage: &mut Stage<'_>) -> Result<Ready> {
+        let data = stage.data(Shape::Web)?;
+        if stage.kafka.is_some() {
+            return Ok(Ready::Yes);
+        }
+        let broker = match stage.args.broker {
+            BrokerKind::Apache => {
+                if let Err(missing) = localcluster::apache_kafka::available() {
+                    return Ok(Ready::No(format!("{missing}; or choose --broker devbroker")));
+                }
+                Choice::Best
+            }
+            BrokerKind::Devbroker => Choice::Devbroker,
+        };
+        stage.bar.say("starting Kafka, Postgres and a cluster");
+        let cluster = Cluster::start_with(ClusterShape { taskmanagers: 1, broker, ..ClusterShape::TWO_BY_TWO })?;
+        stage.bar.say("loading the topic");
+        cluster.load(TOPIC, PARTITIONS.unsigned_abs(), &data.events)?;
+        let postgres = stage.runtime.block_on(postgres_version(&cluster))?;
+        stage.versions.insert("broker".to_owned(), cluster.broker.name());
+        stage.versions.insert("postgres".to_owned(), postgres);
+        let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
+        stage.versions.insert("librdkafka".to_owned(), librdkafka);
+        stage.kafka = Some(Loaded { cluster, runs: 0 });
+        Ok(Ready::Yes)
+    }
+
+    /// It, once it was prepared.
+    pub(crate) fn of<'a>(stage: &'a mut Stage<'_>) -> Result<&'a mut Loaded> {
+        stage.kafka.as_mut().context("the topic is loaded before a run")
+    }
+
+    /// A jobmanager and a taskmanager that have done nothing yet.
+    fn restart(&mut self) -> Result<()> {
+        self.cluster.taskmanagers.iter_mut().for_each(e2e::member::Member::stop);
+        self.cluster.jobmanager.restart()?;
+        self.cluster.taskmanagers.iter_mut().try_for_each(e2e::member::Member::restart)?;
+        self.cluster.wait_for_taskmanagers()
+    }
+
+    fn pids(&self) -> Vec<u32> {
+        let members = std::iter::once(&self.cluster.jobmanager).chain(&self.cluster.taskmanagers);
+        members.map(e2e::member::Member::pid).collect()
+    }
+
+    fn cpu_s(&self) -> Result<f64> {
+        self.pids().into_iter().map(usage::cpu_s).sum()
+    }
+
+    fn peak_bytes(&self) -> Option<u64> {
+        let members = std::iter::once(&self.cluster.jobmanager).chain(&self.cluster.taskmanagers);
+        members.map(e2e::member::Member::peak_resident_bytes).sum()
+    }
+}
+
+/// `jobctl submit` to a cluster.
+pub(crate) struct ToPostgres {
+    name: String,
+    what: String,
+    parallelism: u32,
+}
+
+impl ToPostgres {
+    pub(crate) fn new(parallelism: u32) -> ToPostgres {
+        let what = format!("ours, Kafka to Postgres, exactly once, parallelism {parallelism}");
+        ToPostgres { name: format!("kafka/to-postgres-p{parallelism}"), what, parallelism }
+    }
+}
+
+impl Contestant for ToPostgres {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn what(&self) -> &str {
+        &self.what
+    }
+
+    fn prepare(&mut self, stage: &mut Stage<'_>) -> Result<Ready> {
+        Loaded::prepare(stage)
+    }
+
+    fn run(&mut self, stage: &mut Stage<'_>) -> Result<Run> {
+        let (data, log) = (stage.data(Shape::Web)?, stage.log(&self.name));
+        let Stage { kafka, runtime, interrupted, .. } = stage;
+        let loaded = kafka.as_mut().context("the topic is loaded before a run")?;
+        loaded.restart()?;
+        loaded.runs += 1;
+        let database = format!("run_{}", loaded.runs);
+        let url = runtime.block_on(loaded.cluster.create_database(&database))?;
+        let looking = RefCell::new(runtime.block_on(Client::connect(&url.parse()?))?);
+        let parallelism = self.parallelism.to_string();
+        let args = [
+            &["submit", "sessionize", "--name", &database, "--gap", "5m", "--until", "latest", "--wait"][..],
+            &["--checkpoint-interval", CHECKPOINT_INTERVAL, "--parallelism", &parallelism],
+        ];
+        let env = [("KAFKA_TOPIC", TOPIC), ("POSTGRES_URL", &url)];
+        let submit = loaded.cluster.jobctl_command(&args.concat(), &env)?;
+        let mut next_look = Deadline::after(LOOK_EVERY);
+        let mut has_row = || {
+            if !next_look.has_passed() {
+                return false;
+            }
+            next_look = Deadline::after(LOOK_EVERY);
+            runtime.block_on(has_row(&mut looking.borrow_mut()))
+        };
+        let before_s = loaded.cpu_s()?;
+        let usage = usage::measure(&mut [submit], &log, interrupted, &mut has_row)?;
+        let cpu_s = loaded.cpu_s()? - before_s;
+        check(runtime, looking.into_inner(), &data)?;
+        let mut sql = runtime.block_on(loaded.cluster.sql())?;
+        runtime.block_on(sql.execute(&format!("DROP DATABASE {database}")))?;
+        Ok(Run {
+            count: data.count,
+            wall_s: usage.wall_s,
+            cpu_s,
+            peak_bytes: loaded.peak_bytes(),
+            first_row_s: usage.first_row_s,
+        })
+    }
+}
+
+/// Compares the table, and closes the connection.
+fn check(runtime: &Runtime, mut sql: Client, data: &Data) -> Result<()> {
+    let found = runtime.block_on(digest(&mut sql));
+    runtime.block_on(sql.close());
+    reference::check(found?, data.expected, None)
+}
+
+async fn digest(sql: &mut Client) -> Result<Digest> {
+    const ROWS: &str = "SELECT event_hour::text, ip, host, num_hits::text FROM sessionized_aggregated_events";
+    sql.execute(&format!("BEGIN; DECLARE rows CURSOR FOR {ROWS}")).await?;
+    let mut digest = Digest::default();
+    loop {
+        let rows = sql.query_text(FETCH).await?.rows;
+        if rows.is_empty() {
+            sql.execute("COMMIT").await?;
+            return Ok(digest);
+        }
+        for row in &rows {
+            let fields: Option<Vec<&str>> = row.iter().map(|field| field.as_deref()).collect();
+            digest.add(&reference::row(&fields.context("a field is NULL")?)?);
+        }
+    }
+}
+
+/// Errors are those of a table that is not there yet.
+async fn has_row(sql: &mut Client) -> bool {
+    let found = sql.query_text("SELECT 1 FROM sessionized_aggregated_events LIMIT 1").await;
+    found.is_ok_and(|found| !found.rows.is_empty())
+}
+
+async fn postgres_version(cluster: &Cluster) -> Result<String> {
+    let table = cluster.sql().await?.query_text("SELECT current_setting('server_version')").await?;
+    table.rows.concat().into_iter().flatten().next().context("a version")
+}

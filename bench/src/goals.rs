@@ -1,0 +1,99 @@
+//! What the figures are held against. Ratios of one sitting, since a machine of one's own is rare.
+
+use localcluster::table::{Align, Table};
+
+use crate::report::{Entry, Report};
+
+/// A goal and what came of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Goal {
+    pub(crate) what: &'static str,
+    pub(crate) wanted: String,
+    pub(crate) found: String,
+    pub(crate) is_met: bool,
+}
+
+/// Which way is good.
+#[derive(Clone, Copy)]
+enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// The goals whose contestants were run.
+pub(crate) fn goals(report: &Report) -> Vec<Goal> {
+    use Bound::{AtLeast, AtMost};
+    let cpu = |name| median(report, name, |entry| entry.spread(|run| Some(run.cpu_us_each())).map(|s| s.median));
+    let rate = |name| median(report, name, |entry| entry.spread(|run| Some(run.per_s())).map(|s| s.median));
+    let over = |one: Option<f64>, other: Option<f64>| Some(one? / other?);
+    let ours = cpu("web/csv-p1");
+    let goal = |what, unit, bound, found: Option<f64>| found.map(|found| goal(what, unit, bound, found));
+    let all = [
+        goal("CPU of an event, web, file to CSV, parallelism 1", " µs", AtMost(0.65), ours),
+        goal("ours over the bare program, CPU", " ×", AtMost(1.25), over(ours, cpu("web/limit-sessions"))),
+        goal("Flink SQL over ours, CPU", " ×", AtLeast(60.0), over(cpu("web/flink-sql"), ours)),
+        goal("Flink DataStream over ours, CPU", " ×", AtLeast(17.0), over(cpu("web/flink-datastream"), ours)),
+        goal("DuckDB over ours, CPU", " ×", AtLeast(5.0), over(cpu("web/duckdb"), ours)),
+        goal(
+            "parallelism 2 over two copies, events a second",
+            " ×",
+            AtLeast(0.9),
+            over(rate("web/csv-p2"), rate("web/csv-two-copies")),
+        ),
+        goal(
+            "Kafka to Postgres over librdkafka alone, CPU of an event",
+            " µs",
+            AtMost(0.5),
+            cpu("kafka/to-postgres-p1").zip(cpu("kafka/limit-consume")).map(|(whole, bare)| whole - bare),
+        ),
+        goal("CPU of an event, high cardinality", " µs", AtMost(1.2), cpu("high-cardinality/csv-p1")),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+fn median(report: &Report, name: &str, figure: impl Fn(&Entry) -> Option<f64>) -> Option<f64> {
+    figure(report.entry(name)?)
+}
+
+fn goal(what: &'static str, unit: &str, bound: Bound, found: f64) -> Goal {
+    let (wanted, is_met) = match bound {
+        Bound::AtMost(most) => (format!("≤ {most}{unit}"), found <= most),
+        Bound::AtLeast(least) => (format!("≥ {least}{unit}"), found >= least),
+    };
+    Goal { what, wanted, found: format!("{found:.2}{unit}"), is_met }
+}
+
+pub(crate) fn to_text(report: &Report) -> String {
+    let goals = goals(report);
+    if goals.is_empty() {
+        return "\n".to_owned();
+    }
+    let mut table = Table::new(&[
+        ("GOAL, OF THE MEDIANS", Align::Left),
+        ("WANTED", Align::Right),
+        ("FOUND", Align::Right),
+        ("", Align::Left),
+    ]);
+    for Goal { what, wanted, found, is_met } in goals {
+        let missed = if is_met { "" } else { "missed" };
+        table.row([what.to_owned(), wanted, found, missed.to_owned()]);
+    }
+    format!("\n{}\n", table.render())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::report;
+
+    #[test]
+    fn a_goal_is_told_only_of_what_was_run_and_missed_goals_are_named() {
+        let report = report(&[("web/csv-p1", 0.5, 1.0), ("web/duckdb", 2.0, 1.0), ("web/csv-p2", 0.6, 0.6)]);
+        let goals = goals(&report);
+        let told: Vec<(&str, bool)> = goals.iter().map(|goal| (goal.found.as_str(), goal.is_met)).collect();
+        assert_eq!(told, [("0.50 µs", true), ("4.00 ×", false)]);
+        assert!(
+            to_text(&report).contains("DuckDB over ours, CPU                              ≥ 5 ×   4.00 ×  missed\n")
+        );
+    }
+}
