@@ -4,7 +4,7 @@
 //! it has and by the sum of the hashes of its rows, which is the same in any order; what differs is looked up row by row only when it
 //! does.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -67,7 +67,7 @@ struct Event {
 /// # Errors
 /// If an event cannot be read, or the file not be written.
 pub(crate) fn compute(events: &Path, sessions: &Path, on_progress: &mut dyn FnMut(u64)) -> Result<Digest> {
-    let mut times: HashMap<String, Vec<i64>> = HashMap::new();
+    let mut times: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     for (line, number) in lines(events)?.zip(0_u64..) {
         let line = line?;
         let Event { ip, host, event_time } = serde_json::from_str(&line).with_context(|| line.clone())?;
@@ -117,15 +117,14 @@ pub(crate) fn check(found: Digest, expected: Digest, files: Option<(&Path, &Path
 
 /// The first rows that are in one file and not in the other.
 fn different(found: &Path, expected: &Path) -> Result<Vec<String>> {
-    let mut counts: HashMap<(i64, String, u64), i32> = HashMap::new();
+    let mut counts: BTreeMap<(i64, String, u64), i32> = BTreeMap::new();
     for (file, step) in [(expected, 1), (found, -1)] {
         each_row(file, &mut |row| {
             let key = (row.first_ms, format!("{} {}", row.ip, row.host), row.hits);
             *counts.entry(key).or_default() += step;
         })?;
     }
-    let mut differ: Vec<_> = counts.into_iter().filter(|(_, count)| *count != 0).collect();
-    differ.sort_unstable();
+    let differ: Vec<_> = counts.into_iter().filter(|(_, count)| *count != 0).collect();
     let told = differ.iter().take(SHOWN).map(|((first_ms, key, hits), count)| {
         let what = if *count > 0 { "missing" } else { "surplus" };
         format!("{what}: {} {key} {hits}", time_text(*first_ms))

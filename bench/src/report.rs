@@ -9,7 +9,7 @@ use localcluster::machine;
 use localcluster::table::{Align, Table};
 use serde::{Deserialize, Serialize};
 
-use crate::args::Args;
+use crate::args::{Args, BrokerKind};
 use crate::contestant::{Run, Unit};
 use crate::goals;
 
@@ -165,9 +165,10 @@ impl Report {
 
 /// What measures the same again.
 fn command(args: &Args) -> String {
-    let Args { events, seed, ips, runs, only, .. } = args;
+    let Args { events, seed, ips, runs, only, broker, .. } = args;
+    let broker = if *broker == BrokerKind::Devbroker { " --broker devbroker" } else { "" };
     let only = if only.is_empty() { String::new() } else { format!(" --only {}", only.join(",")) };
-    format!("make bench ARGS='--events {events} --seed {seed} --ips {ips} --runs {runs}{only}'")
+    format!("make bench ARGS='--events {events} --seed {seed} --ips {ips} --runs {runs}{only}{broker}'")
 }
 
 /// In thousands, with three digits at least.
@@ -217,7 +218,8 @@ pub(crate) mod tests {
         report.entries[1] =
             Entry { skipped: Some("no java".to_owned()), runs: Vec::new(), ..report.entries[1].clone() };
         let text = report.to_text();
-        assert!(text.contains("500 (500–500)    0.50 (0.50–0.50)   2000 (2000–2000)"), "{text}");
+        let figures = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(figures.contains("web/csv-p1 500 (500–500) 0.50 (0.50–0.50) 2000 (2000–2000)"), "{text}");
         assert!(text.contains("web/flink-sql: not run: no java\n"), "{text}");
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("report.json");

@@ -125,7 +125,9 @@ mod tests {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let _guard = runtime.enter();
         let mut commands = [Command::new("sh"), Command::new("sh")];
-        commands.iter_mut().for_each(|command| drop(command.args(["-c", script])));
+        for command in &mut commands {
+            command.args(["-c", script]);
+        }
         measure(&mut commands, &dir.path().join("log"), &Interrupted::listen(), &mut || true)
     }
 

@@ -23,6 +23,8 @@ use crate::usage;
 
 /// Its events are those of the web traffic.
 pub(crate) const TOPIC: &str = "web";
+/// The job's table.
+const SESSIONS: &str = "sessionized_aggregated_events";
 const CHECKPOINT_INTERVAL: &str = "10s";
 /// How often the table is looked at for its first row: it costs the database something.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -150,7 +152,7 @@ impl Contestant for ToPostgres {
         let before_s = loaded.cpu_s()?;
         let usage = usage::measure(&mut [submit], &log, interrupted, &mut has_row)?;
         let cpu_s = loaded.cpu_s()? - before_s;
-        check(runtime, looking.into_inner(), &data)?;
+        check(runtime, looking.into_inner(), SESSIONS, &data)?;
         let mut sql = runtime.block_on(loaded.cluster.sql())?;
         runtime.block_on(sql.execute(&format!("DROP DATABASE {database}")))?;
         Ok(Run {
@@ -163,16 +165,19 @@ impl Contestant for ToPostgres {
     }
 }
 
-/// Compares the table, and closes the connection.
-fn check(runtime: &Runtime, mut sql: Client, data: &Data) -> Result<()> {
-    let found = runtime.block_on(digest(&mut sql));
+/// Compares a table of sessions, and closes the connection.
+///
+/// # Errors
+/// If it is not as it should be.
+pub(crate) fn check(runtime: &Runtime, mut sql: Client, table: &str, data: &Data) -> Result<()> {
+    let found = runtime.block_on(digest(&mut sql, table));
     runtime.block_on(sql.close());
     reference::check(found?, data.expected, None)
 }
 
-async fn digest(sql: &mut Client) -> Result<Digest> {
-    const ROWS: &str = "SELECT event_hour::text, ip, host, num_hits::text FROM sessionized_aggregated_events";
-    sql.execute(&format!("BEGIN; DECLARE rows CURSOR FOR {ROWS}")).await?;
+async fn digest(sql: &mut Client, table: &str) -> Result<Digest> {
+    let rows = format!("SELECT event_hour::text, ip, host, num_hits::text FROM {table}");
+    sql.execute(&format!("BEGIN; DECLARE rows CURSOR FOR {rows}")).await?;
     let mut digest = Digest::default();
     loop {
         let rows = sql.query_text(FETCH).await?.rows;
@@ -189,7 +194,7 @@ async fn digest(sql: &mut Client) -> Result<Digest> {
 
 /// Errors are those of a table that is not there yet.
 async fn has_row(sql: &mut Client) -> bool {
-    let found = sql.query_text("SELECT 1 FROM sessionized_aggregated_events LIMIT 1").await;
+    let found = sql.query_text(&format!("SELECT 1 FROM {SESSIONS} LIMIT 1")).await;
     found.is_ok_and(|found| !found.rows.is_empty())
 }
 

@@ -3,10 +3,11 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use connectors::postgres::Client;
 use localcluster::program;
 
 use crate::contestant::{Contestant, Ready, Run, Unit};
-use crate::contestants::kafka::{Loaded, TOPIC};
+use crate::contestants::kafka::{self, Loaded, TOPIC};
 use crate::data::Shape;
 use crate::reference;
 use crate::stage::Stage;
@@ -144,9 +145,9 @@ impl Contestant for Copy {
         child.args([&url, "-c"]).arg(format!("\\copy copied from '{}' (format csv)", data.sessions.display()));
         let log = stage.log(self.name());
         let usage = usage::measure(&mut [child], &log, &stage.interrupted, &mut || false)?;
-        let count = data.expected.rows;
-        ensure!(std::fs::read_to_string(&log)?.contains(&format!("COPY {count}")), "not all rows were copied");
-        Ok(run(count, usage))
+        let sql = stage.runtime.block_on(Client::connect(&url.parse()?))?;
+        kafka::check(&stage.runtime, sql, "copied", &data)?;
+        Ok(run(data.expected.rows, usage))
     }
 }
 

@@ -92,7 +92,11 @@ mod tests {
         let file = dir.path().join("events.jsonl");
         traffic::generate(&Plan { events: 5_000, seed: 1, ips: 100, shape: Shape::Web }, &file).unwrap();
         let mut bytes = 0;
-        assert_eq!(lines(&file, |line| Ok(bytes += line.len() as u64 + 1)).unwrap(), 5_000);
+        let count = lines(&file, |line| {
+            bytes += line.len() as u64 + 1;
+            Ok(())
+        });
+        assert_eq!(count.unwrap(), 5_000);
         assert!(bytes > CHUNK_BYTES as u64 && bytes == file.metadata().unwrap().len());
         assert_eq!(scan(&file).unwrap(), 5_000);
     }

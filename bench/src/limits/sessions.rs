@@ -1,16 +1,15 @@
 //! The whole work by one thread and without an engine: records read and scanned, sessions in a hash table, rows written at the end. No
 //! watermark, no checkpoint, nothing that could be moved or restored, and all state until the end: what is left is the work itself.
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use hashbrown::HashTable;
 use web_event::event_time::to_timestamp;
 use web_event::json::Projection;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::reference::{GAP_MS, time_text};
 
@@ -24,33 +23,21 @@ struct Session {
     hits: u64,
 }
 
-/// Of a key, in no order, further apart than the gap.
+/// In no order, further apart than the gap.
 type Sessions = Vec<Session>;
 
-/// `ip,host`.
-type Key = Box<[u8]>;
-
-/// The product's hash, in one step.
-#[derive(Default)]
-struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64_with_seed(bytes, self.0);
-    }
-
-    /// The length, which the bytes tell as well.
-    fn write_usize(&mut self, _: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
+/// Who is in the table, by its number.
+struct Visitor {
+    /// `ip,host`.
+    key: Box<[u8]>,
+    hash: u64,
+    sessions: Sessions,
 }
 
 /// Writes the sessions of the events; how many events there were.
 pub(super) fn write(events: &Path, sessions: &Path) -> Result<u64> {
     let mut fields = Projection::new(["ip", "host", "event_time"]);
-    let mut table: HashMap<Key, Sessions, BuildHasherDefault<KeyHasher>> = HashMap::default();
+    let (mut table, mut visitors) = (HashTable::<usize>::new(), Vec::<Visitor>::new());
     let (mut key, mut count) = (Vec::new(), 0);
     super::lines(events, |line| {
         let read = fields.decode(line, |[ip, host, time]| {
@@ -60,16 +47,19 @@ pub(super) fn write(events: &Path, sessions: &Path) -> Result<u64> {
             key.push(b',');
             key.extend_from_slice(host.as_bytes());
             count += 1;
-            match table.get_mut(key.as_slice()) {
-                Some(sessions) => add(sessions, at_ms),
-                None => drop(table.insert(key.as_slice().into(), vec![Session::of(at_ms)])),
+            let hash = xxh3_64(&key);
+            if let Some(&number) = table.find(hash, |&number| *visitors[number].key == *key) {
+                add(&mut visitors[number].sessions, at_ms);
+            } else {
+                table.insert_unique(hash, visitors.len(), |&number| visitors[number].hash);
+                visitors.push(Visitor { key: key.as_slice().into(), hash, sessions: vec![Session::of(at_ms)] });
             }
         });
         read.context("a line is no event")
     })?;
     let out = File::create(sessions).with_context(|| format!("cannot write `{}`", sessions.display()))?;
     let mut out = BufWriter::with_capacity(OUT_BYTES, out);
-    for (key, sessions) in &table {
+    for Visitor { key, sessions, .. } in &visitors {
         for Session { first_ms, hits, .. } in sessions {
             out.write_all(time_text(*first_ms).as_bytes())?;
             out.write_all(b",")?;

@@ -31,8 +31,8 @@ const NOT_HOT_ONE_IN: u32 = 10;
 /// [`Shape::HighCardinality`] has so many visitors for each four events: 88 of 100 events have no other of their visitor near them.
 const VISITORS_FOR_FOUR_EVENTS: u64 = 15;
 
-/// The event time of [`Shape::Backfill`], whatever the number of events: 90 days.
-const BACKFILL_MS: u64 = 90 * 24 * 3_600_000;
+/// Of [`Shape::Backfill`]: a million events take more than four days.
+const BACKFILL_VISITORS: u32 = 500;
 
 /// What a file of events holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub enum Shape {
     HighCardinality,
     /// Nine of ten events are of one visitor, whose session never ends.
     HotKey,
-    /// As [`Shape::Web`], but of few visitors in 90 days: event time goes by quickly.
+    /// As [`Shape::Web`], but of so few visitors that event time goes by quickly.
     Backfill,
 }
 
@@ -78,25 +78,27 @@ impl Shape {
 
 impl Plan {
     fn visitors(&self) -> u32 {
-        let wanted = match self.shape {
-            Shape::Web | Shape::HotKey => self.ips.into(),
-            Shape::HighCardinality => self.events * VISITORS_FOR_FOUR_EVENTS / 4,
-            Shape::Backfill => self.events * GAP_MS / BACKFILL_MS * 1000 / EVENTS_PER_GAP_MILLI,
-        };
-        u32::try_from(wanted.max(1)).unwrap_or(u32::MAX)
+        match self.shape {
+            Shape::Web | Shape::HotKey => self.ips.max(1),
+            Shape::HighCardinality => {
+                u32::try_from(self.events * VISITORS_FOR_FOUR_EVENTS / 4).unwrap_or(u32::MAX).max(1)
+            }
+            Shape::Backfill => BACKFILL_VISITORS,
+        }
     }
 
     /// Event time from the first event to this one, in ms.
     fn since_start_ms(&self, number: u64) -> i64 {
-        let of_span = |span_ms: u64| u128::from(number) * u128::from(span_ms) / u128::from(self.events.max(1));
         let ms = match self.shape {
+            // Two thirds of the events are within a gap.
+            Shape::HighCardinality => {
+                u128::from(number) * u128::from(GAP_MS) * 3 / (2 * u128::from(self.events.max(1)))
+            }
             // So that `EVENTS_PER_GAP_MILLI / 1000` events of each visitor are expected in a gap.
-            Shape::Web | Shape::HotKey => {
-                let pace = EVENTS_PER_GAP_MILLI * u64::from(self.ips.max(1));
+            Shape::Web | Shape::HotKey | Shape::Backfill => {
+                let pace = EVENTS_PER_GAP_MILLI * u64::from(self.visitors());
                 u128::from(number) * u128::from(GAP_MS) * 1000 / u128::from(pace)
             }
-            Shape::HighCardinality => of_span(GAP_MS * 3 / 2),
-            Shape::Backfill => of_span(BACKFILL_MS),
         };
         i64::try_from(ms).unwrap_or(i64::MAX / 2)
     }
@@ -214,8 +216,8 @@ mod tests {
         let hot = sessions(Shape::HotKey);
         assert!((89_500..90_700).contains(&hot.longest), "{} of 100000 events are of one key", hot.longest);
         let wide = sessions(Shape::Backfill);
-        assert_eq!(wide.span_ms / 86_400_000, 89);
-        assert!((15_000..45_000).contains(&wide.count), "{} sessions", wide.count);
+        assert_eq!(wide.span_ms / 3_600_000, 10);
+        assert!((18_500..22_000).contains(&wide.count), "{} sessions", wide.count);
     }
 
     struct Sessions {
