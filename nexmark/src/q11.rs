@@ -3,7 +3,7 @@
 //! It reads the bids in the order of their times, where the engine reads records by splits; so it needs no watermark and no
 //! merging. This is what results are compared with.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use stream_core::time::EventTime;
 
@@ -27,7 +27,7 @@ pub struct Session {
 
 /// Every session, in order.
 pub fn sessions(plan: &Plan) -> Vec<Session> {
-    let mut open: HashMap<u64, Session> = HashMap::new();
+    let mut open: BTreeMap<u64, Session> = BTreeMap::new();
     let mut sessions = Vec::new();
     for bid in (0..plan.events()).filter_map(|event| plan.bid(event)) {
         let end = bid.time.saturating_add_ms(GAP_MS);

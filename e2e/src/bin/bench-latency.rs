@@ -101,7 +101,10 @@ fn capacity(cluster: &Cluster, args: &Args) -> Result<u64> {
     const TOPIC: &str = "backlog";
     let file = cluster.dir().join("backlog.jsonl");
     let ips = u32::try_from(args.backlog.get() / 20).unwrap_or(u32::MAX).max(1);
-    traffic::generate(&traffic::Plan { events: args.backlog.get(), seed: args.seed, ips }, &file)?;
+    traffic::generate(
+        &traffic::Plan { events: args.backlog.get(), seed: args.seed, ips, shape: traffic::Shape::Web },
+        &file,
+    )?;
     cluster.load(TOPIC, 3, &file)?;
     std::fs::remove_file(&file)?;
     let line = ["submit", "sessionize", "--name", TOPIC, "--table", TOPIC, "--parallelism", PARALLELISM];

@@ -5,7 +5,7 @@
 //! last column has those, too. Time is all that the process was charged, from its start on: the making of the bids, which is about a
 //! third of it, and the writing of the result.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -13,8 +13,8 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use e2e::cluster::readable_dir;
 use e2e::programs;
-use localcluster::process::cpu_time_of_children;
 use localcluster::machine;
+use localcluster::process::cpu_time_of_children;
 use nexmark::Plan;
 use nexmark::q11::{Session, sessions};
 
@@ -113,7 +113,7 @@ fn run(args: &Args, rate: u64, splits: u32, dir: &Path, expected: &[Session]) ->
 /// If the rows are not the expected ones, each once.
 fn compare(file: &Path, expected: &[Session]) -> Result<()> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
-    let mut missing: HashMap<Session, u32> = HashMap::new();
+    let mut missing: BTreeMap<Session, u32> = BTreeMap::new();
     for session in expected {
         *missing.entry(*session).or_default() += 1;
     }

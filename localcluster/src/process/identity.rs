@@ -6,8 +6,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::cpu_time::cpu_time_of;
 use super::StopSignal;
+use super::cpu_time::cpu_time_of;
 use crate::deadline::Deadline;
 
 /// What is left after the deadline of a polite stop is killed, and that takes no longer than this.
