@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn the_limits_are_started_by_the_bench_only() {
         let limit = Args::parse_from(["bench", "limit-read", "events.jsonl"]).limit;
-        assert!(matches!(limit, Some(Limit::LimitRead { .. })), "{limit:?}");
+        assert!(matches!(limit, Some(Limit::Read { .. })), "{limit:?}");
         let help = <Args as clap::CommandFactory>::command().render_help().to_string();
         assert!(!help.contains("limit-read"), "{help}");
     }

@@ -20,26 +20,26 @@ const CHUNK_BYTES: usize = 1 << 20;
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Limit {
     /// Reads a file and counts its lines
-    #[command(hide = true)]
-    LimitRead { file: PathBuf },
+    #[command(name = "limit-read", hide = true)]
+    Read { file: PathBuf },
     /// And scans each line for the fields of a session
-    #[command(hide = true)]
-    LimitScan { file: PathBuf },
+    #[command(name = "limit-scan", hide = true)]
+    Scan { file: PathBuf },
     /// And finds the sessions, without an engine
-    #[command(hide = true)]
-    LimitSessions { file: PathBuf, sessions: PathBuf },
+    #[command(name = "limit-sessions", hide = true)]
+    Sessions { file: PathBuf, sessions: PathBuf },
     /// Takes all messages of a topic
-    #[command(hide = true)]
-    LimitConsume { bootstrap: String, topic: String },
+    #[command(name = "limit-consume", hide = true)]
+    Consume { bootstrap: String, topic: String },
 }
 
 impl Limit {
     pub(crate) fn run(&self) -> Result<()> {
         let count = match self {
-            Limit::LimitRead { file } => lines(file, |_| Ok(()))?,
-            Limit::LimitScan { file } => scan(file)?,
-            Limit::LimitSessions { file, sessions } => sessions::write(file, sessions)?,
-            Limit::LimitConsume { bootstrap, topic } => consume::all(bootstrap, topic)?,
+            Limit::Read { file } => lines(file, |_| Ok(()))?,
+            Limit::Scan { file } => scan(file)?,
+            Limit::Sessions { file, sessions } => sessions::write(file, sessions)?,
+            Limit::Consume { bootstrap, topic } => consume::all(bootstrap, topic)?,
         };
         println!("{count}");
         Ok(())
