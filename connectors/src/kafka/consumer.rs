@@ -12,6 +12,11 @@ const QUEUED_KIB: usize = 32 << 10;
 /// What each queue may hold at least: less than a fetch brings would be idle time.
 const QUEUED_KIB_AT_LEAST: usize = 1 << 10;
 
+/// What each of so many queues may hold, in KiB.
+pub(super) fn queued_kib(queues: usize) -> usize {
+    (QUEUED_KIB / queues.max(1)).max(QUEUED_KIB_AT_LEAST)
+}
+
 /// A consumer that is at nobody's will but ours: no commits, no rebalancing, no jump to another offset. Its partitions have up to so
 /// many `queues`.
 pub(super) fn open_queue(settings: &TopicSettings, queues: usize) -> Result<BatchQueue, Error> {
@@ -24,7 +29,7 @@ pub(super) fn open_queue(settings: &TopicSettings, queues: usize) -> Result<Batc
         // An offset that is gone is an error, never a silent jump over records.
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "true");
-    let queued_kib = (QUEUED_KIB / queues.max(1)).max(QUEUED_KIB_AT_LEAST).to_string();
+    let queued_kib = queued_kib(queues).to_string();
     let defaults = [
         // By default a fetch that found the queue full is tried again only after a second.
         ("fetch.queue.backoff.ms", "10"),

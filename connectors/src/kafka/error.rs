@@ -68,7 +68,7 @@ pub enum Error {
     #[error(
         "SOURCE_DATA_LOSS: offset {offset} of `{split}` is not in the topic (any more): records were deleted before they were read, \
          or the topic was made anew; submit the job again with the --from that you want, or with `--on-data-loss earliest`, by which \
-         it goes on with the first record that is there"
+         it goes on with the first record that is there and was not read"
     )]
     OffsetOutOfRange {
         /// The partition.

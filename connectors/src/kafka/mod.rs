@@ -15,6 +15,7 @@ mod consumer;
 mod discover;
 mod error;
 mod failure;
+mod held;
 mod lookup;
 pub(crate) mod outlet;
 mod partition;

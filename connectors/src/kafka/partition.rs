@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::CStr;
+use std::ops::Range;
 
 use stream_core::operator::Record;
 use stream_core::pipeline::Split;
@@ -10,6 +11,7 @@ use stream_runtime::connector::SourceVisitor;
 use super::batch_queue::{Message, Received};
 use super::discover::partition_of;
 use super::error::Error;
+use super::held::{Held, Waiting};
 
 /// Records handed on at once: enough that the call costs nothing, few enough to stay in the first-level cache.
 const RECORDS_AT_ONCE: usize = 256;
@@ -27,13 +29,17 @@ pub(super) struct Partition {
     pub(super) state: State,
     /// The end that was told last.
     pub(super) told_end: Option<u64>,
-    /// Whether the client found that its next offset is gone, and it is to be read on from its first record.
-    pub(super) is_gone: bool,
+    /// Why it may have lost records that were to be read.
+    pub(super) doubt: Option<Doubt>,
     /// Whether its queue is parted from that of the others.
     pub(super) is_apart: bool,
     /// The next offset to be handed on.
     position: u64,
-    /// What was received and is not handed on, in order.
+    /// Copies of what was received first, while it had to wait for others.
+    held: VecDeque<Held>,
+    /// The memory of these, in bytes.
+    held_bytes: usize,
+    /// What was received after that and is not handed on, in order.
     pending: VecDeque<Received>,
 }
 
@@ -50,6 +56,38 @@ pub(super) enum State {
     Told,
 }
 
+/// What makes one ask whether a partition still has what was to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// The client was told that its next offset is not there, and reads no more of it.
+    OutOfRange,
+    /// It ends before the bound, which had been its end. A new leader may say so for a moment.
+    EndsEarly,
+}
+
+/// Records that a partition does not have any more, and was to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// Those before `up_to` were deleted before they were read.
+    Unread {
+        /// The first that is there.
+        up_to: u64,
+    },
+    /// Those from `from` on are gone, some of which were read: a replica that had not got them became the leader, or the topic was made
+    /// anew. What came in their place before this was seen cannot be told from them by its offset.
+    Tail {
+        /// The end that there is now.
+        from: u64,
+    },
+    /// The same, while none of them was read: the end that was to be read to lies beyond the one that there is now.
+    Bound {
+        /// The end that there is now.
+        from: u64,
+        /// The one that was.
+        end: u64,
+    },
+}
+
 impl Partition {
     /// A partition of `topic` that was not read yet.
     ///
@@ -62,9 +100,11 @@ impl Partition {
             end: split.end,
             state: if is_empty { State::Finished } else { State::Reading },
             told_end: None,
-            is_gone: false,
+            doubt: None,
             is_apart: false,
             position: split.start,
+            held: VecDeque::new(),
+            held_bytes: 0,
             pending: VecDeque::new(),
         })
     }
@@ -76,7 +116,7 @@ impl Partition {
 
     /// Whether anything was received that is not handed on.
     pub(super) fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
+        !self.held.is_empty() || !self.pending.is_empty()
     }
 
     /// A record or an end was received. What lies beyond the bound belongs to another run.
@@ -86,25 +126,95 @@ impl Partition {
         }
     }
 
-    /// Goes on at another offset, which may lie before where it was; where it was. A bound beyond the `end` that there is now would
-    /// never be reached.
-    pub(super) fn jump(&mut self, offset: u64, end: u64) -> u64 {
-        let was = std::mem::replace(&mut self.position, offset);
-        self.is_gone = false;
+    /// Keeps copies of what has to wait, so that the client gets its memory back; the bytes of all that waits, and how many of its
+    /// records came since it was asked last.
+    pub(super) fn hold(&mut self) -> (usize, usize) {
+        let came = self.pending.len();
+        if came > 0 {
+            let copies = Held::copies(&mut self.pending.drain(..), TRACE_PARENT);
+            self.held_bytes += copies.iter().map(Held::bytes).sum::<usize>();
+            self.held.extend(copies);
+        }
+        (self.held_bytes, came)
+    }
+
+    /// The offset of the next message that is to be received.
+    pub(super) fn next(&self) -> u64 {
+        let last = self.pending.back().map(Waiting::read).or_else(|| self.held.back().map(Waiting::read));
+        match last {
+            Some(Message::Record { offset, .. }) => offset + 1,
+            Some(Message::End { offset, .. }) => offset,
+            Some(Message::Failure { .. }) | None => self.position,
+        }
+    }
+
+    /// What it lost of what it was to read, now that it holds the offsets `available`.
+    pub(super) fn loss(&self, available: &Range<u64>) -> Option<Loss> {
+        let Partition { position, end, .. } = *self;
+        if position < available.start {
+            Some(Loss::Unread { up_to: available.start })
+        } else if available.end < position {
+            Some(Loss::Tail { from: available.end })
+        } else {
+            end.filter(|&end| available.end < end).map(|end| Loss::Bound { from: available.end, end })
+        }
+    }
+
+    /// The offset at which it goes on behind a loss: nothing that was read is read again. A bound beyond the `end` that there is now
+    /// would never be reached.
+    pub(super) fn pass_over(&mut self, loss: Loss, end: u64) -> u64 {
         self.end = self.end.map(|bound| bound.min(end));
-        self.advance(offset, State::Reading);
-        was
+        let (position, state) = match loss {
+            Loss::Unread { up_to } => (up_to, State::Reading),
+            Loss::Tail { from } => (from, State::Reading),
+            Loss::Bound { .. } => (self.position, self.state),
+        };
+        self.position = position;
+        self.advance(position, state);
+        position
+    }
+
+    /// The next offset to be handed on.
+    pub(super) fn position(&self) -> u64 {
+        self.position
     }
 
     /// Hands on the next records, `max` at most, to the visitor, for whom this is the split `index`; how many messages are done with.
     /// Those that it leaves stay.
     pub(super) fn hand_on(&mut self, index: usize, max: usize, visitor: &mut dyn SourceVisitor) -> usize {
-        if self.pending.is_empty() || visitor.is_held(index) {
+        if !self.has_pending() || visitor.is_held(index) {
             return 0;
         }
+        // Out of `self` for as long as their records are borrowed.
+        let mut held = std::mem::take(&mut self.held);
+        let mut pending = std::mem::take(&mut self.pending);
+        let taken = if held.is_empty() {
+            let taken = self.hand_on_of(&pending, index, max, visitor);
+            pending.drain(..taken);
+            taken
+        } else {
+            let taken = self.hand_on_of(&held, index, max, visitor);
+            self.held_bytes -= held.drain(..taken).map(|one| one.bytes()).sum::<usize>();
+            taken
+        };
+        if self.is_finished() {
+            self.held_bytes = 0;
+        } else {
+            (self.held, self.pending) = (held, pending);
+        }
+        taken
+    }
+
+    fn hand_on_of<M: Waiting>(
+        &mut self,
+        waiting: &VecDeque<M>,
+        index: usize,
+        max: usize,
+        visitor: &mut dyn SourceVisitor,
+    ) -> usize {
         let mut records = [Record { payload: None, offset: 0 }; RECORDS_AT_ONCE];
         let (mut count, mut position, mut end) = (0, self.position, None);
-        for message in self.pending.iter().take(max.min(RECORDS_AT_ONCE)) {
+        for message in waiting.iter().take(max.min(RECORDS_AT_ONCE)) {
             match message.read() {
                 Message::Record { offset, payload, .. } if self.end.is_none_or(|end| offset < end) => {
                     records[count] = Record { payload, offset };
@@ -121,11 +231,11 @@ impl Partition {
         let sampled = visitor.sample(count);
         let mut taken = if count == 0 { 0 } else { visitor.on_records(index, &records[..count], position) };
         if let Some(place) = sampled.filter(|&place| place < taken) {
-            let message = &self.pending[place];
+            let message = &waiting[place];
             visitor.on_sampled(index, &records[place], message.header(TRACE_PARENT), message.timestamp());
         }
         if taken > 0 {
-            if let (Some(first), Some(last)) = (self.pending[0].timestamp(), self.pending[taken - 1].timestamp()) {
+            if let (Some(first), Some(last)) = (waiting[0].timestamp(), waiting[taken - 1].timestamp()) {
                 visitor.on_arrivals(first, last, taken as u64);
             }
             let next = records[..count].get(taken).map_or(position, |record| record.offset);
@@ -133,11 +243,10 @@ impl Partition {
         }
         if let Some(end) = end.filter(|_| taken == count) {
             self.advance(end, State::AtEnd);
+            if self.end.is_some_and(|bound| end < bound) {
+                self.doubt = self.doubt.or(Some(Doubt::EndsEarly));
+            }
             taken += 1;
-        }
-        self.pending.drain(..taken);
-        if self.is_finished() {
-            self.pending.clear();
         }
         taken
     }
@@ -152,17 +261,43 @@ impl Partition {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use stream_core::ids::SplitId;
 
     use super::*;
 
+    fn partition(start: u64, end: Option<u64>) -> Partition {
+        let split = Split { id: SplitId("t/0".to_owned()), start, end };
+        Partition::new(&split, "t").expect("a partition")
+    }
+
     #[test]
-    fn one_whose_topic_is_shorter_now_than_its_bound_is_read_to_what_is_there() {
-        let split = Split { id: SplitId("t/0".to_owned()), start: 900, end: Some(1000) };
-        let mut partition = Partition::new(&split, "t").expect("a partition");
-        assert_eq!(partition.jump(0, 10), 900);
-        assert_eq!((partition.end, partition.is_finished()), (Some(10), false));
-        partition.advance(10, State::AtEnd);
-        assert!(partition.is_finished());
+    fn behind_a_loss_it_goes_on_at_the_nearest_that_was_not_read() {
+        let mut gone = partition(90, None);
+        assert_eq!(gone.loss(&(0..100)), None);
+        assert_eq!(gone.loss(&(0..90)), None, "at its end");
+        let unread = gone.loss(&(95..100));
+        assert_eq!(unread, Some(Loss::Unread { up_to: 95 }));
+        assert_eq!(gone.pass_over(unread.unwrap(), 100), 95);
+        let tail = gone.loss(&(0..10));
+        assert_eq!(tail, Some(Loss::Tail { from: 10 }));
+        assert_eq!(gone.pass_over(tail.unwrap(), 10), 10, "not at 0, where it has been");
+        assert!(!gone.is_finished());
+    }
+
+    #[test]
+    fn a_bound_beyond_the_end_that_there_is_now_is_reached_there() {
+        let mut anew = partition(900, Some(1000));
+        let tail = anew.loss(&(0..10)).unwrap();
+        assert_eq!(anew.pass_over(tail, 10), 10);
+        assert!(anew.is_finished(), "nothing of what is there is read twice");
+
+        let mut shorter = partition(5, Some(1000));
+        let bound = shorter.loss(&(0..10)).unwrap();
+        assert_eq!(bound, Loss::Bound { from: 10, end: 1000 });
+        assert_eq!((shorter.pass_over(bound, 10), shorter.is_finished()), (5, false));
+        shorter.advance(10, State::AtEnd);
+        assert!(shorter.is_finished());
     }
 }

@@ -12,10 +12,11 @@ use stream_runtime::connector::{ConnectorError, SourceReader, SourceVisitor};
 
 use super::batch_queue::{BATCH, BatchQueue, Message};
 use super::connection::Failure;
-use super::consumer::open_queue;
+use super::consumer::{open_queue, queued_kib};
+use super::discover::split_name;
 use super::error::Error;
 use super::failure::PartitionFailure;
-use super::partition::{Partition, State};
+use super::partition::{Doubt, Loss, Partition, State};
 use super::settings::{OnDataLoss, TopicSettings};
 
 /// How long the question may take whether a broker is back.
@@ -24,6 +25,10 @@ const PROBE_WITHIN: Duration = Duration::from_millis(200);
 /// How long the question may take where a partition begins. It is asked once behind a loss, while nothing else is read.
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
 
+/// A partition that waits, and of which so many records came at once, has answers to fetches for itself: what it keeps of them in the
+/// client is what it counts for there.
+const DENSE: usize = 256;
+
 /// The reader of a source subtask over some partitions of a topic.
 pub struct Reader {
     settings: TopicSettings,
@@ -31,6 +36,8 @@ pub struct Reader {
     partitions: Vec<Partition>,
     /// `None` until there is something to read.
     queue: Option<BatchQueue>,
+    /// How many queues were to share the client's memory when it was opened.
+    opened_for: usize,
     unfinished: usize,
     /// An outage that was told and is not known to be over.
     is_out: bool,
@@ -46,34 +53,68 @@ impl Reader {
     pub fn open(spec: &SourceSpec, splits: &[Split]) -> Result<Self, ConnectorError> {
         let settings = TopicSettings::from_spec(spec).map_err(Error::from)?;
         let is_aligned = !spec.max_drift.is_zero();
-        let mut reader =
-            Reader { settings, queue: None, partitions: Vec::new(), unfinished: 0, is_out: false, is_aligned };
+        let mut reader = Reader {
+            settings,
+            queue: None,
+            opened_for: 1,
+            partitions: Vec::new(),
+            unfinished: 0,
+            is_out: false,
+            is_aligned,
+        };
         reader.add(splits)?;
         Ok(reader)
     }
 
     fn add(&mut self, splits: &[Split]) -> Result<(), Error> {
+        let known = self.partitions.len();
+        for split in splits {
+            self.partitions.push(Partition::new(split, &self.settings.topic)?);
+            self.unfinished += 1;
+        }
+        let is_reopened = self.has_to_share();
+        if is_reopened {
+            self.close();
+        }
+        let from = if is_reopened { 0 } else { known };
         let mut assigned = TopicPartitionList::new();
         let topic = &self.settings.topic;
         let failed = || Error::client("read the partitions", self.settings.client.brokers());
-        for split in splits {
-            let partition = Partition::new(split, topic)?;
-            if partition.state == State::Reading {
-                let offset = Offset::Offset(i64::try_from(split.start).unwrap_or(i64::MAX));
-                assigned.add_partition_offset(topic, partition.id, offset).map_err(failed())?;
-            }
-            self.partitions.push(partition);
-            self.unfinished += 1;
+        for partition in self.partitions[from..].iter().filter(|partition| !partition.is_finished()) {
+            let offset = Offset::Offset(i64::try_from(partition.next()).unwrap_or(i64::MAX));
+            assigned.add_partition_offset(topic, partition.id, offset).map_err(failed())?;
         }
         if assigned.count() == 0 {
             return Ok(());
         }
         if self.queue.is_none() {
-            let queues = if self.is_aligned { self.partitions.len() } else { 1 };
-            self.queue = Some(open_queue(&self.settings, queues)?);
+            self.opened_for = if self.is_aligned { self.partitions.len() } else { 1 };
+            self.queue = Some(open_queue(&self.settings, self.opened_for)?);
         }
         let consumer = self.queue.as_ref().expect("opened above").consumer();
         consumer.incremental_assign(&assigned).map_err(failed())
+    }
+
+    /// Whether partitions came that the client has no room for: what each may hold there is fixed when it is opened.
+    fn has_to_share(&self) -> bool {
+        let (share, given) = (queued_kib(self.partitions.len()), queued_kib(self.opened_for));
+        self.is_aligned && self.queue.is_some() && 2 * share <= given
+    }
+
+    /// Closes the client, to be opened anew. What was received of it stays.
+    fn close(&mut self) {
+        let partitions = self.partitions.len();
+        tracing::info!(
+            topic = self.settings.topic,
+            partitions,
+            "opening the Kafka client anew: more partitions share its memory"
+        );
+        for partition in &mut self.partitions {
+            // The client ends only once it has got all messages back.
+            partition.hold();
+            partition.is_apart = false;
+        }
+        self.queue = None;
     }
 }
 
@@ -90,7 +131,7 @@ impl SourceReader for Reader {
         let received = self.receive(max_wait, visitor)?;
         self.hand_on(visitor);
         self.part(visitor);
-        self.pass_over_what_is_gone()?;
+        self.look_into_doubts(visitor)?;
         self.watch_connection(received)?;
         if !self.is_out {
             self.tell_ends(visitor);
@@ -117,7 +158,7 @@ impl Reader {
                     match failure.check(settings) {
                         Err(Error::OffsetOutOfRange { .. }) if settings.on_data_loss == OnDataLoss::Earliest => {
                             let gone = partitions.iter_mut().find(|gone| Some(gone.id) == partition);
-                            gone.into_iter().for_each(|gone| gone.is_gone = true);
+                            gone.into_iter().for_each(|gone| gone.doubt = Some(Doubt::OutOfRange));
                         }
                         checked => checked?,
                     }
@@ -150,43 +191,61 @@ impl Reader {
         }
     }
 
-    /// Reads on from the first record that is there, where the next one is gone and that is wanted.
-    fn pass_over_what_is_gone(&mut self) -> Result<(), Error> {
-        let Reader { settings: TopicSettings { client, topic, .. }, queue: Some(queue), partitions, .. } = self else {
-            return Ok(());
-        };
+    /// Asks what the partitions have that may have lost records, and reads on behind what is gone, or fails, as is wanted.
+    fn look_into_doubts(&mut self, visitor: &mut dyn SourceVisitor) -> Result<(), Error> {
+        let Reader { settings, queue: Some(queue), partitions, is_out, .. } = self else { return Ok(()) };
+        let TopicSettings { client, topic, on_data_loss, .. } = settings;
         let failed = || Error::client("read on behind records that are gone", client.brokers());
-        for partition in partitions.iter_mut().filter(|partition| partition.is_gone && !partition.has_pending()) {
-            let (first, end) = queue.consumer().fetch_watermarks(topic, partition.id, FIRST_WITHIN).map_err(failed())?;
-            let [from, up_to] = [first, end].map(|offset| u64::try_from(offset).unwrap_or(0));
-            let was = partition.jump(from, up_to);
-            tracing::warn!(
-                topic,
-                partition = partition.id,
-                was,
-                first,
-                "SOURCE_DATA_LOSS: reading on from the first record there is"
-            );
-            let mut one = TopicPartitionList::new();
-            one.add_partition_offset(topic, partition.id, Offset::Offset(first)).map_err(failed())?;
-            queue.consumer().incremental_unassign(&one).map_err(failed())?;
-            if !partition.is_finished() {
-                queue.consumer().incremental_assign(&one).map_err(failed())?;
-                // One that was ever apart is not joined again by being assigned.
-                queue.join(partition.id);
-                partition.is_apart = false;
+        for (index, partition) in partitions.iter_mut().enumerate() {
+            let Some(doubt) = partition.doubt.filter(|_| !partition.has_pending() && !partition.is_finished()) else {
+                continue;
+            };
+            let within = if doubt == Doubt::OutOfRange { FIRST_WITHIN } else { PROBE_WITHIN };
+            let (first, end) = match queue.consumer().fetch_watermarks(topic, partition.id, within) {
+                Ok(available) => available,
+                // It is asked again at the next poll, and an outage is told elsewhere.
+                Err(_) if doubt == Doubt::EndsEarly || *is_out => continue,
+                Err(error) => return Err(failed()(error)),
+            };
+            let [first, end] = [first, end].map(|offset| u64::try_from(offset).unwrap_or(0));
+            partition.doubt = None;
+            let loss = partition.loss(&(first..end));
+            if let Some(loss) = loss {
+                if *on_data_loss == OnDataLoss::Fail {
+                    let split = split_name(topic, partition.id).0;
+                    return Err(Error::OffsetOutOfRange { split, offset: partition.position() });
+                }
+                warn_of(loss, topic, partition);
+                let position = partition.pass_over(loss, end);
+                visitor.on_records(index, &[], position);
+            }
+            if doubt == Doubt::OutOfRange {
+                let mut one = TopicPartitionList::new();
+                let offset = Offset::Offset(i64::try_from(partition.position()).unwrap_or(i64::MAX));
+                one.add_partition_offset(topic, partition.id, offset).map_err(failed())?;
+                queue.consumer().incremental_unassign(&one).map_err(failed())?;
+                if !partition.is_finished() {
+                    queue.consumer().incremental_assign(&one).map_err(failed())?;
+                    // One that was ever apart is not joined again by being assigned.
+                    queue.join(partition.id);
+                    partition.is_apart = false;
+                }
             }
         }
         Ok(())
     }
 
-    /// Parts the queues of those that wait for others, so that these go on being read, and joins them again once what was received of
-    /// them before is handed on: so that stays bounded.
+    /// Keeps copies of what waits for others ([`Held`](super::held::Held)), and parts the queues of those of which much waits, so that the
+    /// others go on being read. They are joined again once what was received of them before is handed on: so that stays bounded.
     fn part(&mut self, visitor: &dyn SourceVisitor) {
         let Reader { queue: Some(queue), partitions, .. } = self else { return };
+        let most = queued_kib(partitions.len()) << 10;
         for (index, partition) in partitions.iter_mut().enumerate() {
-            let is_held = partition.has_pending() && visitor.is_held(index);
-            let is_apart = is_held || (partition.is_apart && partition.has_pending());
+            let is_much = partition.has_pending() && visitor.is_held(index) && {
+                let (bytes, came) = partition.hold();
+                bytes >= most || came >= DENSE
+            };
+            let is_apart = is_much || (partition.is_apart && partition.has_pending());
             if is_apart != partition.is_apart {
                 partition.is_apart = is_apart;
                 queue.set_apart(partition.id, is_apart);
@@ -258,5 +317,35 @@ impl Reader {
         {
             tracing::debug!(%error, "cannot stop fetching a finished partition");
         }
+    }
+}
+
+/// Says what is gone, and what follows.
+fn warn_of(loss: Loss, topic: &str, partition: &Partition) {
+    let (partition, position) = (partition.id, partition.position());
+    match loss {
+        Loss::Unread { up_to } => tracing::warn!(
+            topic,
+            partition,
+            was = position,
+            first = up_to,
+            "SOURCE_DATA_LOSS: records were deleted before they were read; reading on from the first record there is"
+        ),
+        Loss::Tail { from } => tracing::warn!(
+            topic,
+            partition,
+            was = position,
+            end = from,
+            "SOURCE_DATA_LOSS: the partition ends before what was read of it: its leader had not got its last records, or the topic was \
+             made anew; reading on from its end, so that nothing is read twice, and without what came before that"
+        ),
+        Loss::Bound { from, end } => tracing::warn!(
+            topic,
+            partition,
+            position,
+            end = from,
+            was_end = end,
+            "SOURCE_DATA_LOSS: the partition ends before the end that was to be read to; reading to what it has"
+        ),
     }
 }

@@ -92,7 +92,7 @@ pub enum OnDataLoss {
     /// The job fails.
     #[default]
     Fail,
-    /// The partition is read on from the first record that is there.
+    /// The partition is read on from the first record that is there and was not read: from its end, if that lies before what was read.
     Earliest,
 }
 

@@ -60,7 +60,8 @@ pub(crate) struct Source {
     #[arg(long, value_name = "POSITION", help_heading = "Source")]
     pub(crate) until: Option<String>,
     /// What becomes of the job if records are gone from Kafka that it was to read: `fail`, or `earliest` to go on with the first
-    /// that is there [default: fail] [env: GAPWISE_ON_DATA_LOSS]
+    /// that is there and was not read. Where a partition ends before what was read of it (an unclean election, a topic made anew),
+    /// that is the next that comes [default: fail] [env: GAPWISE_ON_DATA_LOSS]
     #[arg(long, value_name = "POLICY", help_heading = "Source")]
     pub(crate) on_data_loss: Option<String>,
     /// Take a topic that does not exist yet: it is read from its beginning once it is there, within the jobmanager's
