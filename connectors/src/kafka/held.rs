@@ -2,8 +2,8 @@
 //!
 //! A message of librdkafka keeps the whole answer to its fetch alive: up to a MiB of each partition that was asked for together with its
 //! own, if they are not compressed. What goes straight through does so for microseconds. What is held may wait as long as another
-//! partition catches up, and then each record of a thin partition would pin a MiB that no limit counts. So what is held is copied, all
-//! that was received at once into one block.
+//! partition catches up, and then each record of a thin partition may pin much that no limit counts (390 of 11 bytes: 30 MiB, and 6 as
+//! copies, by `e2e/tests/services/kafka_memory.rs`). So what is held is copied, all that was received at once into one block.
 
 use std::ffi::CStr;
 use std::ops::Range;
