@@ -98,7 +98,7 @@ fn text(field: Field<'_>) -> Option<String> {
     match field {
         Field::Null | Field::Bytes(_) => None,
         Field::Timestamp(time) => Some(time.to_string()),
-        Field::Text(text) => Some(text.to_owned()),
+        Field::Text(text) => Some(text.as_str().to_owned()),
         Field::BigInt(number) => Some(number.to_string()),
     }
 }
