@@ -119,7 +119,7 @@ fn read(batch: &RowBatch, columns: &[Column], rows: &mut Rows) {
         let is_row = reader.next_row(|_, field| match field {
             Field::Null => fields.push(None),
             Field::Timestamp(time) => fields.push(Some(time.to_string())),
-            Field::Text(text) => fields.push(Some(text.to_owned())),
+            Field::Text(text) => fields.push(Some(text.as_str().to_owned())),
             Field::BigInt(number) => hits = number.unsigned_abs(),
             Field::Bytes(_) => panic!("no such column"),
         });

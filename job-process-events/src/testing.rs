@@ -32,7 +32,7 @@ pub(crate) fn shown(rows: &RowBatch) -> Vec<String> {
         let mut row = Vec::new();
         let is_row = reader.next_row(|_, field| {
             row.push(match field {
-                Field::Text(text) => text.to_owned(),
+                Field::Text(text) => text.as_str().to_owned(),
                 Field::Timestamp(time) => time.to_string(),
                 Field::Null => "NULL".to_owned(),
                 other => format!("{other:?}"),

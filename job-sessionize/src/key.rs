@@ -7,6 +7,8 @@
 //!
 //! The bytes decide the key's hash and so its key group, and they lie in stored state: the format must not change.
 
+use stream_core::row::Text;
+
 /// Which session an event belongs to. NULL is a value like any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key<'a> {
@@ -34,19 +36,32 @@ impl<'a> Key<'a> {
 
     /// Reads what [`Key::encode`] wrote; none if the bytes are anything else.
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
+        let [ip, host] = Self::texts(bytes)?.map(|text| text.map(Text::as_str));
+        Some(Key { ip, host })
+    }
+
+    /// The same, of which no `str` is made: ip and host.
+    pub(crate) fn texts(bytes: &'a [u8]) -> Option<[Option<Text<'a>>; 2]> {
         let (head, rest) = decode_head(bytes)?;
         let has_host = head & 1 == 1;
         let (ip, host) = match usize::try_from(head >> 1).ok()?.checked_sub(1) {
             None => (None, rest),
             Some(length) => {
                 let (ip, host) = rest.split_at_checked(length)?;
-                (Some(std::str::from_utf8(ip).ok()?), host)
+                (Some(Text::new(ip)?), host)
             }
         };
         match has_host {
-            true => Some(Key { ip, host: Some(std::str::from_utf8(host).ok()?) }),
-            false => host.is_empty().then_some(Key { ip, host: None }),
+            true => Some([ip, Some(Text::new(host)?)]),
+            false => host.is_empty().then_some([ip, None]),
         }
+    }
+}
+
+impl Key<'_> {
+    /// Whether an encoded key has a host.
+    pub(crate) fn has_host(bytes: &[u8]) -> bool {
+        decode_head(bytes).is_some_and(|(head, _)| head & 1 == 1)
     }
 }
 
@@ -96,6 +111,7 @@ mod tests {
         fn decode_reads_what_encode_wrote(ip in prop::option::of(".{0,200}"), host in prop::option::of(".{0,20}")) {
             let bytes = encoded(ip.as_deref(), host.as_deref());
             prop_assert_eq!(Key::decode(&bytes), Some(Key { ip: ip.as_deref(), host: host.as_deref() }));
+            prop_assert_eq!(Key::has_host(&bytes), host.is_some());
         }
 
         #[test]

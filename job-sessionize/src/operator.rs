@@ -140,10 +140,10 @@ impl Operator for SessionOperator {
 }
 
 /// `num_hits` of a session.
-pub fn num_hits(form: Form, key: Key<'_>, events: u64) -> i64 {
-    match (form, key.host) {
-        (Form::Sql, None) => 0,
-        (Form::Sql, Some(_)) | (Form::DataStream, _) => events.try_into().unwrap_or(i64::MAX),
+pub fn num_hits(form: Form, has_host: bool, events: u64) -> i64 {
+    match (form, has_host) {
+        (Form::Sql, false) => 0,
+        (Form::Sql, true) | (Form::DataStream, _) => events.try_into().unwrap_or(i64::MAX),
     }
 }
 
@@ -158,9 +158,10 @@ struct Rows {
 impl Rows {
     fn write(self, fired: Fired<'_>, out: &mut Collector) {
         let Rows { form, gap_ms, has_last_event } = self;
-        let key = Key::decode(fired.key).expect("every key in a window was encoded by this job's decoder");
+        let [ip, host] = Key::texts(fired.key).expect("every key in a window was encoded by this job's decoder");
         let mut row = out.row(TableIndex::RESULT, if has_last_event { 5 } else { 4 });
-        row.timestamp(fired.start).text(key.ip).text(key.host).bigint(num_hits(form, key, fired.count));
+        let hits = num_hits(form, host.is_some(), fired.count);
+        row.timestamp(fired.start).checked_text(ip).checked_text(host).bigint(hits);
         if has_last_event {
             row.timestamp(fired.end.saturating_add_ms(-gap_ms));
         }

@@ -31,7 +31,7 @@ pub(crate) fn shown(rows: &RowBatch, columns: &[Column]) -> Vec<String> {
             row.push(match field {
                 Field::Null => "NULL".to_owned(),
                 Field::Timestamp(time) => time.to_string(),
-                Field::Text(text) => text.to_owned(),
+                Field::Text(text) => text.as_str().to_owned(),
                 Field::BigInt(number) => number.to_string(),
                 Field::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             });

@@ -107,7 +107,7 @@ fn rows(out: &mut Collector) -> Vec<FoundRow> {
         let (mut start, mut host, mut num_hits) = (None, None, None);
         let is_row = reader.next_row(|column, field| match (column, field) {
             (0, Field::Timestamp(time)) => start = Some(time),
-            (2, Field::Text(text)) => host = Some(text),
+            (2, Field::Text(text)) => host = Some(text.as_str()),
             (3, Field::BigInt(hits)) => num_hits = Some(hits),
             _ => {}
         });

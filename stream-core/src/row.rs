@@ -51,11 +51,43 @@ pub enum Field<'a> {
     /// A `TIMESTAMP(3)`.
     Timestamp(EventTime),
     /// A text.
-    Text(&'a str),
+    Text(Text<'a>),
     /// A 64-bit integer.
     BigInt(i64),
     /// Bytes of any kind.
     Bytes(&'a [u8]),
+}
+
+/// Bytes that are known to be UTF-8. Who writes them somewhere needs no more, and so nobody has to make a `str` of them, which means to
+/// decode them: nearly all are ASCII, which many bytes at once can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Text<'a>(&'a [u8]);
+
+impl<'a> Text<'a> {
+    /// Nothing if they are not UTF-8.
+    #[inline]
+    pub fn new(bytes: &'a [u8]) -> Option<Self> {
+        (bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()).then_some(Text(bytes))
+    }
+
+    /// The bytes.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The text, which is decoded once more.
+    ///
+    /// # Panics
+    /// Never: the bytes were looked at when this was made.
+    pub fn as_str(self) -> &'a str {
+        std::str::from_utf8(self.0).expect("a `Text` is made of UTF-8 only")
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Text(text.as_bytes())
+    }
 }
 
 /// Bytes that are not rows of the schema.
@@ -165,7 +197,15 @@ impl RowWriter<'_> {
     /// # Panics
     /// If it is longer than 2 GiB, which no message can be.
     pub fn text(&mut self, text: Option<&str>) -> &mut Self {
-        self.bytes(text.map(str::as_bytes))
+        self.checked_text(text.map(Text::from))
+    }
+
+    /// The same, of bytes that are known to be one.
+    ///
+    /// # Panics
+    /// If it is longer than 2 GiB, which no message can be.
+    pub fn checked_text(&mut self, text: Option<Text<'_>>) -> &mut Self {
+        self.bytes(text.map(Text::as_bytes))
     }
 
     /// Bytes of any kind, or NULL.
@@ -225,7 +265,7 @@ impl<'a> RowReader<'a> {
             }
             (ColumnType::BigInt, Ok(8)) => Ok(Field::BigInt(i64::from_be_bytes(self.take()?))),
             (ColumnType::Text, Ok(length)) => {
-                std::str::from_utf8(self.take_slice(length)?).map(Field::Text).map_err(|_| DecodeRowError(at))
+                Text::new(self.take_slice(length)?).map(Field::Text).ok_or(DecodeRowError(at))
             }
             (ColumnType::Bytes, Ok(length)) => self.take_slice(length).map(Field::Bytes),
             _ => Err(DecodeRowError(at)),
@@ -263,7 +303,11 @@ mod tests {
         let columns = columns();
         let mut reader = batch.reader(&columns);
         let mut seen = Vec::new();
-        while reader.next_row(|_, field| seen.push(format!("{field:?}"))).expect("own rows") {}
+        let show = |field: Field<'_>| match field {
+            Field::Text(text) => format!("Text({:?})", text.as_str()),
+            field => format!("{field:?}"),
+        };
+        while reader.next_row(|_, field| seen.push(show(field))).expect("own rows") {}
         seen
     }
 
@@ -284,6 +328,19 @@ mod tests {
             ]
         );
         assert_eq!(read(batch.as_bytes().to_vec(), &columns()), Ok(batch));
+    }
+
+    #[test]
+    fn text_is_utf_8_and_nothing_else_is() {
+        for bytes in [&b""[..], b"www.a.io", "www.\u{e9}.io".as_bytes(), b"\0"] {
+            assert_eq!(Text::new(bytes).map(Text::as_str), std::str::from_utf8(bytes).ok());
+        }
+        assert_eq!(Text::new(b"www.\xff.io"), None);
+        let columns = [Column { name: "s".to_owned(), column_type: ColumnType::Text }];
+        let mut batch = RowBatch::default();
+        batch.row(1).bytes(Some(b"ok"));
+        batch.row(1).bytes(Some(b"\xc3"));
+        assert!(read(batch.as_bytes().to_vec(), &columns).is_err());
     }
 
     #[test]

@@ -19,7 +19,7 @@ impl Csv {
     pub(super) fn header(columns: &[Column], out: &mut Vec<u8>) {
         for (index, column) in columns.iter().enumerate() {
             separate(index, out);
-            write_text(&column.name, columns.len() == 1, out);
+            write_text(column.name.as_bytes(), columns.len() == 1, out);
         }
         out.push(b'\n');
     }
@@ -32,7 +32,7 @@ impl Csv {
             Field::Timestamp(time) => self.times.write(time, out),
             Field::BigInt(value) => write_integer(value, out),
             Field::Bytes(bytes) => write_hex(bytes, out),
-            Field::Text(text) => write_text(text, columns == 1, out),
+            Field::Text(text) => write_text(text.as_bytes(), columns == 1, out),
         }
     }
 
@@ -48,11 +48,10 @@ fn separate(index: usize, out: &mut Vec<u8>) {
     }
 }
 
-fn write_text(text: &str, is_alone: bool, out: &mut Vec<u8>) {
-    let bytes = text.as_bytes();
+fn write_text(bytes: &[u8], is_alone: bool, out: &mut Vec<u8>) {
     // `\.` alone on a line would be read as the end of the data.
-    let is_end_mark = is_alone && text == "\\.";
-    if !text.is_empty() && !is_end_mark && !bytes.iter().any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n')) {
+    let is_end_mark = is_alone && bytes == b"\\.";
+    if !bytes.is_empty() && !is_end_mark && !bytes.iter().any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n')) {
         return out.extend_from_slice(bytes);
     }
     out.push(b'"');
@@ -75,7 +74,7 @@ mod tests {
 
     fn text(text: &str, is_alone: bool) -> String {
         let mut out = Vec::new();
-        write_text(text, is_alone, &mut out);
+        write_text(text.as_bytes(), is_alone, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -147,7 +146,7 @@ mod tests {
             let (mut csv, mut out) = (Csv::default(), Vec::new());
             for row in &rows {
                 for (index, field) in row.iter().enumerate() {
-                    let field = field.as_deref().map_or(Field::Null, Field::Text);
+                    let field = field.as_deref().map_or(Field::Null, |text| Field::Text(text.into()));
                     csv.field(index, row.len(), field, &mut out);
                 }
                 Csv::end_row(&mut out);

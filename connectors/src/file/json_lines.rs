@@ -43,7 +43,7 @@ impl JsonLines {
                 write_hex(bytes, out);
                 out.push(b'"');
             }
-            Field::Text(text) => write_text(text, out),
+            Field::Text(text) => write_text(text.as_str(), out),
         }
     }
 
@@ -76,7 +76,7 @@ mod tests {
         let (mut json, mut out) = (JsonLines::new(&columns), Vec::new());
         let fields = [
             Field::Timestamp(EventTime(0)),
-            Field::Text("\u{0}\n\"é"),
+            Field::Text("\u{0}\n\"é".into()),
             Field::BigInt(i64::MIN),
             Field::Bytes(b"\xffA"),
         ];

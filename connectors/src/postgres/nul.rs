@@ -32,7 +32,7 @@ pub(super) fn without_nul(rows: &RowBatch, columns: &[Column]) -> Result<RowBatc
                 Field::Timestamp(time) => row.timestamp(time),
                 Field::BigInt(value) => row.bigint(value),
                 Field::Bytes(bytes) => row.bytes(Some(bytes)),
-                Field::Text(text) => row.text(Some(&text.replace('\0', "\u{fffd}"))),
+                Field::Text(text) => row.text(Some(&text.as_str().replace('\0', "\u{fffd}"))),
             };
         }
     }

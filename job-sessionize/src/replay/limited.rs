@@ -46,7 +46,7 @@ pub(super) fn parts(rules: &Rules, of_session: &[Event<'_>], is_ended: bool) -> 
     for (part, end) in parts.iter_mut().zip(ends) {
         let last = of_session[end - 1];
         let key = super::stored_key(last.key);
-        part.num_hits = num_hits(rules.form, Key::decode(&key).expect("it was encoded just now"), part.events);
+        part.num_hits = num_hits(rules.form, Key::has_host(&key), part.events);
         let is_over = last.time.0.saturating_add(rules.gap_ms) - 1 <= rules.watermark.0;
         part.is_closed = is_ended || is_over || is_full(part.events);
     }

@@ -139,7 +139,7 @@ fn sessions<'a>(rules: &Rules, events: &[Event<'a>]) -> Vec<Session<'a>> {
         let (first, last) = (of_session[0], of_session[of_session.len() - 1]);
         let events = of_session.len() as u64;
         let key = stored_key(first.key);
-        let hits = num_hits(rules.form, Key::decode(&key).expect("it was encoded just now"), events);
+        let hits = num_hits(rules.form, Key::has_host(&key), events);
         let last_instant = last.time.0.saturating_add(rules.gap_ms) - 1;
         let is_ended = first.section < rules.last_section || last_instant <= rules.watermark.0;
         let limited = limited::parts(rules, of_session, is_ended);

@@ -32,7 +32,7 @@ impl Row {
             start: fired.start.0,
             ip: key.ip.map(str::to_owned),
             host: key.host.map(str::to_owned),
-            num_hits: num_hits(form, key, fired.count),
+            num_hits: num_hits(form, key.host.is_some(), fired.count),
         };
         Row { when, end: fired.end.0, row: session }
     }
@@ -77,8 +77,8 @@ pub(crate) fn sessions(rows: &RowBatch) -> anyhow::Result<Vec<Session>> {
         let mut session = Session { start: 0, ip: None, host: None, num_hits: -1 };
         let is_row = reader.next_row(|column, field| match (column, field) {
             (0, Field::Timestamp(start)) => session.start = start.0,
-            (1, Field::Text(ip)) => session.ip = Some(ip.to_owned()),
-            (2, Field::Text(host)) => session.host = Some(host.to_owned()),
+            (1, Field::Text(ip)) => session.ip = Some(ip.as_str().to_owned()),
+            (2, Field::Text(host)) => session.host = Some(host.as_str().to_owned()),
             (3, Field::BigInt(num_hits)) => session.num_hits = num_hits,
             (_, Field::Null) => {}
             (column, field) => panic!("{field:?} in column {column}"),

@@ -6,7 +6,6 @@
 use std::ops::Range;
 
 use connectors::postgres::{self, LedgerEntry, Place, Session, Span};
-use job_sessionize::key::Key;
 use job_sessionize::late_replay::{self, Correction, Outcome, Rules, Sweep};
 use job_sessionize::operator::num_hits;
 use job_sessionize::options::Options;
@@ -161,7 +160,7 @@ fn rules(options: &Options, cut: &Cut) -> Result<Rules, Failure> {
 
 fn push(sweep: &mut Sweep<Place>, options: &Options, found: Span) {
     let Span { key, has_host, is_late, place, start, last, num_hits: hits } = found;
-    let of_event = num_hits(options.form(), Key { ip: None, host: has_host.then_some("") }, 1);
+    let of_event = num_hits(options.form(), has_host, 1);
     let span = match is_late {
         true => late_replay::Span::Late { place, time: start },
         false => late_replay::Span::Row { place, start, last, num_hits: hits },

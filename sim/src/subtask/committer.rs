@@ -232,8 +232,8 @@ fn read_rows(batch: &RowBatch, rows: &mut Vec<SessionRow>) {
         let mut row = (0, String::new(), 0);
         let is_row = reader.next_row(|index, field| match field {
             Field::Timestamp(time) => row.0 = time.0,
-            Field::Text(text) if index == 1 => row.1 = text.to_owned(),
-            Field::Text(text) => row.1 = format!("{}|{text}", row.1),
+            Field::Text(text) if index == 1 => row.1 = text.as_str().to_owned(),
+            Field::Text(text) => row.1 = format!("{}|{}", row.1, text.as_str()),
             Field::BigInt(hits) => row.2 = hits,
             Field::Null | Field::Bytes(_) => {}
         });

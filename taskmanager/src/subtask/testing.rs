@@ -280,7 +280,7 @@ pub(crate) fn texts(rows: &RowBatch) -> Vec<String> {
     let mut reader = rows.reader(schemas.columns(rows.table()).unwrap());
     let mut texts = Vec::new();
     let mut on_field = |_, field: Field<'_>| match field {
-        Field::Text(text) => texts.push(text.to_owned()),
+        Field::Text(text) => texts.push(text.as_str().to_owned()),
         other => panic!("{other:?}"),
     };
     while reader.next_row(&mut on_field).unwrap() {}

@@ -255,7 +255,7 @@ impl MemoryPublisher {
         let mut reader = chunk.reader(&self.sink.columns);
         let mut key = String::new();
         let mut on_field = |_, field: Field<'_>| match field {
-            Field::Text(text) => key = text.to_owned(),
+            Field::Text(text) => key = text.as_str().to_owned(),
             Field::BigInt(count) => rows.push((std::mem::take(&mut key), count)),
             other => panic!("{other:?}"),
         };

@@ -18,8 +18,10 @@ use crate::visitors::{Traffic, Visitors};
 const JOB: &str = "bench_checkpoints";
 /// A gap that nothing here is as long as, and a delay that the disorder between partitions stays below.
 const OPTIONS: [&str; 6] = ["--gap", "1h", "--watermark-delay", "15s", "--idle-timeout", "0"];
-/// A few million sessions are open by then, on a machine that is busy with other things.
-const OPENING_LIMIT: Duration = Duration::from_secs(300);
+/// Sessions are open by then, on a machine that is busy with other things: so much in any case,
+const OPENING_LIMIT: Duration = Duration::from_secs(200);
+/// and a second for so many of them.
+const OPENED_A_SECOND: u64 = 20_000;
 /// What is measured may take so much longer than its checkpoints have to.
 const SPARE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -102,7 +104,8 @@ impl Subject<'_> {
     /// Waits until all sessions are open.
     fn wait_until_open(&self, sessions: u64) -> Result<Duration> {
         self.bar.set_message("sessions opened");
-        let deadline = Deadline::after(OPENING_LIMIT);
+        let limit = OPENING_LIMIT + Duration::from_secs(sessions / OPENED_A_SECOND);
+        let deadline = Deadline::after(limit);
         loop {
             let described = self.described()?;
             // Until it is deployed, a job has no subtasks that could be asked.
@@ -111,7 +114,7 @@ impl Subject<'_> {
             if open >= sessions {
                 return Ok(deadline.elapsed());
             }
-            ensure!(!deadline.has_passed(), "{open} sessions are open after {} s", OPENING_LIMIT.as_secs());
+            ensure!(!deadline.has_passed(), "{open} sessions are open after {} s", limit.as_secs());
             pause(LOOK_EVERY);
         }
     }

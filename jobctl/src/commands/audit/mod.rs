@@ -269,8 +269,8 @@ fn add_rows(pipeline: &Pipeline, rows: &RowBatch, buckets: &mut Buckets) -> std:
         let (mut start, mut ip, mut host, mut num_hits) = (None, None, None, None);
         let is_row = reader.next_row(|column, field| match (column, field) {
             (0, Field::Timestamp(time)) => start = Some(time),
-            (1, Field::Text(text)) => ip = Some(text),
-            (2, Field::Text(text)) => host = Some(text),
+            (1, Field::Text(text)) => ip = Some(text.as_str()),
+            (2, Field::Text(text)) => host = Some(text.as_str()),
             (3, Field::BigInt(hits)) => num_hits = Some(hits),
             _ => {}
         });
