@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`contestant`] | what takes part: a name, a way to prepare it, a run that is checked; **a new workload is one of these and a line in [`contestants::all`]** |
 //! | [`stage`] | what they share: data, Kafka and Postgres, folders, the progress bar |
-//! | [`data`], [`reference`] | the events, made once, and the right answer, by a naive batch |
+//! | [`data`], [`reference`](mod@reference) | the events, made once, and the right answer, by a naive batch |
 //! | [`usage`] | what a process took: time, CPU time, memory |
 //! | [`limits`] | the programs that do a part of the work and nothing else |
 //! | [`report`], [`goals`], [`plot`], [`docs`] | what was measured, for people, for programs and for the documentation |
