@@ -26,8 +26,10 @@ fn with_store() -> Start {
     Start { store: STORE.to_owned(), ..Start::default() }
 }
 
-/// Lets `records` more be read, and waits until they are counted behind the exchange.
+/// Lets `records` more be read, and waits until they are counted behind the exchange. Reading must have been held back
+/// since before the job was deployed: what was read before this call is no part of them.
 async fn read_more(cluster: &mut Cluster, memory: &Memory, attempt: u32, records: u64) {
+    assert_ne!(memory.records_allowed.load(SeqCst), u64::MAX, "reading was never held back");
     let allowed = memory.records_read.load(SeqCst) + records;
     memory.records_allowed.store(allowed, SeqCst);
     cluster
@@ -123,6 +125,7 @@ async fn aborted_checkpoint_gives_its_rows_to_the_next() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn drained_job_closes_everything_that_was_open() {
     let (memory, expected) = Memory::with_random_records(3000, 2, 3);
+    memory.records_allowed.store(0, SeqCst);
     let mut cluster = Cluster::start(2, &memory, CHANNEL_BYTES).await;
     let count = cluster.jobmanager.deploy(JOB, 1, &pipeline("count", 2, false), &memory.splits()).await;
     read_more(&mut cluster, &memory, 1, 3000).await;
@@ -161,6 +164,7 @@ async fn sink_that_fails_for_a_while_holds_up_publishing_only_and_a_fenced_one_e
     let (memory, expected) = Memory::with_random_records(3000, 2, 3);
     let passing = || PublishError::Passing(ConnectorError::new(ConnectorErrorKind::Unreachable, "restarting"));
     memory.failures.lock().unwrap().extend([passing(), passing()]);
+    memory.records_allowed.store(0, SeqCst);
     let mut cluster = Cluster::start(1, &memory, CHANNEL_BYTES).await;
     let count = cluster.jobmanager.deploy(JOB, 1, &pipeline("echo", 2, false), &memory.splits()).await;
     read_more(&mut cluster, &memory, 1, 3000).await;
