@@ -14,11 +14,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use connectors::kafka::{Admin, ClientSettings};
 use e2e::broker::Broker;
 use e2e::cluster::{Cluster, Shape};
 use e2e::{feed, programs};
 use localcluster::deadline::{Deadline, pause};
-use localcluster::{machine, traffic};
+use localcluster::machine;
+use serde_json::Value;
 use stream_runtime::clock::{Clock, SystemClock};
 use stream_runtime::duration;
 
@@ -32,6 +34,10 @@ const COOL_DOWN: Duration = Duration::from_secs(2);
 /// Events of a visitor in a gap, in thousandths, that make one event in five the first of a session.
 const EVENTS_PER_GAP_MILLI: u64 = 1609;
 const PARALLELISM: &str = "2";
+/// For how long the topic is filled, to see how much the job takes.
+const CAPACITY_TIME: Duration = Duration::from_secs(20);
+/// More than any machine produces.
+const WITHOUT_LIMIT: u64 = 100_000_000;
 
 /// Measures the latency of results.
 #[derive(Debug, Parser)]
@@ -46,13 +52,9 @@ struct Args {
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
     time: Duration,
 
-    /// Events a second [default: half of what the job takes from a backlog]
+    /// Events a second [default: half of what the job takes from a topic that is filled without a limit]
     #[arg(long, value_name = "N")]
     rate: Option<NonZeroU64>,
-
-    /// Events of that backlog
-    #[arg(long, value_name = "N", default_value = "2000000")]
-    backlog: NonZeroU64,
 
     /// Another seed gives other visitors
     #[arg(long, value_name = "N", default_value = "1")]
@@ -79,8 +81,8 @@ async fn measure(args: &Args) -> Result<()> {
     let rate = match args.rate {
         Some(rate) => rate.get(),
         None => {
-            let most = capacity(&cluster, args)?;
-            println!("from a backlog the job takes {most} events/s; fed is half of it");
+            let most = capacity(&cluster, args).await?;
+            println!("from a topic that is filled without a limit the job takes {most} events/s; fed is half of it");
             (most / 2).max(1)
         }
     };
@@ -96,22 +98,27 @@ async fn measure(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// How many events a second the job takes from Kafka to Postgres, its start included.
-fn capacity(cluster: &Cluster, args: &Args) -> Result<u64> {
-    const TOPIC: &str = "backlog";
-    let file = cluster.dir().join("backlog.jsonl");
-    let ips = u32::try_from(args.backlog.get() / 20).unwrap_or(u32::MAX).max(1);
-    traffic::generate(
-        &traffic::Plan { events: args.backlog.get(), seed: args.seed, ips, shape: traffic::Shape::Web },
-        &file,
-    )?;
-    cluster.load(TOPIC, 3, &file)?;
-    std::fs::remove_file(&file)?;
-    let line = ["submit", "sessionize", "--name", TOPIC, "--table", TOPIC, "--parallelism", PARALLELISM];
-    let line = [&line[..], &["--until", "latest", "--wait"]].concat();
+/// How many events a second the job takes while the topic is filled as fast as this machine can.
+async fn capacity(cluster: &Cluster, args: &Args) -> Result<u64> {
+    const TOPIC: &str = "capacity";
+    feed::create_topic(&cluster.broker.bootstrap_servers(), TOPIC).await?;
+    submit(cluster, TOPIC, Duration::from_secs(10))?;
+    let mut producer =
+        produce(cluster, args, TOPIC, Rate { events: WITHOUT_LIMIT, sessions_for: 500_000 }, CAPACITY_TIME)?;
     let clock = Deadline::after(Duration::MAX);
-    cluster.jobctl_with(&line, &[("KAFKA_TOPIC", TOPIC)])?.ok()?;
-    Ok((args.backlog.get() as f64 / clock.elapsed().as_secs_f64()) as u64)
+    pause(CAPACITY_TIME);
+    let read = described(cluster, TOPIC)?["records_in"].as_u64().context("no count of events")?;
+    let took = clock.elapsed();
+    producer.end()?;
+    cluster.jobctl(&["cancel", TOPIC])?.ok()?;
+    delete_topic(cluster, TOPIC).await?;
+    Ok((read as f64 / took.as_secs_f64()) as u64)
+}
+
+/// A minute of events is gigabytes.
+async fn delete_topic(cluster: &Cluster, topic: &str) -> Result<()> {
+    Admin::new(&ClientSettings::new(&cluster.broker.bootstrap_servers())?)?.delete_topic(topic).await?;
+    Ok(())
 }
 
 /// What a row of the table shows, in milliseconds.
@@ -130,14 +137,15 @@ async fn latency(cluster: &Cluster, args: &Args, rate: u64, interval: Duration) 
     let clock = SystemClock::new();
     let from = clock.now().saturating_add(WARM_UP);
     let to = from.saturating_add(args.time);
-    let mut producer = produce(cluster, args, &name, rate, WARM_UP + args.time + COOL_DOWN)?;
+    let time = WARM_UP + args.time + COOL_DOWN;
+    let mut producer = produce(cluster, args, &name, Rate { events: rate, sessions_for: rate }, time)?;
     // Over when the producer is, which has an end of its own.
-    pause(WARM_UP + args.time + COOL_DOWN);
-    let status = producer.0.wait()?;
-    ensure!(status.success(), "the producer failed: {status}");
+    pause(time);
+    producer.end()?;
     // Publishes what was closed; sessions that are open now would have been closed behind `to`.
     cluster.jobctl(&["stop", &name])?.ok()?;
     ended(cluster, &name)?;
+    delete_topic(cluster, &name).await?;
     read(cluster, &name, from.0, to.0).await
 }
 
@@ -151,6 +159,21 @@ fn submit(cluster: &Cluster, name: &str, interval: Duration) -> Result<()> {
 /// A process that is killed when dropped.
 struct Producer(Child);
 
+impl Producer {
+    fn end(&mut self) -> Result<()> {
+        let status = self.0.wait()?;
+        ensure!(status.success(), "the producer failed: {status}");
+        Ok(())
+    }
+}
+
+/// Events a second.
+struct Rate {
+    events: u64,
+    /// The rate at which one event in five begins a session.
+    sessions_for: u64,
+}
+
 impl Drop for Producer {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -158,9 +181,9 @@ impl Drop for Producer {
     }
 }
 
-fn produce(cluster: &Cluster, args: &Args, topic: &str, rate: u64, time: Duration) -> Result<Producer> {
-    let visitors = u128::from(rate) * GAP.as_millis() / u128::from(EVENTS_PER_GAP_MILLI);
-    let (rate, visitors, seed) = (rate.to_string(), visitors.max(1).to_string(), args.seed.to_string());
+fn produce(cluster: &Cluster, args: &Args, topic: &str, rate: Rate, time: Duration) -> Result<Producer> {
+    let visitors = u128::from(rate.sessions_for) * GAP.as_millis() / u128::from(EVENTS_PER_GAP_MILLI);
+    let (rate, visitors, seed) = (rate.events.to_string(), visitors.max(1).to_string(), args.seed.to_string());
     let (time, kafka) = (duration::show(time), cluster.broker.bootstrap_servers());
     let dir = cluster.dir().to_str().context("a path that is text")?;
     let line = ["--project", dir, "traffic", "--topic", topic, "--rate", &rate, "--ips", &visitors];
@@ -169,12 +192,12 @@ fn produce(cluster: &Cluster, args: &Args, topic: &str, rate: u64, time: Duratio
     Ok(Producer(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?))
 }
 
+fn described(cluster: &Cluster, name: &str) -> Result<Value> {
+    Ok(serde_json::from_str(&cluster.jobctl(&["describe", name, "--output", "json"])?.ok()?)?)
+}
+
 fn ended(cluster: &Cluster, name: &str) -> Result<()> {
-    let is_finished = || {
-        let described = cluster.jobctl(&["describe", name, "--output", "json"])?.ok()?;
-        let described: serde_json::Value = serde_json::from_str(&described)?;
-        anyhow::Ok((described["state"] == "finished").then_some(()))
-    };
+    let is_finished = || anyhow::Ok((described(cluster, name)?["state"] == "finished").then_some(()));
     Deadline::after(Duration::from_secs(60)).wait_for(is_finished)?.context("the job did not end")
 }
 
