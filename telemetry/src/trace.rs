@@ -32,6 +32,12 @@ impl SpanRef {
         Self::root(&split.0, job, offset)
     }
 
+    /// A record's span in the trace that it brings along: a producer may send many records within one span of its own.
+    #[must_use]
+    pub fn child_for_record(self, split: &SplitId, offset: u64) -> Self {
+        self.child_of(&split.0, offset)
+    }
+
     /// A span of the same trace that there is once.
     #[must_use]
     pub fn child(self, name: &str) -> Self {
@@ -90,6 +96,9 @@ mod tests {
             root.child_at("snapshot", subtask(1, 0)),
             root.child_at("snapshot", subtask(0, 1)),
             root.child_at("align", subtask(1, 0)),
+            root.child_for_record(&SplitId("t/0".to_owned()), 7),
+            root.child_for_record(&SplitId("t/0".to_owned()), 8),
+            root.child_for_record(&SplitId("t/1".to_owned()), 7),
         ];
         let count = places.len();
         places.sort();

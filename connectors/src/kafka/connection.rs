@@ -39,9 +39,14 @@ impl Connection {
         self.has_failed.load(Ordering::Relaxed) && self.has_failed.swap(false, Ordering::Relaxed)
     }
 
-    /// What the last failed connection died of.
+    /// What the last failed connection died of, since [`Connection::forget_failure`].
     pub(super) fn failure(&self) -> Option<Failure> {
         self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// All is well again: what failed before explains nothing that fails from now on.
+    pub(super) fn forget_failure(&self) {
+        *self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
     }
 
     fn note(&self, words: &str) {

@@ -128,8 +128,8 @@ pub enum Error {
     },
     /// The cluster has no transactions, or none for us.
     #[error(
-        "Kafka at {brokers} refuses a transaction, without which rows would be in topic `{topic}` twice; grant `Write` on transactional id \
-         `{id}`, or keep the rows in a table"
+        "Kafka at {brokers} refuses a transaction, without which rows would be in topic `{topic}` twice; grant `Write` on transactional ids \
+         that begin with `gapwise-`, such as `{id}`, or keep the rows in a table"
     )]
     NoTransactions {
         /// The topic.
@@ -143,8 +143,8 @@ pub enum Error {
     },
     /// The credentials are good, but not for this.
     #[error(
-        "not allowed to put rows into topic `{topic}` at {brokers}; grant `Write` and `Read` on it, `Read` on group `{id}` and `Write` on \
-         transactional id `{id}`"
+        "not allowed to put rows into topic `{topic}` at {brokers} as `{id}`; grant `Write` and `Read` on it, `Read` on groups and `Write` \
+         on transactional ids that begin with `gapwise-`"
     )]
     OutletNotAuthorized {
         /// The topic.

@@ -249,7 +249,8 @@ impl Attempt {
     ) -> std::io::Result<()> {
         let name = deployment.name(subtask);
         let counters = Arc::new(Counters::default());
-        let spans = SubtaskSpans::new(&environment.spans, &environment.clock, self.holder, subtask, &name);
+        let redaction = || deployment.pipeline.redaction();
+        let spans = SubtaskSpans::new(&environment.spans, &environment.clock, self.holder, subtask, &name, redaction);
         let mailbox = Arc::new(Mailbox::new(self.wiring.gate(subtask)));
         let blueprint = Blueprint {
             subtask,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stream_core::ids::{AttemptNumber, CheckpointId, JobId, SplitId, SubtaskId};
+use stream_core::secret::Redaction;
 use stream_core::time::{Timestamp, millis};
 use stream_runtime::clock::Clock;
 use telemetry::trace::SpanRef;
@@ -21,6 +22,8 @@ pub(crate) struct SubtaskSpans {
     attempt: AttemptNumber,
     subtask: SubtaskId,
     name: String,
+    /// Takes the job's secrets out of what libraries say of a failure.
+    redaction: Redaction,
 }
 
 impl fmt::Debug for SubtaskSpans {
@@ -37,10 +40,12 @@ impl SubtaskSpans {
         holder: Holder,
         subtask: SubtaskId,
         name: &str,
+        redaction: impl FnOnce() -> Redaction,
     ) -> Option<Self> {
         let Holder { job_id, attempt } = holder;
         let (taken, clock, name) = (spans.clone(), Arc::clone(clock), name.to_owned());
-        spans.are_on().then_some(SubtaskSpans { spans: taken, clock, job_id, attempt, subtask, name })
+        let with = |redaction| SubtaskSpans { spans: taken, clock, job_id, attempt, subtask, name, redaction };
+        spans.are_on().then(|| with(redaction()))
     }
 
     /// Its part of a checkpoint is over: phases that followed one another, the last of which ended now.
@@ -55,7 +60,7 @@ impl SubtaskSpans {
         let snapshot = root.child_at("snapshot", self.subtask);
         let took: Duration = phases.iter().map(|(_, took)| took).sum();
         self.spans.tell(|| Span {
-            failure: failure.map(str::to_owned),
+            failure: self.redacted(failure),
             ..self.identified(Span::child(root, snapshot, "snapshot", now, took), checkpoint)
         });
         let mut left = took;
@@ -72,7 +77,7 @@ impl SubtaskSpans {
         self.spans.tell(|| {
             let root = SpanRef::of_checkpoint(self.job_id, epoch);
             let span = Span::child(root, root.child("publish"), "publish", self.clock.now(), took);
-            Span { failure: failure.map(str::to_owned), ..self.identified(span, epoch).with("rows", rows) }
+            Span { failure: self.redacted(failure), ..self.identified(span, epoch).with("rows", rows) }
         });
     }
 
@@ -88,7 +93,7 @@ impl SubtaskSpans {
     /// A record that is followed was read, so long after it was written, continuing the trace of whoever wrote it; where.
     pub(crate) fn tell_read(&self, parent: Option<SpanRef>, split: &SplitId, offset: u64, took: Duration) -> SpanRef {
         let place = match parent {
-            Some(parent) => parent.child_at("read", self.subtask),
+            Some(parent) => parent.child_for_record(split, offset),
             None => SpanRef::of_record(self.job_id, split, offset),
         };
         self.spans.tell(|| {
@@ -125,11 +130,40 @@ impl SubtaskSpans {
         Duration::from_millis(u64::try_from(self.clock.now().0.saturating_sub(moment.0)).unwrap_or(0))
     }
 
+    fn redacted(&self, failure: Option<&str>) -> Option<String> {
+        failure.map(|failure| self.redaction.apply(failure.to_owned()))
+    }
+
     fn identified(&self, span: Span, checkpoint: CheckpointId) -> Span {
         self.of_subtask(span).with("checkpoint", checkpoint)
     }
 
     fn of_subtask(&self, span: Span) -> Span {
         span.with("job.id", self.job_id).with("attempt", self.attempt).with("subtask", &self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stream_core::ids::{StageIndex, SubtaskIndex, Token};
+    use stream_core::secret::Secret;
+    use stream_runtime::clock::SystemClock;
+
+    use super::*;
+
+    #[test]
+    fn secret_that_a_library_quotes_stands_in_no_span() {
+        let (spans, told) = Spans::kept();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let subtask = SubtaskId { stage: StageIndex(2), index: SubtaskIndex(0) };
+        let holder = Holder { job_id: JobId(1), attempt: AttemptNumber(1) };
+        let redaction = || Redaction::new(&[Secret::new("hunter2")], |_| false);
+        let spans = SubtaskSpans::new(&spans, &clock, holder, subtask, "sink[0]", redaction).expect("they are taken");
+        let (checkpoint, failure) = (CheckpointId::new(Token(1), 1), "no such user: me:hunter2");
+        spans.tell_publication(checkpoint, Duration::ZERO, 0, Some(failure));
+        spans.tell_snapshot(checkpoint, &[], Some(failure));
+        let failures: Vec<_> = told.take().into_iter().filter_map(|span| span.failure).collect();
+        assert_eq!(failures.len(), 2);
+        assert!(failures.iter().all(|failure| failure.starts_with("no such user") && !failure.contains("hunter2")));
     }
 }

@@ -102,6 +102,8 @@ impl Session {
         self.producer.commit_transaction(COMMIT_WITHIN).map_err(failed)?;
         fail_point::reach(Point::OutletCommitted);
         self.last_epoch = Some(epoch);
+        // A broker that refused us for a moment, and takes us now, must not make the next passing failure a final one.
+        self.producer.context().connection.forget_failure();
         Ok(())
     }
 
@@ -185,11 +187,29 @@ fn failed(target: &Target, connection: &Connection, error: &KafkaError) -> Error
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::ClientContext;
+    use rdkafka::config::RDKafkaLogLevel;
     use stream_core::outlet::OutletSpec;
     use stream_runtime::connector::PublishError;
 
     use super::super::publish_error;
     use super::*;
+
+    #[test]
+    fn refusal_that_is_over_makes_nothing_final() {
+        let spec = OutletSpec { uri: "kafka://h:1/late".to_owned(), properties: [].into(), secrets: [].into() };
+        let target = Target::new(&spec, "gapwise-1-late_events".to_owned()).expect("valid");
+        let timed_out = KafkaError::MessageProduction(Code::OperationTimedOut);
+        let is_final = |connection: &Connection| {
+            matches!(publish_error(failed(&target, connection, &timed_out)), PublishError::Final(_))
+        };
+        let connection = Connection::default();
+        let line = "[thrd:ssl://h:1/1]: ssl://h:1/1: SSL handshake failed: certificate has expired";
+        connection.log(RDKafkaLogLevel::Error, "FAIL", line);
+        assert!(is_final(&connection));
+        connection.forget_failure();
+        assert!(!is_final(&connection));
+    }
 
     #[test]
     fn what_somebody_has_to_mend_is_told_and_what_passes_is_tried_again() {
@@ -204,7 +224,7 @@ mod tests {
                 other => panic!("{other}"),
             }
         };
-        let rights = "`Read` on group `gapwise-1-late_events` and `Write` on transactional id `gapwise-1-late_events`";
+        let rights = "`Read` on groups and `Write` on transactional ids that begin with `gapwise-`";
         assert!(told(Code::TopicAuthorizationFailed).ends_with(rights));
         assert!(told(Code::GroupAuthorizationFailed).ends_with(rights));
         assert!(told(Code::TransactionalIdAuthorizationFailed).contains("refuses a transaction"));

@@ -29,8 +29,14 @@ fn record_that_is_followed_is_decoded_once_and_counted_once() {
     let mut f = fixture_but(splits, true, script, 1 << 20, |parts| {
         let holder = Holder { job_id: JobId(1), attempt: AttemptNumber(1) };
         let subtask = SubtaskId { stage: StageIndex(0), index: SubtaskIndex(0) };
-        parts.teller =
-            parts.teller.clone().traced(SubtaskSpans::new(&spans, &parts.clock, holder, subtask, "source[0]"));
+        parts.teller = parts.teller.clone().traced(SubtaskSpans::new(
+            &spans,
+            &parts.clock,
+            holder,
+            subtask,
+            "source[0]",
+            Default::default,
+        ));
         parts.decoder = Box::new(Noting(Arc::clone(&decoded)));
         parts.trace_sample = Some(2);
     });
