@@ -104,6 +104,16 @@ impl RowBatch {
         RowBatch { table, ..RowBatch::default() }
     }
 
+    /// Leaves a batch of the same table in its place, with room for as many rows: bytes that double as they come are copied as often
+    /// again as they are written.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        // The next one may end a little later.
+        let room = self.bytes.len() + self.bytes.len() / 8;
+        let next = RowBatch { table: self.table, bytes: Vec::with_capacity(room), rows: 0 };
+        std::mem::replace(self, next)
+    }
+
     /// The table.
     pub fn table(&self) -> TableIndex {
         self.table

@@ -37,16 +37,12 @@ impl TableBatches {
     /// Takes the rows of a table out, if there are any.
     pub fn take(&mut self, table: TableIndex) -> Option<RowBatch> {
         let batch = self.of(table);
-        (!batch.is_empty()).then(|| std::mem::replace(batch, RowBatch::of(table)))
+        (!batch.is_empty()).then(|| batch.take())
     }
 
     /// Takes the rows of every table out that has any, in the tables' order.
     pub fn take_all(&mut self) -> impl Iterator<Item = RowBatch> + '_ {
-        let batches = self.0.iter_mut().filter(|batch| !batch.is_empty());
-        batches.map(|batch| {
-            let none = RowBatch::of(batch.table());
-            std::mem::replace(batch, none)
-        })
+        self.0.iter_mut().filter(|batch| !batch.is_empty()).map(RowBatch::take)
     }
 
     /// Whether no table has any.
