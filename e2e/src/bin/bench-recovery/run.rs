@@ -189,7 +189,7 @@ impl Stage<'_> {
     }
 
     fn ledger(&self) -> Result<Ledger> {
-        self.wait_for("the first epoch", |_| true)
+        self.wait_for("the first epoch", |now| now.last_epoch > 0)
     }
 
     /// The place of a taskmanager that runs a window.
