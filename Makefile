@@ -191,9 +191,13 @@ bench: build ## beside the machine's limits, DuckDB and Flink, every result chec
 	@$(BIN)/bench $(ARGS)
 
 .PHONY: bench-checkpoints
-bench-checkpoints: build ## pause, size and duration of checkpoints with 200 k and 2 M open sessions
+bench-checkpoints: build ## pause, size and duration of checkpoints with 200 k and 2 M open sessions (ARGS='--sessions 10000000 --rate 1000,10000 --rounds 3')
 	@cargo bench --quiet --package stream-core --bench stalls
 	@$(BIN)/bench-checkpoints $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+.PHONY: bench-recovery
+bench-recovery: build ## kill -9 of a taskmanager at full load with 5 M open sessions: until something new is published (ARGS='--sessions 500000 --kills 3')
+	@$(BIN)/bench-recovery $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: bench-sink
 bench-sink: build ## rows a second into Postgres, by one connection and by several

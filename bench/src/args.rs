@@ -15,6 +15,7 @@ Examples:
   bench --list                                 what there is
   bench --only web/ --runs 3                   all of the web traffic
   bench --only csv-p1,duckdb                   whatever has one of these in its name
+  bench --only kafka/to-postgres-p4            the same job in 1, 2 and 4 taskmanagers: CPU for each event
   bench --only high-cardinality/flink          also what only runs when it is asked for
   bench --docs                                 and the figures and plots of docs/performance.md anew
   bench --from target/bench/report.json --docs the same of a report that is there

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use e2e::plot::{self, Bar};
 
 use crate::contestant::Unit;
 use crate::goals::{self, Goal};
-use crate::plot::{self, Bar};
 use crate::report::{COLUMNS, Entry, Report};
 
 const PAGE: &str = "docs/performance.md";
@@ -25,7 +25,7 @@ pub(crate) fn write(report: &Report) -> Result<()> {
     fs::create_dir_all(PLOTS).with_context(|| format!("cannot make `{PLOTS}`"))?;
     for place in places(report) {
         let title = format!("CPU time of an event, {place} (median, least to most)");
-        if let Some(svg) = plot::svg(&title, "µs", &bars(report, place)) {
+        if let Some(svg) = plot::bars(&title, "µs", &bars(report, place)) {
             let file = Path::new(PLOTS).join(format!("{place}.svg"));
             fs::write(&file, svg).with_context(|| format!("cannot write `{}`", file.display()))?;
             plots.push(place);

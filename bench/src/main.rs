@@ -7,7 +7,7 @@
 //! | [`data`], [`reference`](mod@reference) | the events, made once, and the right answer, by a naive batch |
 //! | [`usage`] | what a process took: time, CPU time, memory |
 //! | [`limits`] | the programs that do a part of the work and nothing else |
-//! | [`report`], [`goals`], [`plot`], [`docs`] | what was measured, for people, for programs and for the documentation |
+//! | [`report`], [`goals`], [`docs`] | what was measured, for people, for programs and for the documentation |
 //!
 //! Everything that is measured is a process of its own, the bare limits too: this program again, with a hidden command. So all
 //! are charged by the system in the same way, start-up included.
@@ -19,7 +19,6 @@ mod data;
 mod docs;
 mod goals;
 mod limits;
-mod plot;
 mod reference;
 mod report;
 mod stage;

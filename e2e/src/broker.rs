@@ -1,8 +1,10 @@
 //! The broker of a test: real Apache Kafka where the machine has Java, else our development broker.
 
+use std::fmt;
 use std::path::Path;
 
 use anyhow::Result;
+use clap::ValueEnum;
 use localcluster::apache_kafka::{self, ApacheKafka};
 use localcluster::devbroker_process::Devbroker;
 
@@ -17,14 +19,23 @@ pub enum Broker {
     Devbroker(Devbroker),
 }
 
-/// Which broker a test wants.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Which broker a test or a benchmark wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Choice {
-    /// The real thing where the machine has Java, else the small one.
+    /// Apache Kafka where the machine has Java, else our development broker.
     #[default]
     Best,
-    /// The small one: it is back at once.
+    /// Our development broker, which is back at once.
     Devbroker,
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Choice::Best => "best",
+            Choice::Devbroker => "devbroker",
+        })
+    }
 }
 
 impl Broker {

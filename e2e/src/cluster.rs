@@ -135,6 +135,17 @@ impl Cluster {
         Ok(())
     }
 
+    /// Stops its taskmanagers, and starts so many others of so many slots each. They are not waited for.
+    ///
+    /// # Errors
+    /// If one does not start.
+    pub fn replace_taskmanagers(&mut self, taskmanagers: u32, slots: u32) -> Result<()> {
+        self.taskmanagers.iter_mut().for_each(Member::stop);
+        self.taskmanagers.clear();
+        self.shape = Shape { taskmanagers, slots, ..self.shape };
+        (0..taskmanagers).try_for_each(|_| self.add_taskmanager())
+    }
+
     /// Starts another jobmanager on the same store, at an address of its own, and new taskmanagers that join it. The jobmanager
     /// of before is left to the caller, as it is; its taskmanagers are killed.
     ///

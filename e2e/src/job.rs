@@ -133,7 +133,10 @@ fn unless_said<'a>(given: &[&str], option: &'a str, value: &'a str) -> Vec<&'a s
 }
 
 /// `3.17`, as token and sequence number in one.
-fn epoch(id: &str) -> Result<u64> {
+///
+/// # Errors
+/// If it is no such number.
+pub fn epoch(id: &str) -> Result<u64> {
     let (token, sequence) = id.split_once('.').with_context(|| format!("`{id}` is no checkpoint"))?;
     Ok(token.parse::<u64>()? << 32 | sequence.parse::<u64>()?)
 }

@@ -171,7 +171,9 @@ impl Service {
                 fail_point::reach(Point::ManifestStored);
                 self.coordinate(job, Event::Stored { checkpoint });
                 self.observe_completed(job, checkpoint);
-                self.apply(job, job::Event::Progressed { attempt });
+                if self.coordinations.get(&job).is_some_and(|it| it.coordinator.is_progress(checkpoint)) {
+                    self.apply(job, job::Event::Progressed { attempt });
+                }
             }
             Err(reason) => self.coordinate(job, Event::NotStored { checkpoint, reason }),
         }

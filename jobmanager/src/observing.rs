@@ -156,6 +156,8 @@ impl Service {
         // Nobody here saw how an attempt began that was taken over from another jobmanager.
         let Some(wanted) = times.wanted.take() else { return };
         let took = steady.saturating_sub(wanted);
+        let preparing_ms = planned.map(|planned| millis(planned.saturating_sub(submitted.unwrap_or(wanted))));
+        tracing::info!(job_id = %job, %attempt, took_ms = millis(took), preparing_ms, "all tasks run");
         if is_recovery {
             self.observing.recovery_duration.record(took.as_secs_f64(), &[("job.name", &record.name)]);
         }

@@ -235,12 +235,13 @@ impl JobManager {
             }
             Done::ManifestStored(attempt, checkpoint, result) => {
                 if attempt == self.job.attempt() {
-                    let is_stored = result.is_ok();
+                    let is_progress = result.is_ok()
+                        && self.coordinator.as_ref().is_some_and(|coordinator| coordinator.is_progress(checkpoint));
                     let event = match result {
                         Ok(()) => checkpoint::Event::Stored { checkpoint },
                         Err(reason) => checkpoint::Event::NotStored { checkpoint, reason },
                     };
-                    if is_stored {
+                    if is_progress {
                         self.apply(Event::Progressed { attempt }, world);
                     }
                     self.coordinate(event, world);

@@ -75,11 +75,12 @@ impl Loaded {
         stage.kafka.as_mut().context("the topic is loaded before a run")
     }
 
-    /// A jobmanager and a taskmanager that have done nothing yet.
-    fn restart(&mut self) -> Result<()> {
+    /// A jobmanager and taskmanagers that have done nothing yet.
+    fn restart(&mut self, taskmanagers: u32, slots: u32) -> Result<()> {
+        // The taskmanagers first: their jobmanager is to see them leave.
         self.cluster.taskmanagers.iter_mut().for_each(e2e::member::Member::stop);
         self.cluster.jobmanager.restart()?;
-        self.cluster.taskmanagers.iter_mut().try_for_each(e2e::member::Member::restart)?;
+        self.cluster.replace_taskmanagers(taskmanagers, slots)?;
         self.cluster.wait_for_taskmanagers()
     }
 
@@ -103,12 +104,28 @@ pub(crate) struct ToPostgres {
     name: String,
     what: String,
     parallelism: u32,
+    taskmanagers: u32,
+    is_default: bool,
 }
 
 impl ToPostgres {
+    /// In one process.
     pub(crate) fn new(parallelism: u32) -> ToPostgres {
         let what = format!("ours, Kafka to Postgres, exactly once, parallelism {parallelism}");
-        ToPostgres { name: format!("kafka/to-postgres-p{parallelism}"), what, parallelism }
+        let name = format!("kafka/to-postgres-p{parallelism}");
+        ToPostgres { name, what, parallelism, taskmanagers: 1, is_default: true }
+    }
+
+    /// In so many processes, which share the subtasks evenly: what an event costs more where it goes over a socket.
+    pub(crate) fn spread(parallelism: u32, taskmanagers: u32) -> ToPostgres {
+        let one = ToPostgres::new(parallelism);
+        ToPostgres {
+            name: format!("{}-tm{taskmanagers}", one.name),
+            what: format!("{}, {taskmanagers} taskmanagers", one.what),
+            taskmanagers,
+            is_default: false,
+            ..one
+        }
     }
 }
 
@@ -121,6 +138,10 @@ impl Contestant for ToPostgres {
         &self.what
     }
 
+    fn is_default(&self) -> bool {
+        self.is_default
+    }
+
     fn prepare(&mut self, stage: &mut Stage<'_>) -> Result<Ready> {
         Loaded::prepare(stage)
     }
@@ -129,7 +150,7 @@ impl Contestant for ToPostgres {
         let (data, log) = (stage.data(Shape::Web)?, stage.log(&self.name));
         let Stage { kafka, runtime, interrupted, .. } = stage;
         let loaded = kafka.as_mut().context("the topic is loaded before a run")?;
-        loaded.restart()?;
+        loaded.restart(self.taskmanagers, self.parallelism.div_ceil(self.taskmanagers))?;
         loaded.runs += 1;
         let database = format!("run_{}", loaded.runs);
         let url = runtime.block_on(loaded.cluster.create_database(&database))?;

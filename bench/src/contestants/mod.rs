@@ -28,6 +28,9 @@ pub(crate) fn all() -> Vec<Box<dyn Contestant>> {
     }
     all.push(Box::new(kafka::ToPostgres::new(1)));
     all.push(Box::new(kafka::ToPostgres::new(2)));
+    all.extend(
+        [1, 2, 4].map(|taskmanagers| Box::new(kafka::ToPostgres::spread(4, taskmanagers)) as Box<dyn Contestant>),
+    );
     all.push(Box::new(limits::Consume));
     all.push(Box::new(limits::Copy));
     all

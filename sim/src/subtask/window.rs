@@ -61,6 +61,8 @@ impl Window {
             operator = operator.showing_open(open_table::OpenTable::new(OPEN_TABLE, JOB, false));
         }
         let watermark = restore(&mut operator, key_groups, deployment, world).unwrap_or(Watermark::NONE);
+        let restored = deployment.restored.as_ref().map(|manifest| &manifest.operators[..]);
+        let chain = Chain::restored(restored.unwrap_or_default(), key_groups);
         let inputs = deployment.parallelism as usize;
         Window {
             key_groups,
@@ -68,7 +70,7 @@ impl Window {
             collector: Collector::new(MaxParallelism::DEFAULT, 1),
             valve: Valve::restored(inputs, watermark, Watermark::NONE),
             inputs: Inputs::new(inputs),
-            chain: Chain::default(),
+            chain,
             stage: Stage::Idle,
             last_ticket: 0,
             has_ended: false,

@@ -6,6 +6,7 @@
 //! the last *completed* one, it either is chosen before anything behind it is published, or continues nothing any more.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::history::{Entry, History};
 use super::manifest::{Manifest, SealedEpoch};
@@ -91,7 +92,9 @@ impl Coordinator {
         match event {
             Event::Running => {
                 self.is_running = true;
-                self.due = now.saturating_add(self.settings.interval);
+                // What a failure held up has waited long enough, and while the sources have read little the cut is quick.
+                let first_after = if self.is_restored() { Duration::ZERO } else { self.settings.interval };
+                self.due = now.saturating_add(first_after);
                 self.repeat_completions(&mut effects);
             }
             Event::Adopted { under_way } => {
@@ -171,6 +174,17 @@ impl Coordinator {
     /// The manifests that are stored and kept, oldest first.
     pub fn manifests(&self) -> impl Iterator<Item = &Manifest> {
         self.retained.manifests()
+    }
+
+    /// Whether the attempt gets on, now that this checkpoint is complete. The one that a restored attempt begins with proves nothing: a
+    /// record that kills the job may be the next one.
+    pub fn is_progress(&self, checkpoint: CheckpointId) -> bool {
+        !(self.is_restored() && checkpoint == CheckpointId::new(self.attempt.token, 1))
+    }
+
+    /// Whether it began with a checkpoint.
+    fn is_restored(&self) -> bool {
+        !self.attempt.splits.is_empty()
     }
 
     /// Whether the last checkpoint of a job that ends is complete.

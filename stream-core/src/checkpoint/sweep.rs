@@ -4,8 +4,8 @@
 //! attempt that has published an epoch of its own looks for them once.
 //!
 //! A file without a manifest is needed only by a manifest that is still to come. Ours to come name no file of an older attempt but
-//! those that a manifest of ours names already: state begins with a full snapshot in each attempt, and rows of before are
-//! among the pending epochs of the first checkpoint that we completed. An older attempt's to come may complete a checkpoint yet; but it
+//! those that a manifest of ours names already: the chains of state that were restored are named by the first checkpoint that we
+//! completed and are never gained later, and rows of before are among its pending epochs. An older attempt's to come may complete a checkpoint yet; but it
 //! is fenced, and the sink shows an epoch of ours, which that checkpoint does not continue. So the token decides: files of
 //! our own stay, whoever names them, since their manifest may be on its way.
 //!

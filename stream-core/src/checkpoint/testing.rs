@@ -88,15 +88,18 @@ pub(crate) fn source_ack(index: u32) -> TaskSnapshot {
     TaskSnapshot::Source { splits, events: 10, bad: 1 }
 }
 
-pub(crate) fn operator_ack(index: u32) -> TaskSnapshot {
-    let state = OperatorSnapshot {
+pub(crate) fn operator_state(index: u32) -> OperatorSnapshot {
+    OperatorSnapshot {
         subtask: subtask(1, index),
         key_groups: KeyGroupRange::of_subtask(MaxParallelism::DEFAULT, 2, SubtaskIndex(index)),
         watermark: Watermark(0),
         by_clock: Watermark::NONE,
         files: vec![file(&format!("state-{index}"))],
-    };
-    TaskSnapshot::Operator { state, late: 1, fired: 3, open: 6 }
+    }
+}
+
+pub(crate) fn operator_ack(index: u32) -> TaskSnapshot {
+    TaskSnapshot::Operator { state: operator_state(index), late: 1, fired: 3, open: 6 }
 }
 
 pub(crate) fn sink_ack() -> TaskSnapshot {

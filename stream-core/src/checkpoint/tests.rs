@@ -11,6 +11,8 @@ const INTERVAL: i64 = 1000;
 struct Story {
     coordinator: Coordinator,
     now: Timestamp,
+    /// What was triggered as soon as every task ran.
+    at_once: Option<Barrier>,
 }
 
 impl Story {
@@ -18,12 +20,16 @@ impl Story {
         let left: Vec<CheckpointId> = attempt.pending.iter().map(|epoch| epoch.epoch).collect();
         let mut coordinator = Coordinator::new(settings(), attempt, Timestamp(0));
         assert_eq!(coordinator.on(Timestamp(0), Event::Tick), [], "nothing before every task runs");
-        let told = coordinator.on(Timestamp(0), Event::Running).into_iter().map(|effect| match effect {
-            Effect::Complete { checkpoint, .. } => checkpoint,
-            other => panic!("{other:?}"),
-        });
-        assert_eq!(told.collect::<Vec<_>>(), left, "the committer waits for it");
-        Story { coordinator, now: Timestamp(0) }
+        let (mut told, mut at_once) = (Vec::new(), None);
+        for effect in coordinator.on(Timestamp(0), Event::Running) {
+            match effect {
+                Effect::Complete { checkpoint, .. } => told.push(checkpoint),
+                Effect::Trigger(barrier) => at_once = Some(barrier),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(told, left, "the committer waits for it");
+        Story { coordinator, now: Timestamp(0), at_once }
     }
 
     fn on(&mut self, event: Event) -> Vec<Effect> {
@@ -36,6 +42,9 @@ impl Story {
     }
 
     fn triggered(&mut self) -> Barrier {
+        if let Some(barrier) = self.at_once.take() {
+            return barrier;
+        }
         match self.after(INTERVAL).as_slice() {
             [Effect::Trigger(barrier)] => *barrier,
             effects => panic!("no trigger but {effects:?}"),
@@ -279,6 +288,22 @@ fn new_attempt_follows_on_what_it_began_with() {
     let accounts = Accounts { read: 122, bad: 12, late: 22, in_sessions: 36, open: 12 };
     assert_eq!(manifest.accounts, accounts);
     assert!(manifest.splits.contains(&lost), "a split of which no source tells is not forgotten");
+}
+
+#[test]
+fn restored_attempt_takes_a_checkpoint_at_once_which_proves_nothing_yet_and_the_next_in_its_time() {
+    let split = SplitSnapshot::unread(Split { id: crate::ids::SplitId("topic/0".to_owned()), start: 5, end: None });
+    let mut story = Story::new(Attempt { splits: vec![split], ..attempt() });
+    assert_eq!(story.at_once.map(|barrier| barrier.checkpoint), Some(id(1)));
+    assert_eq!((story.completed(), story.coordinator.is_progress(id(1))), (id(1), false));
+    assert_eq!(story.after(INTERVAL - 1), []);
+    assert!(matches!(story.after(1)[..], [Effect::Trigger(_)]));
+    assert!(story.coordinator.is_progress(id(2)));
+
+    let mut fresh = Story::new(attempt());
+    assert_eq!(fresh.at_once, None);
+    let first = fresh.completed();
+    assert!(fresh.coordinator.is_progress(first));
 }
 
 #[test]

@@ -86,7 +86,7 @@ pub enum Event {
         /// Which attempt.
         attempt: AttemptNumber,
     },
-    /// The attempt completed a checkpoint: what it has done need not be done again.
+    /// The attempt completed a checkpoint, other than the one that it began with: what it has done need not be done again.
     Progressed {
         /// The attempt's number.
         attempt: AttemptNumber,

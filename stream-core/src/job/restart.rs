@@ -1,7 +1,7 @@
 //! What follows a failed attempt, and after which pause.
 //!
-//! The pause grows with every failure, and begins anew once an attempt has completed a checkpoint: a job that gets on is in no
-//! crash loop, however often its machines die. (Flink's `restart-strategy.type: exponential-delay` waits for an hour without
+//! The pause grows with every failure, and begins anew once an attempt has completed a checkpoint, other than the one that
+//! it begins with (`Coordinator::is_progress`): a job that gets on is in no crash loop, however often its machines die. (Flink's `restart-strategy.type: exponential-delay` waits for an hour without
 //! failures instead; a cluster that loses a machine every few minutes would come to pause for a minute each time.) No randomness is read here: the jitter comes from a seed that is given.
 
 use std::time::Duration;

@@ -215,10 +215,15 @@ pub(super) fn table(file: &[u8]) -> TableIndex {
     TableIndex(u16::from_le_bytes(array(file, TABLE_AT)))
 }
 
+const TOO_LONG: StoredError = StoredError::Payload("a payload that fits in memory");
+
 fn decompress(payload: &[u8], length: u64) -> Result<Vec<u8>, StoredError> {
     let broken = |_| StoredError::Payload("a zstd frame");
     let decoder = zstd::Decoder::with_buffer(payload).map_err(broken)?;
     let mut out = Vec::new();
+    // As much as it will be, where there is so much: doubled as it fills, large state would be copied again and again.
+    let room = usize::try_from(length).map_err(|_| TOO_LONG)?;
+    out.try_reserve_exact(room).map_err(|_| TOO_LONG)?;
     decoder.take(length.saturating_add(1)).read_to_end(&mut out).map_err(broken)?;
     Ok(out)
 }

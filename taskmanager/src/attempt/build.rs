@@ -4,6 +4,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use stream_core::checkpoint::Chain;
 use stream_core::collector::Collector;
 use stream_core::ids::SubtaskId;
 use stream_core::pipeline::{DecoderContext, JobDefinition, OperatorContext, StageKind};
@@ -115,9 +116,16 @@ impl Blueprint {
         let states = self.deployment.states(self.subtask.stage);
         let watermarks = match &files {
             Some(files) => {
-                snapshotting::restore(operator.as_mut(), key_groups, &states, &self.deployment.restore.splits, files)?
+                let splits = &self.deployment.restore.splits;
+                let clock = self.environment.clock.as_ref();
+                snapshotting::restore(operator.as_mut(), key_groups, &states, splits, files, clock)?
             }
             None => None,
+        };
+        // A savepoint's files are its owner's, who may remove them: nothing goes on from those.
+        let chain = match self.deployment.restore.is_savepoint {
+            true => Chain::default(),
+            false => Chain::restored(&states, key_groups),
         };
         let lookup: Box<dyn Lookup> = match &pipeline.lookup {
             Some(spec) => {
@@ -132,6 +140,7 @@ impl Blueprint {
             subtask: self.subtask,
             key_groups,
             files,
+            chain,
             mailbox: Arc::clone(&self.mailbox),
             teller: self.teller.clone(),
             clock: Arc::clone(&self.environment.clock),

@@ -4,6 +4,7 @@
 //! a bound of bytes, and answer into the task's mailbox. What the bytes of a file mean is `stream_runtime::stored`'s
 //! business, what belongs into a snapshot the subtask's.
 
+mod ahead;
 mod blocks;
 mod restoring;
 #[cfg(test)]
@@ -15,9 +16,8 @@ use std::sync::mpsc::sync_channel;
 use bytes::Bytes;
 use stream_core::checkpoint::FileRef;
 use stream_core::ids::{CheckpointId, JobId, SubtaskId, Token};
-use stream_core::key_group::KeyGroupRange;
 use stream_core::row::RowBatch;
-use stream_core::snapshot::{KeyedSnapshot, Section};
+use stream_core::snapshot::KeyedSnapshot;
 use stream_core::table::Schemas;
 use stream_runtime::store::{ObjectStore, StoreError, StoreErrorKind, Stores};
 use stream_runtime::stored::{self, names};
@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::subtask::mail::{Letter, Mailbox};
 
+use ahead::not_read;
 use blocks::Blocks;
 pub(crate) use restoring::restore;
 
@@ -125,23 +126,13 @@ impl JobFiles {
         stored::decode_rows(file, &self.read(file)?, schemas)
     }
 
-    /// The sections of a file of state that belong to `key_groups`. To be called on a plain thread.
-    ///
-    /// # Errors
-    /// If the file cannot be read, or is not what was written.
-    fn read_state(&self, file: &FileRef, key_groups: KeyGroupRange) -> Result<Vec<Section>, StoreError> {
-        Ok(stored::decode_state(file, &self.read(file)?, key_groups)?.sections)
-    }
-
     /// The bytes of a file. To be called on a plain thread, even one that drives a future of its own: hence no `block_on`.
     fn read(&self, file: &FileRef) -> Result<Bytes, StoreError> {
         let (sender, receiver) = sync_channel(1);
         let (store, name) = (Arc::clone(&self.store), self.full_name(&file.name));
         let read = async move { drop(sender.send(store.read(&name).await)) };
         self.snapshotting.tasks.spawn_on(read, &self.snapshotting.runtime);
-        receiver.recv().unwrap_or_else(|_| {
-            Err(StoreError::new(StoreErrorKind::Unavailable, format!("`{}` was not read: shutting down", file.name)))
-        })
+        receiver.recv().unwrap_or_else(|_| Err(not_read(&file.name)))
     }
 
     fn store(

@@ -6,7 +6,9 @@ use stream_core::checkpoint::{OperatorSnapshot, SplitSnapshot};
 use stream_core::key_group::{KeyGroup, KeyGroupRange};
 use stream_core::operator::Operator;
 use stream_core::snapshot::Section;
+use stream_core::time::millis;
 use stream_core::watermark::Watermark;
+use stream_runtime::clock::Clock;
 use stream_runtime::fail_point::{self, Point};
 
 use crate::snapshotting::JobFiles;
@@ -23,6 +25,7 @@ pub(crate) fn restore(
     states: &[OperatorSnapshot],
     splits: &[SplitSnapshot],
     files: &JobFiles,
+    clock: &dyn Clock,
 ) -> Result<Option<(Watermark, Watermark)>, TaskError> {
     // Equal for all; the least loses nothing in any case.
     let Some(watermark) = states.iter().map(|state| state.watermark).min() else { return Ok(None) };
@@ -31,21 +34,32 @@ pub(crate) fn restore(
         operator.restore(watermark, &[])?;
         return Ok(Some((watermark, Watermark::NONE)));
     }
+    let began = clock.monotonic();
     let mut groups = BTreeMap::<KeyGroup, Vec<Section>>::new();
     let overlaps = |range: KeyGroupRange| range.start < key_groups.end && key_groups.start < range.end;
-    for state in states.iter().filter(|state| overlaps(state.key_groups)) {
-        for file in state.files.iter().rev() {
-            for section in files.read_state(file, key_groups)? {
-                groups.entry(section.group).or_default().push(section);
-            }
-            fail_point::reach(Point::RestoreBegun);
+    let newest_first =
+        || states.iter().filter(|state| overlaps(state.key_groups)).flat_map(|state| state.files.iter().rev());
+    for sections in files.read_states(newest_first(), key_groups) {
+        for section in sections? {
+            groups.entry(section.group).or_default().push(section);
         }
+        fail_point::reach(Point::RestoreBegun);
     }
+    let read = clock.monotonic();
+    let records: u64 = groups.values().flatten().map(|section| section.records).sum();
     // What it owns none of has a watermark, too.
     operator.restore(watermark, &[])?;
     for (_, sections) in groups {
         operator.restore(watermark, &sections.iter().collect::<Vec<_>>())?;
     }
+    tracing::info!(
+        files = newest_first().count(),
+        bytes = newest_first().map(|file| file.bytes).sum::<u64>(),
+        records,
+        reading_ms = millis(read.saturating_sub(began)),
+        rebuilding_ms = millis(clock.monotonic().saturating_sub(read)),
+        "state restored"
+    );
     let by_clock = states.iter().map(|state| state.by_clock).max().unwrap_or_default();
     operator.on_clock_watermark(by_clock);
     Ok(Some((watermark, by_clock)))

@@ -1,20 +1,22 @@
-//! `make bench-checkpoints`: the pause, size and duration of checkpoints of a job that holds many open sessions.
+//! `make bench-checkpoints`: the pause, size and duration of checkpoints of a job that holds many open sessions, and what they cost an event.
 
 mod args;
 mod costs;
+mod docs;
+mod overhead;
 mod report;
 mod run;
-mod visitors;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use e2e::form::Form;
 use e2e::interrupted::Interrupted;
 use localcluster::machine;
 
-use args::{Args, Form};
+use args::Args;
 use report::Report;
 
 fn main() -> ExitCode {
@@ -41,7 +43,10 @@ async fn measure(args: &Args) -> Result<bool> {
         Form::Text => print!("{}", report.to_text()),
         Form::Json => println!("{}", report.to_json()),
     }
-    let complaint = report.complaint();
-    complaint.iter().for_each(|complaint| eprintln!("error: {complaint}"));
-    Ok(complaint.is_none())
+    if args.docs {
+        docs::write(&report)?;
+    }
+    let complaints = report.complaints();
+    complaints.iter().for_each(|complaint| eprintln!("error: {complaint}"));
+    Ok(complaints.is_empty())
 }

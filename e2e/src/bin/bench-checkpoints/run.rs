@@ -7,24 +7,20 @@ use e2e::broker::Choice;
 use e2e::cluster::{Cluster, Shape};
 use e2e::interrupted::Interrupted;
 use e2e::job::{Job, counter};
+use e2e::open_sessions;
+use e2e::visitors::{Pace, Visitors, Visits};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use localcluster::deadline::{Deadline, pause};
 use serde_json::Value;
 
 use crate::args::Args;
-use crate::costs::Costs;
-use crate::visitors::{Traffic, Visitors};
+use crate::costs::{Costs, Delta};
+use crate::overhead::Round;
 
 const JOB: &str = "bench_checkpoints";
-/// A gap that nothing here is as long as, and a delay that the disorder between partitions stays below.
-const OPTIONS: [&str; 6] = ["--gap", "1h", "--watermark-delay", "15s", "--idle-timeout", "0"];
-/// Sessions are open by then, on a machine that is busy with other things: so much in any case,
-const OPENING_LIMIT: Duration = Duration::from_secs(200);
-/// and a second for so many of them.
-const OPENED_A_SECOND: u64 = 20_000;
 /// What is measured may take so much longer than its checkpoints have to.
 const SPARE: Duration = Duration::from_secs(120);
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// What a run measured.
 #[derive(Debug)]
@@ -35,21 +31,34 @@ pub(crate) struct Measured {
     pub(crate) opening: Duration,
     /// By how much the taskmanagers' memory grew meanwhile.
     pub(crate) memory_bytes: u64,
-    /// Events that the windows took in while checkpoints were measured, and in how long.
+    /// At each rate.
+    pub(crate) rates: Vec<AtRate>,
+    pub(crate) costs: Costs,
+    /// Of the incremental checkpoints.
+    pub(crate) deltas: Vec<Delta>,
+    /// With checkpoints and without.
+    pub(crate) rounds: Vec<Round>,
+}
+
+/// The traffic while checkpoints were taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AtRate {
+    /// Events a second that were sent.
+    pub(crate) rate: u64,
+    /// Events that the windows took in, and in how long.
     pub(crate) events: u64,
     pub(crate) measuring: Duration,
     /// The most events that were in the topic and not yet read.
     pub(crate) lag_max: u64,
-    pub(crate) costs: Costs,
 }
 
 /// A job that holds its sessions, and what asks about it.
-struct Subject<'a> {
-    args: &'a Args,
-    cluster: &'a Cluster,
-    job: Job,
+pub(crate) struct Subject<'a> {
+    pub(crate) args: &'a Args,
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) job: Job,
+    pub(crate) bar: ProgressBar,
     interrupted: &'a Interrupted,
-    bar: ProgressBar,
 }
 
 /// Measures with so many open sessions. Everything that was started is stopped when this returns, also with an error.
@@ -69,76 +78,54 @@ pub(crate) async fn measure(args: &Args, sessions: u32, interrupted: &Interrupte
 
 impl Subject<'_> {
     async fn measure(&self, sessions: u32) -> Result<Measured> {
+        let Args { parallelism, interval, seed, .. } = *self.args;
         let visitors = Visitors::new(&self.cluster.broker.bootstrap_servers(), JOB, sessions).await?;
         self.bar.set_message("events produced");
         visitors.open(self.interrupted, &mut |sent| self.bar.set_position(sent))?;
-        let empty_bytes = self.resident_bytes()?;
-        self.submit()?;
-        let opening = self.wait_until_open(sessions.into())?;
-        let memory_bytes = self.resident_bytes()?.saturating_sub(empty_bytes);
-        let traffic = visitors.come_again(self.args.rate.get(), self.args.seed)?;
-        let mut measured = Measured {
-            sessions: 0,
-            opening,
-            memory_bytes,
-            events: 0,
-            measuring: Duration::ZERO,
-            lag_max: 0,
-            costs: Costs::default(),
-        };
-        self.take_checkpoints(&traffic, &mut measured)?;
-        traffic.stop()?;
-        measured.sessions = self.open_sessions(&self.job.describe(self.cluster)?)?;
-        ensure!(measured.sessions == u64::from(sessions), "{} sessions are open at the end", measured.sessions);
-        Ok(measured)
-    }
-
-    fn submit(&self) -> Result<()> {
-        let (parallelism, interval) =
-            (self.args.parallelism.to_string(), stream_runtime::duration::show(self.args.interval));
-        let more = ["--checkpoint-interval", &interval, "--parallelism", &parallelism];
-        let args = [&["submit", "sessionize", "--name", JOB][..], &OPTIONS, &more].concat();
-        self.cluster.jobctl_with(&args, &[("KAFKA_TOPIC", JOB)])?.ok().map(drop)
-    }
-
-    /// Waits until all sessions are open.
-    fn wait_until_open(&self, sessions: u64) -> Result<Duration> {
+        let empty_bytes = open_sessions::resident_bytes(self.cluster)?;
+        open_sessions::submit(self.cluster, &self.job, parallelism.get(), interval, &[])?;
         self.bar.set_message("sessions opened");
-        let limit = OPENING_LIMIT + Duration::from_secs(sessions / OPENED_A_SECOND);
-        let deadline = Deadline::after(limit);
-        loop {
-            let described = self.described()?;
-            // Until it is deployed, a job has no subtasks that could be asked.
-            let open = self.open_sessions(&described).unwrap_or(0);
-            self.bar.set_position(open);
-            if open >= sessions {
-                return Ok(deadline.elapsed());
-            }
-            ensure!(!deadline.has_passed(), "{open} sessions are open after {} s", limit.as_secs());
-            pause(LOOK_EVERY);
+        let on_progress = &mut |open| self.bar.set_position(open);
+        let opening = open_sessions::wait_until_open(sessions.into(), || self.described(), on_progress)?;
+        let memory_bytes = open_sessions::resident_bytes(self.cluster)?.saturating_sub(empty_bytes);
+        let visits = visitors.come_again(Pace::Rate(0), seed)?;
+        let (mut rates, mut costs) = (Vec::new(), Costs::default());
+        let since_ms = self.newest_checkpoint()?;
+        for rate in &self.args.rate {
+            visits.set_pace(Pace::Rate(rate.get()));
+            rates.push(self.take_checkpoints(rate.get(), &visits, since_ms, &mut costs)?);
         }
+        let rounds = self.rounds(&visits, sessions.into())?;
+        visits.stop()?;
+        let open = open_sessions::count(&self.described()?)?;
+        ensure!(open == u64::from(sessions), "{open} sessions are open at the end");
+        let (parts, written): (Vec<_>, Vec<_>) = costs.deltas().into_iter().unzip();
+        let changed = visitors.came(seed, &parts);
+        let deltas = changed.into_iter().zip(written);
+        let deltas = deltas.map(|(changed, written_bytes)| Delta { changed, written_bytes }).collect();
+        Ok(Measured { sessions: open, opening, memory_bytes, rates, costs, deltas, rounds })
     }
 
-    /// Waits for the checkpoints that are wanted. A full one is asked for first, and then among the others.
-    fn take_checkpoints(&self, traffic: &Traffic, measured: &mut Measured) -> Result<()> {
-        let (full, incremental) = (self.args.full.get(), self.args.incremental.get());
+    /// Waits for the checkpoints that are wanted at a rate. At the first, a full one is asked for first, and then among the others.
+    fn take_checkpoints(&self, rate: u64, visits: &Visits, since_ms: i64, costs: &mut Costs) -> Result<AtRate> {
+        let (full, incremental) = (self.args.full.get(), costs.of(false).len() + self.args.incremental.get());
         self.bar.set_length((full + incremental) as u64);
-        self.bar.set_message("checkpoints");
-        let since_ms = self.newest_checkpoint()?;
-        let deadline = Deadline::after(self.args.interval * u32::try_from(2 * (full + incremental))? + SPARE);
+        let wanted = u32::try_from(2 * (full + self.args.incremental.get()))?;
+        let deadline = Deadline::after(self.args.interval * wanted + SPARE);
         let before = counter(&self.described()?, "window", "records_in")?;
-        let mut asked = 0;
+        let mut measured = AtRate { rate, ..AtRate::default() };
+        let mut asked = costs.of(true).len();
         loop {
-            measured.costs.read(&self.job.checkpoints(self.cluster)?, since_ms)?;
+            costs.read(&self.job.checkpoints(self.cluster)?, since_ms)?;
             let described = self.described()?;
             measured.events = counter(&described, "window", "records_in")?.saturating_sub(before);
             measured.measuring = deadline.elapsed();
-            measured.lag_max = measured.lag_max.max(lag(&described));
-            let done = [true, false].map(|is_full| measured.costs.of(is_full).len());
+            measured.lag_max = measured.lag_max.max(open_sessions::lag(&described));
+            let done = [true, false].map(|is_full| costs.of(is_full).len());
             self.bar.set_position((done[0].min(full) + done[1].min(incremental)) as u64);
-            self.bar.set_message(format!("checkpoints, {} events sent", HumanCount(traffic.sent())));
+            self.bar.set_message(format!("checkpoints, {} events sent", HumanCount(visits.sent())));
             if done[0] >= full && done[1] >= incremental {
-                return Ok(());
+                return Ok(measured);
             }
             ensure!(
                 !deadline.has_passed(),
@@ -146,7 +133,7 @@ impl Subject<'_> {
                 done[0],
                 done[1],
                 deadline.elapsed().as_secs(),
-                measured.costs.aborted()
+                costs.aborted()
             );
             if asked < full && done[1] * full >= asked * incremental {
                 self.cluster.jobctl(&["savepoint", JOB])?.ok()?;
@@ -162,30 +149,17 @@ impl Subject<'_> {
         Ok(shown.iter().filter_map(|shown| shown["triggered_ms"].as_i64()).max().map_or(0, |newest| newest + 1))
     }
 
+    /// # Errors
+    /// If Ctrl-C was pressed.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.interrupted.check()
+    }
+
     /// `jobctl describe` of a job that runs.
-    fn described(&self) -> Result<Value> {
-        self.interrupted.check()?;
-        let described = self.job.describe(self.cluster)?;
-        ensure!(described["restarts"] == 0, "the job failed: {}", described["last_failure"]);
-        ensure!(described["causes"].as_array().is_none_or(Vec::is_empty), "the job failed: {}", described["causes"]);
-        Ok(described)
+    pub(crate) fn described(&self) -> Result<Value> {
+        self.check()?;
+        open_sessions::described(self.cluster, &self.job)
     }
-
-    fn open_sessions(&self, described: &Value) -> Result<u64> {
-        counter(described, "window", "open_windows")
-    }
-
-    /// The memory of all taskmanagers.
-    fn resident_bytes(&self) -> Result<u64> {
-        let said = self.cluster.jobctl(&["taskmanagers", "--output", "json"])?.ok()?;
-        let listed: Vec<Value> = serde_json::from_str(&said)?;
-        let all: Option<Vec<u64>> = listed.iter().map(|taskmanager| taskmanager["rss_bytes"].as_u64()).collect();
-        Ok(all.context("`rss_bytes` is missing")?.iter().sum())
-    }
-}
-
-fn lag(described: &Value) -> u64 {
-    described["splits"].as_array().into_iter().flatten().filter_map(|split| split["lag"].as_u64()).sum()
 }
 
 /// Drawn on a terminal only.
@@ -201,10 +175,5 @@ mod tests {
     #[test]
     fn the_template_is_well_formed() {
         bar(1);
-    }
-
-    #[test]
-    fn the_lag_is_that_of_all_splits() {
-        assert_eq!(lag(&serde_json::json!({ "splits": [{ "lag": 3 }, { "lag": null }, { "lag": 4 }] })), 7);
     }
 }

@@ -14,11 +14,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use e2e::audit::{Audit, Ledger, Looks};
 use e2e::broker::Choice;
 use e2e::cluster::{Cluster, Shape};
 use e2e::feed::{self, Feed};
+use e2e::form::Form;
 use e2e::interrupted::Interrupted;
 use e2e::job::Job;
 use e2e::oracle::{self, Verdict};
@@ -56,35 +57,11 @@ struct Args {
 
     /// Which broker.
     #[arg(long, value_name = "BROKER", default_value = "best", value_enum)]
-    broker: Kind,
+    broker: Choice,
 
     /// How the report is shown.
     #[arg(long, value_name = "FORM", default_value = "text")]
     output: Form,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Form {
-    Text,
-    Json,
-}
-
-/// Which broker the events go through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Kind {
-    /// Apache Kafka where the machine has Java, else our development broker.
-    Best,
-    /// Our development broker, which is back at once.
-    Devbroker,
-}
-
-impl From<Kind> for Choice {
-    fn from(kind: Kind) -> Choice {
-        match kind {
-            Kind::Best => Choice::Best,
-            Kind::Devbroker => Choice::Devbroker,
-        }
-    }
 }
 
 const JOB: &str = "chaos";
@@ -114,7 +91,7 @@ fn main() -> ExitCode {
 async fn run(args: &Args) -> Result<bool> {
     let seed = args.seed.unwrap_or_else(seed_of_the_day);
     eprintln!("seed {seed}, {} min: starting a cluster", args.minutes);
-    let mut cluster = Cluster::start_with(Shape { broker: args.broker.into(), ..SHAPE })?;
+    let mut cluster = Cluster::start_with(Shape { broker: args.broker, ..SHAPE })?;
     // Whatever happens from here on, the logs are wanted; a success throws them away below.
     cluster.keep_dir();
     let dir = cluster.dir().to_owned();

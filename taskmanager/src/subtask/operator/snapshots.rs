@@ -73,6 +73,8 @@ pub(crate) struct SnapshotParts {
     pub(crate) key_groups: KeyGroupRange,
     /// Where state is stored, if anywhere.
     pub(crate) files: Option<JobFiles>,
+    /// What the first snapshot goes on from.
+    pub(crate) chain: Chain,
     /// Where uploads answer.
     pub(crate) mailbox: Arc<Mailbox>,
     /// Where acknowledgements go.
@@ -84,10 +86,10 @@ pub(crate) struct SnapshotParts {
 }
 
 impl Snapshots {
-    /// None yet; the first will be full.
+    /// None yet.
     pub(super) fn new(parts: SnapshotParts) -> Self {
-        let SnapshotParts { subtask, key_groups, files, mailbox, teller, clock, counters } = parts;
-        let (chain, stage) = (Chain::default(), Stage::Idle);
+        let SnapshotParts { subtask, key_groups, files, chain, mailbox, teller, clock, counters } = parts;
+        let stage = Stage::Idle;
         Snapshots { subtask, key_groups, files, chain, stage, last_ticket: 0, counters, mailbox, teller, clock }
     }
 

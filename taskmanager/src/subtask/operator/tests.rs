@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use stream_core::barrier::Barrier;
-use stream_core::checkpoint::{OperatorSnapshot, TaskSnapshot};
+use stream_core::checkpoint::{Chain, OperatorSnapshot, TaskSnapshot};
 use stream_core::collector::Collector;
 use stream_core::event_batch::KeyedEvent;
 use stream_core::ids::{CheckpointId, StageIndex, SubtaskId, SubtaskIndex, TableIndex};
@@ -46,6 +46,15 @@ fn fixture_with(files: Option<JobFiles>) -> Fixture {
 }
 
 fn fixture_of(operator: Box<dyn Operator>, lookup: Box<dyn Lookup>, files: Option<JobFiles>) -> Fixture {
+    fixture_behind(Chain::default(), operator, lookup, files)
+}
+
+fn fixture_behind(
+    chain: Chain,
+    operator: Box<dyn Operator>,
+    lookup: Box<dyn Lookup>,
+    files: Option<JobFiles>,
+) -> Fixture {
     let (input, output) = (Arc::new(Gate::new(2, 1 << 20)), Arc::new(Gate::new(1, 1 << 20)));
     let outputs = Outputs::new(vec![Sender::Local(Arc::clone(&output), 0)]);
     let counters = Arc::new(Counters::default());
@@ -64,6 +73,7 @@ fn fixture_of(operator: Box<dyn Operator>, lookup: Box<dyn Lookup>, files: Optio
             subtask: SUBTASK,
             key_groups: KEY_GROUPS,
             files,
+            chain,
             mailbox: Arc::clone(&mailbox),
             teller,
             clock,
@@ -303,14 +313,61 @@ fn deltas_follow_a_full_snapshot_and_all_of_them_are_restored_newest_first() {
     let (_, state) = (f.cut(barrier(3, 2)), f.run_until_acknowledged().1);
     assert_eq!(state.files.len(), 2, "where nothing changed there is nothing to write");
     let mut restored = Restored::default();
-    let watermarks =
-        snapshotting::restore(&mut restored, KEY_GROUPS, std::slice::from_ref(&state), &[], &store.files()).unwrap();
+    let restore = |restored: &mut Restored, key_groups| {
+        let (states, clock) = (std::slice::from_ref(&state), ManualClock::default());
+        snapshotting::restore(restored, key_groups, states, &[], &store.files(), &clock)
+    };
+    let watermarks = restore(&mut restored, KEY_GROUPS).unwrap();
     assert_eq!(watermarks, Some((Watermark::NONE, Watermark::NONE)));
     assert_eq!(restored.0, [vec![], vec!["d", "a"], vec!["b"], vec!["c"]]);
     let elsewhere = KeyGroupRange { start: 1, end: 2 };
     let mut restored = Restored::default();
-    snapshotting::restore(&mut restored, elsewhere, &[state], &[], &store.files()).unwrap();
+    restore(&mut restored, elsewhere).unwrap();
     assert_eq!(restored.0, [vec![], vec!["b"]]);
+}
+
+#[test]
+fn restored_subtask_goes_on_with_a_delta_behind_the_files_it_was_restored_from() {
+    let store = TestStore::new();
+    let mut f = fixture_with(Some(store.files()));
+    f.push(0, event("a"));
+    f.cut(barrier(1, 0));
+    let (_, before) = f.run_until_acknowledged();
+    let chain = Chain::restored(std::slice::from_ref(&before), KEY_GROUPS);
+    let mut f = fixture_behind(chain, Box::new(Echo::default()), Box::new(NoLookup), Some(store.files()));
+    f.push(0, event("b"));
+    f.cut(barrier(2, 1));
+    let (_, state) = f.run_until_acknowledged();
+    assert_eq!((state.files.len(), &state.files[0]), (2, &before.files[0]));
+}
+
+#[test]
+fn more_files_than_are_read_ahead_come_in_their_order_and_one_that_is_missing_is_told() {
+    let store = TestStore::new();
+    let mut f = fixture_with(Some(store.files()));
+    // The first is long, and cannot be compressed to less than the others: they are deltas to it.
+    let long: String = (1..10_000_u32).map(|number| format!("{:x}", number.wrapping_mul(0x9e37_79b1))).collect();
+    let short = (b'a'..=b'z').map(|letter| char::from(letter).to_string());
+    let keys: Vec<String> = std::iter::once(long.to_uppercase()).chain(short).collect();
+    for (checkpoint, key) in (1..).zip(&keys) {
+        f.push(0, event(key));
+        f.cut(barrier(checkpoint, checkpoint - 1));
+        f.run_until_acknowledged();
+    }
+    f.cut(barrier(28, 27));
+    let (_, state) = f.run_until_acknowledged();
+    assert_eq!(state.files.len(), keys.len());
+    let restore = |restored: &mut Restored| {
+        let (states, clock) = (std::slice::from_ref(&state), ManualClock::default());
+        snapshotting::restore(restored, KEY_GROUPS, states, &[], &store.files(), &clock)
+    };
+    let mut restored = Restored::default();
+    restore(&mut restored).unwrap();
+    let of_groups = restored.0.iter().filter(|keys| !keys.is_empty());
+    assert!(of_groups.clone().all(|keys| keys.is_sorted_by(|newer, older| newer > older)));
+    assert_eq!(of_groups.map(Vec::len).sum::<usize>(), keys.len());
+    store.objects.lock().unwrap().retain(|name, _| !name.ends_with(&state.files[13].name));
+    assert!(restore(&mut Restored::default()).is_err());
 }
 
 /// Notes what it is restored from.

@@ -1,8 +1,9 @@
-//! Bars in SVG, by hand: what is small would not be seen beside Flink's, so the scale is logarithmic.
+//! Bars: what is small would not be seen beside Flink's, so the scale is logarithmic.
 
 use std::fmt::Write as _;
 
-const WIDTH: f64 = 760.0;
+use super::{OURS, WIDTH, escaped, figure, head};
+
 const BAR_HEIGHT: f64 = 16.0;
 const ROW_HEIGHT: f64 = 26.0;
 /// Where the names end and the bars begin.
@@ -14,28 +15,28 @@ const BOTTOM: f64 = 28.0;
 
 /// A bar: the median, and a line from the least to the most.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Bar {
-    pub(crate) name: String,
-    pub(crate) min: f64,
-    pub(crate) median: f64,
-    pub(crate) max: f64,
+pub struct Bar {
+    /// Beside it.
+    pub name: String,
+    /// The least.
+    pub min: f64,
+    /// The median.
+    pub median: f64,
+    /// The most.
+    pub max: f64,
     /// Ours stand out.
-    pub(crate) is_ours: bool,
+    pub is_ours: bool,
 }
 
 /// A chart of them; `None` of none. All figures are above 0.
-pub(crate) fn svg(title: &str, unit: &str, bars: &[Bar]) -> Option<String> {
+pub fn bars(title: &str, unit: &str, bars: &[Bar]) -> Option<String> {
     let least = bars.iter().map(|bar| bar.min).reduce(f64::min)?.log10().floor();
     let most = bars.iter().map(|bar| bar.max).reduce(f64::max)?.log10().ceil().max(least + 1.0);
     let x = |value: f64| LEFT + (value.log10() - least) / (most - least) * (WIDTH - LEFT - RIGHT);
     #[expect(clippy::cast_precision_loss, reason = "a chart has few bars")]
     let bottom = TOP + ROW_HEIGHT * bars.len() as f64;
     let height = bottom + BOTTOM;
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n<text x=\"12\" y=\"22\" font-size=\"14\">{}</text>\n",
-        escaped(title)
-    );
+    let mut out = head(title, height);
     #[expect(clippy::cast_possible_truncation, reason = "powers of ten of measured figures")]
     for power in least as i32..=most as i32 {
         let (value, at) = (10_f64.powi(power), x(10_f64.powi(power)));
@@ -51,7 +52,7 @@ pub(crate) fn svg(title: &str, unit: &str, bars: &[Bar]) -> Option<String> {
     let mut y = TOP;
     for Bar { name, min, median, max, is_ours } in bars {
         let (middle, end) = (y + ROW_HEIGHT / 2.0, x(*median));
-        let color = if *is_ours { "#1769aa" } else { "#9aa5b1" };
+        let color = if *is_ours { OURS } else { "#9aa5b1" };
         let _ = writeln!(
             out,
             "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\
@@ -74,23 +75,6 @@ pub(crate) fn svg(title: &str, unit: &str, bars: &[Bar]) -> Option<String> {
     Some(out + "</svg>\n")
 }
 
-/// With three digits that mean something.
-fn figure(value: f64) -> String {
-    match value {
-        100.0.. => format!("{value:.0}"),
-        10.0..100.0 => trimmed(format!("{value:.1}")),
-        _ => trimmed(format!("{value:.2}")),
-    }
-}
-
-fn trimmed(text: String) -> String {
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -102,16 +86,11 @@ mod tests {
 
     #[test]
     fn a_bar_ends_at_its_median_on_a_scale_of_powers_of_ten() {
-        let svg = svg("a < b", "µs", &[bar("one", 0.5), bar("other", 50.0)]).unwrap();
+        let svg = super::bars("a < b", "µs", &[bar("one", 0.5), bar("other", 50.0)]).unwrap();
         // From 0.1 to 100 over 480: three powers of ten.
         assert!(svg.contains("x=\"190\" y=\"49.0\" width=\"111.8\""), "{svg}");
         assert!(svg.contains("x=\"190\" y=\"75.0\" width=\"431.8\""), "{svg}");
         assert!(svg.contains("a &lt; b") && svg.contains(">100 µs<") && svg.contains(">0.1 µs<"), "{svg}");
-        assert_eq!(super::svg("", "", &[]), None);
-    }
-
-    #[test]
-    fn figures_are_short() {
-        assert_eq!([0.4567, 0.5, 12.34, 50.0, 1234.5].map(figure), ["0.46", "0.5", "12.3", "50", "1234"]);
+        assert_eq!(super::bars("", "", &[]), None);
     }
 }

@@ -1,0 +1,48 @@
+//! `make bench-recovery`: from the kill of a taskmanager to the first epoch that is newly published, with millions of open sessions and
+//! at full load.
+
+mod args;
+mod report;
+mod run;
+mod timeline;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use e2e::form::Form;
+use e2e::interrupted::Interrupted;
+use localcluster::machine;
+
+use args::Args;
+use report::Report;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match tokio::runtime::Runtime::new().map_err(Into::into).and_then(|runtime| runtime.block_on(measure(&args))) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all is as it should be.
+async fn measure(args: &Args) -> Result<bool> {
+    let interrupted = Interrupted::listen();
+    let mut runs = Vec::new();
+    for &interval in &args.intervals {
+        runs.push(run::measure(args, interval, &interrupted).await?);
+    }
+    let report = Report { args, runs, machine: machine::machine(), commit: machine::commit(Path::new(".")) };
+    match args.output {
+        Form::Text => print!("{}", report.to_text()),
+        Form::Json => println!("{}", report.to_json()),
+    }
+    let complaints = report.complaints();
+    complaints.iter().for_each(|complaint| eprintln!("error: {complaint}"));
+    Ok(complaints.is_empty())
+}
