@@ -33,5 +33,7 @@ mod slot;
 mod snapshotting;
 mod subtask;
 
+#[doc(hidden)]
+pub use exchange::measuring;
 pub use options::{Options, default_id};
 pub use service::{Error, Parts, start};

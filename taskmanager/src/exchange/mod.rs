@@ -14,6 +14,7 @@ pub(crate) mod directory;
 pub(crate) mod error;
 pub(crate) mod gate;
 pub(crate) mod grpc;
+pub mod measuring;
 pub(crate) mod message;
 pub(crate) mod outputs;
 pub(crate) mod remote;
