@@ -18,6 +18,8 @@ pub(crate) struct Goal {
 enum Bound {
     AtMost(f64),
     AtLeast(f64),
+    /// Of one, up and down.
+    WithinPercent(f64),
 }
 
 /// Of fewer events starting is too much of the cost, of a JVM above all.
@@ -25,10 +27,11 @@ const JUDGED_FROM: u64 = 1_000_000;
 
 /// The goals whose contestants were run; none of a run that is too small to be judged.
 pub(crate) fn goals(report: &Report) -> Vec<Goal> {
-    use Bound::{AtLeast, AtMost};
+    use Bound::{AtLeast, AtMost, WithinPercent};
     let cpu = |name| median(report, name, |entry| entry.spread(|run| Some(run.cpu_us_each())).map(|s| s.median));
     let rate = |name| median(report, name, |entry| entry.spread(|run| Some(run.per_s())).map(|s| s.median));
     let over = |one: Option<f64>, other: Option<f64>| Some(one? / other?);
+    let beyond = |whole, bare| Some(cpu(whole)? - cpu(bare)?);
     let ours = cpu("web/csv-p1");
     let goal = |what, unit, bound, found: Option<f64>| found.map(|found| goal(what, unit, bound, found));
     if report.events < JUDGED_FROM {
@@ -50,7 +53,22 @@ pub(crate) fn goals(report: &Report) -> Vec<Goal> {
             "Kafka to Postgres over librdkafka alone, CPU of an event",
             " µs",
             AtMost(0.5),
-            cpu("kafka/to-postgres-p1").zip(cpu("kafka/limit-consume")).map(|(whole, bare)| whole - bare),
+            beyond("kafka/to-postgres-p1", "kafka/limit-consume"),
+        ),
+        goal(
+            "1,000 partitions over 1, Kafka to Postgres beyond librdkafka alone, CPU",
+            " ×",
+            WithinPercent(10.0),
+            over(
+                beyond("partitions/to-postgres-1000", "partitions/limit-consume-1000"),
+                beyond("partitions/to-postgres-1", "partitions/limit-consume-1"),
+            ),
+        ),
+        goal(
+            "100 M events over 1 M, Nexmark query 11, CPU of a bid",
+            " ×",
+            WithinPercent(10.0),
+            over(cpu("length/nexmark-100m"), cpu("length/nexmark-1m")),
         ),
         goal("CPU of an event, high cardinality", " µs", AtMost(1.2), cpu("high-cardinality/csv-p1")),
     ];
@@ -65,6 +83,7 @@ fn goal(what: &'static str, unit: &str, bound: Bound, found: f64) -> Goal {
     let (wanted, is_met) = match bound {
         Bound::AtMost(most) => (format!("≤ {most}{unit}"), found <= most),
         Bound::AtLeast(least) => (format!("≥ {least}{unit}"), found >= least),
+        Bound::WithinPercent(percent) => (format!("1{unit} ± {percent} %"), (found - 1.0).abs() <= percent / 100.0),
     };
     Goal { what, wanted, found: format!("{found:.2}{unit}"), is_met }
 }
@@ -107,5 +126,23 @@ mod tests {
         assert!(text.ends_with("DuckDB over ours, CPU ≥ 5 × 4.00 × missed"), "{text}");
         let few = Report { events: JUDGED_FROM - 1, ..report };
         assert!(super::goals(&few).is_empty() && to_text(&few).contains("of fewer"), "{}", to_text(&few));
+    }
+
+    #[test]
+    fn what_partitions_and_length_cost_is_held_against_the_least_of_them() {
+        let found = |whole_of_many, longest| {
+            let report = report(&[
+                ("partitions/to-postgres-1", 0.8, 1.0),
+                ("partitions/limit-consume-1", 0.3, 1.0),
+                ("partitions/to-postgres-1000", whole_of_many, 1.0),
+                ("partitions/limit-consume-1000", 0.9, 1.0),
+                ("length/nexmark-1m", 0.5, 1.0),
+                ("length/nexmark-100m", longest, 1.0),
+            ]);
+            goals(&report).into_iter().map(|goal| (goal.found, goal.is_met)).collect::<Vec<_>>()
+        };
+        let told = |times: &str, is_met| (format!("{times} ×"), is_met);
+        assert_eq!(found(1.44, 0.54), [told("1.08", true), told("1.08", true)]);
+        assert_eq!(found(1.30, 0.44), [told("0.80", false), told("0.88", false)]);
     }
 }

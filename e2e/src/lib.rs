@@ -15,6 +15,7 @@ pub mod interrupted;
 pub mod job;
 pub mod location_api;
 pub mod member;
+pub mod nexmark_rows;
 pub mod object_server;
 pub mod open_sessions;
 pub mod oracle;

@@ -4,6 +4,7 @@
 //! database are other people's.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -21,8 +22,8 @@ use crate::reference::{self, Digest};
 use crate::stage::Stage;
 use crate::usage;
 
-/// Its events are those of the web traffic.
-pub(crate) const TOPIC: &str = "web";
+/// The topics by whose number of partitions the cost of an event is compared.
+pub(crate) const PARTITION_COUNTS: [u32; 3] = [1, 30, 1000];
 /// The job's table.
 const SESSIONS: &str = "sessionized_aggregated_events";
 const CHECKPOINT_INTERVAL: &str = "10s";
@@ -31,9 +32,31 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Rows that are fetched at once for the comparison.
 const FETCH: &str = "FETCH 50000 FROM rows";
 
-/// A cluster whose topic has the events.
+/// A topic with the events of the web traffic.
+#[derive(Clone, Debug)]
+pub(crate) struct Topic {
+    pub(crate) name: String,
+    partitions: u32,
+    /// Whether those who read it run without being asked for.
+    pub(crate) is_default: bool,
+}
+
+impl Topic {
+    /// That of `kafka/…`.
+    pub(crate) fn web() -> Topic {
+        Topic { name: "web".to_owned(), partitions: PARTITIONS.unsigned_abs(), is_default: true }
+    }
+
+    /// One of `partitions/…`.
+    pub(crate) fn of_partitions(partitions: u32) -> Topic {
+        Topic { name: format!("web-{partitions}"), partitions, is_default: false }
+    }
+}
+
+/// A cluster whose topics have the events.
 pub(crate) struct Loaded {
     pub(crate) cluster: Cluster,
+    topics: BTreeSet<String>,
     /// For the names of databases.
     runs: u32,
 }
@@ -43,11 +66,22 @@ impl Loaded {
     ///
     /// # Errors
     /// If it does not start.
-    pub(crate) fn prepare(stage: &mut Stage<'_>) -> Result<Ready> {
+    pub(crate) fn prepare(stage: &mut Stage<'_>, topic: &Topic) -> Result<Ready> {
         let data = stage.data(Shape::Web)?;
-        if stage.kafka.is_some() {
-            return Ok(Ready::Yes);
+        if stage.kafka.is_none()
+            && let Ready::No(reason) = Self::start(stage)?
+        {
+            return Ok(Ready::No(reason));
         }
+        let loaded = stage.kafka.as_mut().context("it was started")?;
+        if loaded.topics.insert(topic.name.clone()) {
+            stage.bar.say(&format!("loading the topic `{}`", topic.name));
+            loaded.cluster.load(&topic.name, topic.partitions, &data.events)?;
+        }
+        Ok(Ready::Yes)
+    }
+
+    fn start(stage: &mut Stage<'_>) -> Result<Ready> {
         let broker = match stage.args.broker {
             BrokerKind::Apache => {
                 if let Err(missing) = localcluster::apache_kafka::available() {
@@ -59,14 +93,12 @@ impl Loaded {
         };
         stage.bar.say("starting Kafka, Postgres and a cluster");
         let cluster = Cluster::start_with(ClusterShape { taskmanagers: 1, broker, ..ClusterShape::TWO_BY_TWO })?;
-        stage.bar.say("loading the topic");
-        cluster.load(TOPIC, PARTITIONS.unsigned_abs(), &data.events)?;
         let postgres = stage.runtime.block_on(postgres_version(&cluster))?;
         stage.versions.insert("broker".to_owned(), cluster.broker.name());
         stage.versions.insert("postgres".to_owned(), postgres);
         let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
         stage.versions.insert("librdkafka".to_owned(), librdkafka);
-        stage.kafka = Some(Loaded { cluster, runs: 0 });
+        stage.kafka = Some(Loaded { cluster, topics: BTreeSet::new(), runs: 0 });
         Ok(Ready::Yes)
     }
 
@@ -103,6 +135,7 @@ impl Loaded {
 pub(crate) struct ToPostgres {
     name: String,
     what: String,
+    topic: Topic,
     parallelism: u32,
     taskmanagers: u32,
     is_default: bool,
@@ -113,7 +146,7 @@ impl ToPostgres {
     pub(crate) fn new(parallelism: u32) -> ToPostgres {
         let what = format!("ours, Kafka to Postgres, exactly once, parallelism {parallelism}");
         let name = format!("kafka/to-postgres-p{parallelism}");
-        ToPostgres { name, what, parallelism, taskmanagers: 1, is_default: true }
+        ToPostgres { name, what, topic: Topic::web(), parallelism, taskmanagers: 1, is_default: true }
     }
 
     /// In so many processes, which share the subtasks evenly: what an event costs more where it goes over a socket.
@@ -125,6 +158,17 @@ impl ToPostgres {
             taskmanagers,
             is_default: false,
             ..one
+        }
+    }
+
+    /// From a topic with so many partitions.
+    pub(crate) fn of_partitions(partitions: u32) -> ToPostgres {
+        ToPostgres {
+            name: format!("partitions/to-postgres-{partitions}"),
+            what: format!("ours, Kafka to Postgres, parallelism 1, partitions: {partitions}"),
+            topic: Topic::of_partitions(partitions),
+            is_default: false,
+            ..ToPostgres::new(1)
         }
     }
 }
@@ -143,7 +187,7 @@ impl Contestant for ToPostgres {
     }
 
     fn prepare(&mut self, stage: &mut Stage<'_>) -> Result<Ready> {
-        Loaded::prepare(stage)
+        Loaded::prepare(stage, &self.topic)
     }
 
     fn run(&mut self, stage: &mut Stage<'_>) -> Result<Run> {
@@ -160,7 +204,7 @@ impl Contestant for ToPostgres {
             &["submit", "sessionize", "--name", &database, "--gap", "5m", "--until", "latest", "--wait"][..],
             &["--checkpoint-interval", CHECKPOINT_INTERVAL, "--parallelism", &parallelism],
         ];
-        let env = [("KAFKA_TOPIC", TOPIC), ("POSTGRES_URL", &url)];
+        let env = [("KAFKA_TOPIC", self.topic.name.as_str()), ("POSTGRES_URL", url.as_str())];
         let submit = loaded.cluster.jobctl_command(&args.concat(), &env)?;
         let mut next_look = Deadline::after(LOOK_EVERY);
         let mut has_row = || {

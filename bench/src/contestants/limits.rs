@@ -7,7 +7,7 @@ use connectors::postgres::Client;
 use localcluster::program;
 
 use crate::contestant::{Contestant, Ready, Run, Unit};
-use crate::contestants::kafka::{self, Loaded, TOPIC};
+use crate::contestants::kafka::{self, Loaded, Topic};
 use crate::data::Shape;
 use crate::reference;
 use crate::stage::Stage;
@@ -83,26 +83,48 @@ impl Contestant for OfFile {
 }
 
 /// librdkafka's batch queue.
-pub(crate) struct Consume;
+pub(crate) struct Consume {
+    name: String,
+    what: String,
+    topic: Topic,
+}
+
+impl Consume {
+    pub(crate) fn new() -> Consume {
+        let what = "limit: librdkafka's batch queue, messages are counted".to_owned();
+        Consume { name: "kafka/limit-consume".to_owned(), what, topic: Topic::web() }
+    }
+
+    /// Of a topic with so many partitions.
+    pub(crate) fn of_partitions(partitions: u32) -> Consume {
+        let what = format!("limit: librdkafka's batch queue, messages are counted, partitions: {partitions}");
+        let name = format!("partitions/limit-consume-{partitions}");
+        Consume { name, what, topic: Topic::of_partitions(partitions) }
+    }
+}
 
 impl Contestant for Consume {
     fn name(&self) -> &str {
-        "kafka/limit-consume"
+        &self.name
     }
 
     fn what(&self) -> &str {
-        "limit: librdkafka's batch queue, messages are counted"
+        &self.what
+    }
+
+    fn is_default(&self) -> bool {
+        self.topic.is_default
     }
 
     fn prepare(&mut self, stage: &mut Stage<'_>) -> Result<Ready> {
-        Loaded::prepare(stage)
+        Loaded::prepare(stage, &self.topic)
     }
 
     fn run(&mut self, stage: &mut Stage<'_>) -> Result<Run> {
         let data = stage.data(Shape::Web)?;
         let bootstrap = Loaded::of(stage)?.cluster.broker.bootstrap_servers();
         let mut child = ourselves()?;
-        child.args(["limit-consume", &bootstrap, TOPIC]);
+        child.args(["limit-consume", &bootstrap, &self.topic.name]);
         let usage = counted(child, self.name(), data.count, stage)?;
         Ok(run(data.count, usage))
     }
@@ -128,7 +150,7 @@ impl Contestant for Copy {
         if program::on_path("psql").is_none() {
             return Ok(Ready::No("there is no `psql`; install one (`apt-get install postgresql-client`)".to_owned()));
         }
-        Loaded::prepare(stage)
+        Loaded::prepare(stage, &Topic::web())
     }
 
     fn run(&mut self, stage: &mut Stage<'_>) -> Result<Run> {

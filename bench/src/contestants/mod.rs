@@ -4,6 +4,7 @@ mod csv;
 mod duckdb;
 mod flink;
 pub(crate) mod kafka;
+mod length;
 mod limits;
 
 use crate::contestant::Contestant;
@@ -31,8 +32,13 @@ pub(crate) fn all() -> Vec<Box<dyn Contestant>> {
     all.extend(
         [1, 2, 4].map(|taskmanagers| Box::new(kafka::ToPostgres::spread(4, taskmanagers)) as Box<dyn Contestant>),
     );
-    all.push(Box::new(limits::Consume));
+    all.push(Box::new(limits::Consume::new()));
     all.push(Box::new(limits::Copy));
+    for partitions in kafka::PARTITION_COUNTS {
+        all.push(Box::new(kafka::ToPostgres::of_partitions(partitions)));
+        all.push(Box::new(limits::Consume::of_partitions(partitions)));
+    }
+    all.extend([1, 10, 100].map(|millions| Box::new(length::Length::new(millions)) as Box<dyn Contestant>));
     all
 }
 
