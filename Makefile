@@ -199,6 +199,11 @@ bench-checkpoints: build ## pause, size and duration of checkpoints with 200 k a
 bench-recovery: build ## kill -9 of a taskmanager at full load with 5 M open sessions: until something new is published (ARGS='--sessions 500000 --kills 3')
 	@$(BIN)/bench-recovery $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+.PHONY: bench-state
+bench-state: ## bytes for each open session, and what an incremental snapshot takes of them; SESSIONS=10000000
+	@cargo bench --quiet --package stream-core --bench memory -- $(SESSIONS)
+	@cargo bench --quiet --package stream-core --bench deltas -- $(SESSIONS)
+
 .PHONY: bench-sink
 bench-sink: build ## rows a second into Postgres, by one connection and by several
 	@$(BIN)/bench-sink $(ARGS)

@@ -133,6 +133,7 @@ impl Operator for LocateOperator {
             kind: SnapshotKind::Full,
             watermark: self.watermark,
             sections: self.waiting.sections(self.max_parallelism),
+            spare_blocks: Vec::new(),
         });
     }
 

@@ -63,6 +63,12 @@ impl Key<'_> {
     pub(crate) fn has_host(bytes: &[u8]) -> bool {
         decode_head(bytes).is_some_and(|(head, _)| head & 1 == 1)
     }
+
+    /// How many bytes of an encoded key are its own: all but the host, which many share.
+    pub(crate) fn head_bytes(bytes: &[u8]) -> usize {
+        let ip_code = decode_head(bytes).map(|(head, rest)| (head >> 1, bytes.len() - rest.len()));
+        ip_code.map_or(bytes.len(), |(code, number)| number.saturating_add(code.saturating_sub(1) as usize))
+    }
 }
 
 fn decode_head(bytes: &[u8]) -> Option<(u64, &[u8])> {
@@ -112,6 +118,9 @@ mod tests {
             let bytes = encoded(ip.as_deref(), host.as_deref());
             prop_assert_eq!(Key::decode(&bytes), Some(Key { ip: ip.as_deref(), host: host.as_deref() }));
             prop_assert_eq!(Key::has_host(&bytes), host.is_some());
+            let (head, tail) = bytes.split_at(Key::head_bytes(&bytes));
+            prop_assert_eq!(tail, host.as_deref().unwrap_or_default().as_bytes());
+            prop_assert_eq!(Key::head_bytes(head), head.len());
         }
 
         #[test]

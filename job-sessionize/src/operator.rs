@@ -1,7 +1,7 @@
 //! Keyed events and watermarks to the rows of closed sessions.
 
 use stream_core::collector::Collector;
-use stream_core::event_batch::EventBatch;
+use stream_core::event_batch::{EventBatch, KeyedEvent};
 use stream_core::ids::TableIndex;
 use stream_core::key_group::{KeyGroupRange, KeyHash, MaxParallelism};
 use stream_core::operator::{Operator, OperatorCounters, QueryError, Refusal};
@@ -42,7 +42,7 @@ impl SessionOperator {
     /// No sessions yet, for the keys of `key_groups`. Late events are counted only.
     pub fn new(windows: Config, form: Form, key_groups: KeyGroupRange, max_parallelism: MaxParallelism) -> Self {
         let gap_ms = windows.gap_ms;
-        let windows = Windows::new(windows, key_groups, max_parallelism);
+        let windows = Windows::new(windows, key_groups, max_parallelism).sharing_tails(Key::head_bytes);
         let rows = Rows { form, gap_ms, has_last_event: false };
         let late_events = LateEvents::default();
         SessionOperator { windows, gap_ms, rows, late_events, late: 0, search: None, open_table: None }
@@ -68,12 +68,22 @@ impl SessionOperator {
 impl Operator for SessionOperator {
     fn on_events(&mut self, events: &EventBatch, out: &mut Collector) -> Result<(), Refusal> {
         let SessionOperator { windows, rows, late_events, late, .. } = self;
-        for event in events.iter() {
-            let added = windows.add(event, |fired| rows.write(fired, out));
-            if added == Added::Late {
-                *late += u64::from(event.count);
-                let Key { ip, host } = Key::decode(event.key).expect("every key was encoded by this job's decoder");
-                late_events.on_late(&event, Visit { ip, host }, windows.watermark(), out)?;
+        let mut on_late = |event: &KeyedEvent<'_>, watermark: Watermark, out: &mut Collector| {
+            *late += u64::from(event.count);
+            let Key { ip, host } = Key::decode(event.key).expect("every key was encoded by this job's decoder");
+            late_events.on_late(event, Visit { ip, host }, watermark, out)
+        };
+        let (mut events, mut looked_up) = (events.iter(), Vec::new());
+        while windows.look_up(&mut events, &mut looked_up) {
+            for looked_up in &looked_up {
+                if windows.add_looked_up(looked_up, |fired| rows.write(fired, out)) == Added::Late {
+                    on_late(&looked_up.event, windows.watermark(), out)?;
+                }
+            }
+        }
+        for event in events {
+            if windows.add(event, |fired| rows.write(fired, out)) == Added::Late {
+                on_late(&event, windows.watermark(), out)?;
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 //! more windows. What counts is the column `MAX` under `CPU`: of a snapshot it must not grow with the state. `WALL` also has the time
 //! in which another thread had the core, and of more slices the longest is longer.
 //!
-//! `cargo bench -p stream-core --bench stalls`. With the allocator of the product, because a large block that grows is its work. Of a
+//! `cargo bench -p stream-core --bench stalls [-- SESSIONS…]`. With the allocator of the product, because a large block that grows is its work. Of a
 //! delta one key in ten has changed. There are as many slices as a whole snapshot has.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
@@ -31,7 +31,8 @@ const SNAPSHOTS: usize = 20;
 fn main() {
     println!("{:9} {:20} {:>7}  {:^29}  {:^29}", "", "", "", "CPU, µs", "WALL, µs");
     println!("{:>9} {:20} {:>7}  {COLUMNS}  {COLUMNS}", "OPEN", "STEP", "TIMES");
-    for open in OPEN {
+    let asked: Vec<u64> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
+    for open in if asked.is_empty() { OPEN.to_vec() } else { asked } {
         for kind in [SnapshotKind::Full, SnapshotKind::Delta] {
             let mut subtask = Subtask::new(open);
             let (mut begins, mut slices) = (Stalls::default(), Stalls::default());

@@ -1,7 +1,8 @@
 //! What a keyed event costs in the core: hash, collect into batches, session windows, tumbling windows.
 //!
 //! Synthetic traffic: `KEYS` keys of about 30 bytes, one event in five opens a session; time advances so that sessions keep
-//! closing, and of the tumbling windows a new one begins every 1.6 events of a key. Figures are for each event.
+//! closing, and of the tumbling windows a new one begins every 1.6 events of a key. `session_windows_of_a_hot_key` has nine events in ten
+//! of one key. Figures are for each event.
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -75,25 +76,70 @@ fn batches(keys: u64, routed: fn(&[u8]) -> &[u8]) -> Vec<EventBatch> {
     batches
 }
 
+/// Up to the last digit of the ip; the host is shared.
+fn head_bytes(key: &[u8]) -> usize {
+    key.iter().position(|&byte| byte == b'w').unwrap_or(key.len())
+}
+
 #[divan::bench(args = [1_000, 100_000])]
 fn session_windows(bencher: Bencher<'_, '_>, keys: u64) {
     let batches = batches(keys, |key| key);
     let max = MaxParallelism::DEFAULT;
     let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0, limits: Limits::NONE };
     bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
-        let mut windows = Windows::new(config, KeyGroupRange { start: 0, end: max.get() }, max);
+        let windows = Windows::new(config, KeyGroupRange { start: 0, end: max.get() }, max);
+        let mut windows = windows.sharing_tails(head_bytes);
         let mut sessions = 0_u64;
         for batch in &batches {
-            let mut latest = i64::MIN;
-            for event in batch.iter() {
-                latest = latest.max(event.time.0);
-                windows.add(event, |_| {});
-            }
-            windows.advance(Watermark(latest - 15_000), |_| sessions += 1);
+            sessions += add_batch(&mut windows, batch);
         }
         windows.advance(Watermark::END, |_| sessions += 1);
         sessions
     });
+}
+
+/// The same, where nine events in ten are of one key: what its subtask has to do for each of them.
+#[divan::bench(args = [1_000, 100_000])]
+fn session_windows_of_a_hot_key(bencher: Bencher<'_, '_>, keys: u64) {
+    let mut batches = batches(keys, |key| key);
+    for batch in &mut batches {
+        let mut hot = EventBatch::default();
+        for (number, event) in batch.iter().enumerate() {
+            let key: &[u8] = if number % 10 == 0 { event.key } else { b"\x0e10.0.0.7www7.techcreator.io" };
+            hot.push(KeyedEvent { hash: hash_key(key), key, ..event });
+        }
+        *batch = hot;
+    }
+    let max = MaxParallelism::DEFAULT;
+    let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0, limits: Limits::NONE };
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
+        let windows = Windows::new(config, KeyGroupRange { start: 0, end: max.get() }, max);
+        let mut windows = windows.sharing_tails(head_bytes);
+        let mut sessions = 0_u64;
+        for batch in &batches {
+            sessions += add_batch(&mut windows, batch);
+        }
+        windows.advance(Watermark::END, |_| sessions += 1);
+        sessions
+    });
+}
+
+/// As the job does it: the events of a batch, and then a watermark; how many sessions fired.
+fn add_batch(windows: &mut Windows, batch: &EventBatch) -> u64 {
+    let (mut sessions, mut latest) = (0, i64::MIN);
+    let (mut events, mut looked_up) = (batch.iter(), Vec::new());
+    while windows.look_up(&mut events, &mut looked_up) {
+        for looked_up in &looked_up {
+            latest = latest.max(looked_up.event.time.0);
+            windows.add_looked_up(looked_up, |_| {});
+        }
+    }
+    for event in events {
+        latest = latest.max(event.time.0);
+        windows.add(event, |_| {});
+    }
+    windows.advance(Watermark(latest - 15_000), |_| sessions += 1);
+    sessions
 }
 
 /// The same, where what changed is told every 16 batches.

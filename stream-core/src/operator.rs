@@ -191,7 +191,8 @@ pub trait Operator: Send {
         0
     }
 
-    /// Gives the snapshot that was begun blocks to write into. It allocates where there are too few, and drops what is left.
+    /// Gives the snapshot that was begun blocks to write into. It allocates where there are too few, and hands
+    /// out with the snapshot what is left.
     fn lend(&mut self, _blocks: Vec<Vec<u8>>) {}
 
     /// Copies up to `keys` more keys of the snapshot that was begun; the snapshot, once all are copied. Nothing without one.

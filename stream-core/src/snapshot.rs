@@ -8,6 +8,7 @@
 
 pub(crate) mod pages;
 pub(crate) mod section;
+mod slot_list;
 
 use crate::key_group::KeyGroup;
 use crate::watermark::Watermark;
@@ -40,6 +41,8 @@ pub struct KeyedSnapshot {
     pub watermark: Watermark,
     /// In the order of their key groups. A group may have several, which have no key in common.
     pub sections: Vec<Section>,
+    /// Blocks that were lent for it and not needed, for the next one. They are no part of what is stored.
+    pub spare_blocks: Vec<Vec<u8>>,
 }
 
 /// Records of one key group.

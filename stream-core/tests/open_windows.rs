@@ -160,8 +160,10 @@ impl Run {
 
     /// The table is the open windows.
     fn compare(&self) -> TestCaseResult {
-        let open = self.subtasks.iter().flat_map(|windows| windows.open_at_places(0..windows.places()));
-        let mut open: Vec<_> = open.map(|window| (window.key[0], window.start.0, window.end.0)).collect();
+        let mut open = Vec::new();
+        for windows in &self.subtasks {
+            windows.show_open(0..windows.places(), |of| open.push((of.key[0], of.start.0, of.end.0)));
+        }
         let mut shown: Vec<_> = self.table.values().map(|row| (row.key, row.start, row.end)).collect();
         open.sort_unstable();
         shown.sort_unstable();

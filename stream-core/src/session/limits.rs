@@ -4,9 +4,7 @@
 //! is a window like any other, and a session that stays below them is what it would be without, in whatever order its events
 //! come: none of its parts is ever refused. `docs/design/0008-limits-of-sessions.md` has the rule and what follows from it.
 
-use super::store::SessionRef;
-use super::{Span, Windows};
-use crate::event_batch::KeyedEvent;
+use super::{Keeper, Span, Windows};
 
 /// The limits of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,35 +29,34 @@ impl Limits {
 impl Windows {
     /// As `join`, within the limits: the windows that the event touches are taken in the order of their starts, each if the result is
     /// allowed. The order does not depend on how they lie in the store, which a restore changes.
-    pub(super) fn join_within_limits(&mut self, event: &KeyedEvent<'_>, joined: &mut Span) -> Option<SessionRef> {
-        let first = self.store.first(event.hash, event.key)?;
+    pub(super) fn join_within_limits(&mut self, first: u32, joined: &mut Span) -> Option<Keeper> {
+        let mut touching = std::mem::take(&mut self.touching);
         let mut next = Some(first);
-        while let Some(session) = next {
-            if self.store.get(session).span.touches(joined) && !self.is_full(session) {
-                self.touching.push(session);
+        while let Some(place) = next {
+            let window = self.store.window(place);
+            if window.span.touches(joined) && !self.is_full(&window) {
+                touching.push((window, place));
             }
-            next = self.store.next(session);
+            next = self.store.next(place);
         }
-        let store = &self.store;
-        self.touching.sort_unstable_by_key(|&session| store.get(session).span.order());
-        let mut keeper: Option<SessionRef> = None;
-        for place in 0..self.touching.len() {
-            let session = self.touching[place];
+        touching.sort_unstable_by_key(|(window, _)| window.span.order());
+        let mut keeper: Option<Keeper> = None;
+        for (window, place) in touching.drain(..) {
             let mut both = *joined;
-            both.absorb(self.store.get(session).span);
+            both.absorb(window.span);
             if !self.config.limits.allow(&both, self.config.gap_ms) {
                 continue;
             }
             *joined = both;
-            match keeper {
+            match &keeper {
                 None => {
                     self.store.will_change(first);
-                    keeper = Some(session);
+                    keeper = Some(Keeper { place, timer_at: window.timer_at });
                 }
-                Some(keeper) => self.store.absorb(keeper, session),
+                Some(keeper) => self.store.absorb(keeper.place, place),
             }
         }
-        self.touching.clear();
+        self.touching = touching;
         keeper
     }
 }

@@ -25,7 +25,9 @@
 //! (`job-sessionize/tests/conformance`); snapshots by `tests/snapshot_properties.rs`.
 
 mod changes;
+mod firing;
 mod limits;
+mod look_up;
 mod query;
 mod record;
 mod restore;
@@ -38,9 +40,11 @@ use crate::time::EventTime;
 use crate::timers::Timers;
 use crate::watermark::Watermark;
 pub use changes::{Change, Restored, WindowId};
+use firing::fired;
 pub use limits::Limits;
+pub use look_up::LookedUp;
 use span::Span;
-use store::{Entry, SessionRef, Store};
+use store::{NO_TIMER, Store, Window};
 
 /// What a session window is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,11 +87,14 @@ pub struct Windows {
     /// See [`Windows::closed_by_clock`].
     by_clock: Watermark,
     store: Store,
-    timers: Timers<SessionRef>,
-    due: Vec<(i64, SessionRef)>,
-    firing: Vec<SessionRef>,
+    timers: Timers,
+    due: Vec<(i64, u32)>,
+    /// The ends and places of those that fire next.
+    firing: Vec<(i64, u32)>,
     /// Used again for each event that has windows to join within limits.
-    touching: Vec<SessionRef>,
+    touching: Vec<(Window, u32)>,
+    /// A key in a row, for whoever is told of its window.
+    key: Vec<u8>,
     /// Events that no window was fired with yet.
     open_events: u64,
     /// Events that a window was fired with, from the beginning of this attempt.
@@ -106,9 +113,17 @@ impl Windows {
             due: Vec::new(),
             firing: Vec::new(),
             touching: Vec::new(),
+            key: Vec::new(),
             open_events: 0,
             fired_events: 0,
         }
+    }
+
+    /// The same, for keys of which only the first so many bytes, as `head_bytes` says of each, are their own, and the rest is shared by many:
+    /// it is kept once. This changes nothing but the memory. To be called before anything else.
+    pub fn sharing_tails(mut self, head_bytes: fn(&[u8]) -> usize) -> Self {
+        self.store.share_tails(head_bytes);
+        self
     }
 
     /// Adds an event. `fire` is called only where late events are allowed for, for a window that has already fired, and where events are
@@ -116,61 +131,48 @@ impl Windows {
     ///
     /// # Panics
     /// If the key's group is not of this subtask's range: it was routed wrongly.
-    pub fn add(&mut self, event: KeyedEvent<'_>, mut fire: impl FnMut(Fired<'_>)) -> Added {
-        let start = event.time.0;
-        let end = start.saturating_add(self.config.gap_ms);
-        let mut joined = Span { start, end, count: u64::from(event.count), reported: 0 };
-        let is_limited = self.config.limits != Limits::NONE;
-        let keeper = match is_limited {
-            false => self.join(&event, &mut joined),
-            true => self.join_within_limits(&event, &mut joined),
-        };
-        let session = match keeper {
-            Some(keeper) => {
-                self.store.set_span(keeper, joined);
-                keeper
-            }
-            // Only a window that joined nothing can be late: those in the store are still kept by definition.
-            None if self.expires_at(joined.end) <= self.watermark.0 || start <= self.by_clock.0 => return Added::Late,
-            None => self.store.insert(event.hash, event.key, Entry::new(joined)),
-        };
-        self.open_events = self.open_events.saturating_add(u64::from(event.count));
-        self.settle(session, &mut fire);
-        // It is kept until its end, so that older snapshots say no other; joined it is no more.
-        if is_limited && joined.count >= self.config.limits.max_events && !self.store.get(session).has_fired {
-            self.fire(session, &mut fire);
-        }
-        Added::Accepted
+    pub fn add(&mut self, event: KeyedEvent<'_>, fire: impl FnMut(Fired<'_>)) -> Added {
+        let first = self.store.first(event.hash, event.key);
+        self.add_to(first, event, fire)
     }
 
-    /// The watermark rises to `watermark`: fires every window that has ended by then, in order of `end`, those of equal
-    /// end in order of their keys; forgets what no event can join any more.
-    pub fn advance(&mut self, watermark: Watermark, mut fire: impl FnMut(Fired<'_>)) {
-        if watermark <= self.watermark {
-            return;
+    /// Adds an event of the key whose first window is `first`.
+    fn add_to(&mut self, first: Option<u32>, event: KeyedEvent<'_>, mut fire: impl FnMut(Fired<'_>)) -> Added {
+        let (start, count) = (event.time.0, u64::from(event.count));
+        let mut joined = Span { start, end: start.saturating_add(self.config.gap_ms), count, reported: 0 };
+        let is_limited = self.config.limits != Limits::NONE;
+        let keeper = match first {
+            None => None,
+            Some(first) if is_limited => self.join_within_limits(first, &mut joined),
+            Some(first) => self.join(first, &mut joined),
+        };
+        // Only a window that joined nothing can be late: those in the store are still kept by definition.
+        if keeper.is_none() && (self.expires_at(joined.end) <= self.watermark.0 || start <= self.by_clock.0) {
+            return Added::Late;
         }
-        self.watermark = watermark;
-        self.timers.take_due(watermark, &mut self.due);
-        for (at, session) in std::mem::take(&mut self.due) {
-            // The timer may be a leftover: of a window joined to another, or of one that was set a nearer timer.
-            let Some(entry) = self.store.find_mut(session).filter(|entry| entry.timer_at == at) else { continue };
-            entry.timer_at = Entry::NO_TIMER;
-            if !entry.has_fired && entry.span.last_instant() <= watermark.0 {
-                self.firing.push(session);
-            } else {
-                self.settle_after_timer(session);
-            }
+        self.open_events = self.open_events.saturating_add(count);
+        let timer_at = keeper.map_or(NO_TIMER, |keeper| keeper.timer_at);
+        let mut window = Window { span: joined, timer_at, has_fired: false };
+        let place = match keeper {
+            Some(keeper) => keeper.place,
+            None => self.store.insert(event.hash, event.key, first),
+        };
+        self.store.list(place);
+        if joined.last_instant() <= self.watermark.0 {
+            self.fire(place, event.key, &mut window, &mut fire);
         }
-        let store = &self.store;
-        self.firing.sort_unstable_by(|&a, &b| {
-            let order = |session| (store.get(session).span.end, store.key(session), store.get(session).span.order());
-            order(a).cmp(&order(b))
-        });
-        for session in std::mem::take(&mut self.firing) {
-            self.store.will_fire(session);
-            self.fire(session, &mut fire);
-            self.settle_after_timer(session);
+        // A timer comes up no later than the next thing that must happen to it.
+        let next_at = self.next_at(&window);
+        if window.timer_at == NO_TIMER || next_at < window.timer_at {
+            window.timer_at = next_at;
+            self.timers.set(next_at, place);
         }
+        // It is kept until its end, so that older snapshots say no other; joined it is no more.
+        if is_limited && joined.count >= self.config.limits.max_events && !window.has_fired {
+            self.fire(place, event.key, &mut window, &mut fire);
+        }
+        self.store.put(place, &window);
+        Added::Accepted
     }
 
     /// The watermark was made by the clock up to here: what comes behind it and joins no window is late.
@@ -203,30 +205,32 @@ impl Windows {
         self.fired_events
     }
 
-    /// Every window in state, in no particular order, as it would fire now: to look at, and to compare in tests.
-    pub fn iter(&self) -> impl Iterator<Item = Fired<'_>> {
-        self.store.iter()
+    /// Shows every window in state, in no particular order, as it would fire now: to look at, and to compare in tests.
+    pub fn for_each(&self, mut show: impl FnMut(Fired<'_>)) {
+        let mut buffer = Vec::new();
+        for place in self.store.at_places(0..self.store.places()) {
+            show(fired(self.store.joined_key(place, &mut buffer), &self.store.window(place).span));
+        }
     }
 
     /// Joins `joined` with every window of the event's key that it overlaps or touches; returns the one that is to hold
     /// the result, with the others gone. At most two can be: windows in state are further apart than the gap.
-    fn join(&mut self, event: &KeyedEvent<'_>, joined: &mut Span) -> Option<SessionRef> {
-        let mut keeper: Option<SessionRef> = None;
-        let first = self.store.first(event.hash, event.key)?;
+    fn join(&mut self, first: u32, joined: &mut Span) -> Option<Keeper> {
+        let mut keeper: Option<Keeper> = None;
         let mut next = Some(first);
-        while let Some(session) = next {
-            let span = self.store.get(session).span;
-            next = self.store.next(session);
-            if !span.touches(joined) || self.is_full(session) {
+        while let Some(place) = next {
+            let window = self.store.window(place);
+            next = self.store.next(place);
+            if !window.span.touches(joined) || self.is_full(&window) {
                 continue;
             }
-            joined.absorb(span);
-            match keeper {
+            joined.absorb(window.span);
+            match &keeper {
                 None => {
                     self.store.will_change(first);
-                    keeper = Some(session);
+                    keeper = Some(Keeper { place, timer_at: window.timer_at });
                 }
-                Some(keeper) => self.store.absorb(keeper, session),
+                Some(keeper) => self.store.absorb(keeper.place, place),
             }
         }
         keeper
@@ -234,60 +238,16 @@ impl Windows {
 
     /// Whether a window fired before its end, because it held as many events as it might: by the limits of now, or by those of the attempt
     /// that a savepoint is of.
-    fn is_full(&self, session: SessionRef) -> bool {
-        let entry = self.store.get(session);
-        entry.has_fired && entry.span.last_instant() > self.watermark.0
+    fn is_full(&self, window: &Window) -> bool {
+        window.has_fired && window.span.last_instant() > self.watermark.0
     }
+}
 
-    /// After a window changed by an event: fires it at once if its end has passed (an allowed late event), and makes sure
-    /// that a timer will come up no later than the next thing that must happen to it.
-    fn settle(&mut self, session: SessionRef, fire: &mut impl FnMut(Fired<'_>)) {
-        if self.store.get(session).span.last_instant() <= self.watermark.0 {
-            self.fire(session, fire);
-        } else {
-            self.store.get_mut(session).has_fired = false;
-        }
-        let timer_at = self.store.get(session).timer_at;
-        if timer_at == Entry::NO_TIMER || self.next_at(session) < timer_at {
-            self.set_timer(session);
-        }
-    }
-
-    /// After a window's timer came up: the window has moved on, was fired, or is to be forgotten.
-    fn settle_after_timer(&mut self, session: SessionRef) {
-        if self.next_at(session) <= self.watermark.0 {
-            self.store.remove(session);
-        } else {
-            self.set_timer(session);
-        }
-    }
-
-    fn fire(&mut self, session: SessionRef, fire: &mut impl FnMut(Fired<'_>)) {
-        fire(self.store.fired(session));
-        let entry = self.store.get_mut(session);
-        let events = entry.span.unreported();
-        entry.has_fired = true;
-        entry.span.reported = entry.span.count;
-        self.store.hide(session);
-        self.open_events = self.open_events.saturating_sub(events);
-        self.fired_events = self.fired_events.saturating_add(events);
-    }
-
-    fn set_timer(&mut self, session: SessionRef) {
-        let next_at = self.next_at(session);
-        self.store.get_mut(session).timer_at = next_at;
-        self.timers.set(next_at, session);
-    }
-
-    /// When the watermark next means something to a window: at its last instant, and once fired at its expiry.
-    fn next_at(&self, session: SessionRef) -> i64 {
-        let entry = self.store.get(session);
-        if entry.has_fired { self.expires_at(entry.span.end) } else { entry.span.last_instant() }
-    }
-
-    fn expires_at(&self, end: i64) -> i64 {
-        (end - 1).saturating_add(self.config.allowed_lateness_ms)
-    }
+/// The window that an event joined.
+#[derive(Clone, Copy)]
+struct Keeper {
+    place: u32,
+    timer_at: i64,
 }
 
 #[cfg(test)]

@@ -12,8 +12,9 @@
 //! has expired. Nor is the key's hash: it is [`hash_key`](crate::key_group::hash_key) of the bytes by requirement, costs a few
 //! nanoseconds, would add eight bytes to about forty, and computing it shows a record that lies in another group's section.
 
+use super::store::KeyBytes;
 use super::{Span, WindowId};
-use crate::snapshot::section::{SectionReader, SectionWriter, put, put_bytes, put_signed};
+use crate::snapshot::section::{SectionReader, SectionWriter, put, put_signed};
 use crate::snapshot::{DecodeSnapshotError, Section};
 
 /// The first byte of every section: version 1.
@@ -28,17 +29,23 @@ const RECORD_BYTES: usize = 64;
 pub(super) type Stored = (Span, Option<WindowId>);
 
 /// Writes the record of a key with these windows.
-pub(super) fn write(section: &mut SectionWriter, key: &[u8], windows: impl Iterator<Item = Span> + Clone) {
+pub(super) fn write(section: &mut SectionWriter, key: KeyBytes<'_>, windows: impl Iterator<Item = Span> + Clone) {
     let out = section.record(FORMAT, key.len() + RECORD_BYTES);
-    put_bytes(out, key);
+    put(out, key.len() as u64);
+    key.write(out);
     put(out, windows.clone().count() as u64);
     windows.for_each(|window| put_window(out, window));
 }
 
 /// The same, with the windows' ids.
-pub(super) fn write_with_ids(section: &mut SectionWriter, key: &[u8], windows: impl Iterator<Item = Stored> + Clone) {
+pub(super) fn write_with_ids(
+    section: &mut SectionWriter,
+    key: KeyBytes<'_>,
+    windows: impl Iterator<Item = Stored> + Clone,
+) {
     let out = section.record(FORMAT_WITH_IDS, key.len() + RECORD_BYTES);
-    put_bytes(out, key);
+    put(out, key.len() as u64);
+    key.write(out);
     put(out, windows.clone().count() as u64);
     for (window, id) in windows {
         put_window(out, window);
@@ -140,9 +147,9 @@ mod tests {
             let mut writer = SectionWriter::default();
             for (key, windows) in &mut records {
                 if has_ids {
-                    write_with_ids(&mut writer, key, windows.iter().copied());
+                    write_with_ids(&mut writer, key.as_slice().into(), windows.iter().copied());
                 } else {
-                    write(&mut writer, key, windows.iter().map(|(span, _)| *span));
+                    write(&mut writer, key.as_slice().into(), windows.iter().map(|(span, _)| *span));
                     windows.iter_mut().for_each(|(_, id)| *id = None);
                 }
             }
@@ -165,11 +172,11 @@ mod tests {
     fn formats_are_pinned() {
         let span = Span { start: 0, end: 5, count: 1, reported: 0 };
         let mut writer = SectionWriter::default();
-        write(&mut writer, b"k", [span].into_iter());
+        write(&mut writer, b"k".as_slice().into(), [span].into_iter());
         let section = writer.finish(KeyGroup(3)).next().expect("a record was written");
         assert_eq!(section.bytes, [1, 1, b'k', 1, 0, 5, 1, 0], "version 1 is stored and must not change");
         let mut writer = SectionWriter::default();
-        write_with_ids(&mut writer, b"k", [(span, WindowId::new(7)), (span, None)].into_iter());
+        write_with_ids(&mut writer, b"k".as_slice().into(), [(span, WindowId::new(7)), (span, None)].into_iter());
         let section = writer.finish(KeyGroup(3)).next().expect("a record was written");
         let expected = [2, 1, b'k', 2, 0, 5, 1, 0, 7, 0, 5, 1, 0, 0];
         assert_eq!(section.bytes, expected, "version 2 is stored and must not change");

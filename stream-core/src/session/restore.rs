@@ -8,11 +8,14 @@
 //! are dropped on reading. If it has one, either the key changed since and there is a newer record, or the only thing that
 //! happened to it is time: firing and expiry follow from the watermark. This is why only events make a key a changed one.
 
-use super::store::Entry;
+use super::store::{NO_TIMER, Window};
 use super::{Windows, record};
 use crate::key_group::hash_key;
 use crate::snapshot::{DecodeSnapshotError, KeyedSnapshot, Section, SnapshotKind};
 use crate::watermark::Watermark;
+
+/// So many timers come up together in a busy job; room for more is given back.
+const USUALLY_DUE: usize = 1 << 12;
 
 impl Windows {
     /// Begins a snapshot of the windows as they are now, in a time that does not depend on how many there are. One that
@@ -20,6 +23,10 @@ impl Windows {
     /// [`KeyedSnapshot::kind`].
     pub fn begin_snapshot(&mut self, kind: SnapshotKind) {
         self.store.begin_snapshot(kind, self.watermark);
+        // As large as the most that ever fired within a few milliseconds.
+        self.due.shrink_to(USUALLY_DUE);
+        self.firing.shrink_to(USUALLY_DUE);
+        self.timers.shrink();
     }
 
     /// See [`Operator::blocks_wanted`](crate::operator::Operator::blocks_wanted).
@@ -73,26 +80,29 @@ impl Windows {
         if self.store.first(hash, key).is_some() {
             return;
         }
+        let mut first = None;
         for (span, id) in windows {
             if self.expires_at(span.end) <= self.watermark.0 {
                 continue;
             }
-            let mut entry = Entry::new(*span);
+            let mut window = Window { span: *span, timer_at: NO_TIMER, has_fired: false };
             if span.last_instant() <= self.watermark.0 {
-                entry.has_fired = true;
-                entry.span.reported = span.count;
+                window.has_fired = true;
+                window.span.reported = span.count;
             } else {
                 // As large as it may be, and fired for that.
-                entry.has_fired = span.reported == span.count;
+                window.has_fired = span.reported == span.count;
             }
-            self.open_events = self.open_events.saturating_add(entry.span.unreported());
-            let is_open = !entry.has_fired;
-            let session = self.store.insert(hash, key, entry);
+            self.open_events = self.open_events.saturating_add(window.span.unreported());
+            window.timer_at = self.next_at(&window);
+            let place = self.store.insert(hash, key, first);
+            self.store.put(place, &window);
+            first = Some(place);
             // One that has fired since its record was written was gone by then.
-            if let Some(id) = id.filter(|_| is_open) {
-                self.store.recall(session, id);
+            if let Some(id) = id.filter(|_| !window.has_fired) {
+                self.store.recall(place, id);
             }
-            self.set_timer(session);
+            self.timers.set(window.timer_at, place);
         }
     }
 }

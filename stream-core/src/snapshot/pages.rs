@@ -8,6 +8,7 @@
 //! store knows.
 
 use super::section::SectionWriter;
+use super::slot_list::SlotList;
 use super::{BLOCK_BYTES, KeyedSnapshot, Section, SnapshotKind};
 use crate::key_group::KeyGroup;
 use crate::watermark::Watermark;
@@ -28,7 +29,7 @@ pub(crate) struct Pages {
     /// The marks from here up to `copied` are those of keys that wait to be copied.
     waiting_from: Mark,
     /// The slots with the page's changed mark, each once, so never more than there are slots.
-    changed_slots: Vec<u32>,
+    changed_slots: SlotList,
     /// Whether the slots are listed. Not before the first snapshot: it is full, and a job without checkpoints has none.
     is_listing: bool,
     /// How long a record of the last snapshot was on average.
@@ -42,6 +43,8 @@ struct Running {
     kind: SnapshotKind,
     watermark: Watermark,
     to_visit: Visit,
+    /// How many keys there were when it began.
+    keys: usize,
     /// For each key group of the range.
     sections: Vec<SectionWriter>,
     /// Empty ones, to write sections into.
@@ -52,7 +55,7 @@ struct Running {
 #[derive(Debug)]
 enum Visit {
     All(std::ops::Range<u32>),
-    Listed(std::vec::IntoIter<u32>),
+    Listed(SlotList),
 }
 
 impl Visit {
@@ -70,7 +73,7 @@ impl Pages {
         Pages {
             copied: 2,
             waiting_from: 2,
-            changed_slots: Vec::new(),
+            changed_slots: SlotList::default(),
             is_listing: false,
             record_bytes: USUAL_RECORD_BYTES,
             running: None,
@@ -92,6 +95,11 @@ impl Pages {
         self.running.is_some()
     }
 
+    /// Whether changed slots are on a list.
+    pub(crate) fn is_listing(&self) -> bool {
+        self.is_listing
+    }
+
     /// Notes that a slot got the page's changed mark.
     pub(crate) fn list(&mut self, slot: u32) {
         if self.is_listing {
@@ -99,22 +107,22 @@ impl Pages {
         }
     }
 
-    /// Turns the page for a snapshot of `slots` slots and `groups` key groups. The first one, and one behind another that was
+    /// Turns the page for a snapshot of `keys` keys in `slots` slots, and of `groups` key groups. The first one, and one behind another that was
     /// given up unfinished, is full whatever was asked for: the list alone would not do.
-    pub(crate) fn begin(&mut self, kind: SnapshotKind, watermark: Watermark, slots: u32, groups: usize) {
+    pub(crate) fn begin(&mut self, kind: SnapshotKind, watermark: Watermark, keys: usize, slots: u32, groups: usize) {
         let has_whole_list = self.is_listing && self.running.is_none();
         let kind = if has_whole_list { kind } else { SnapshotKind::Full };
         let listed = self.turn();
         let to_visit = match kind {
             SnapshotKind::Full => Visit::All(0..slots),
-            SnapshotKind::Delta => Visit::Listed(listed.into_iter()),
+            SnapshotKind::Delta => Visit::Listed(listed),
         };
         self.waiting_from = match kind {
             SnapshotKind::Full => NO_MARK,
             SnapshotKind::Delta => self.copied - 1, // The changed mark of the page before.
         };
         let sections = std::iter::repeat_with(SectionWriter::default).take(groups).collect();
-        self.running = Some(Running { kind, watermark, to_visit, sections, blocks: Vec::new() });
+        self.running = Some(Running { kind, watermark, to_visit, keys, sections, blocks: Vec::new() });
     }
 
     /// What is put into the store from here on is no change.
@@ -128,12 +136,14 @@ impl Pages {
         self.waiting_from = self.copied;
     }
 
-    /// About how many blocks the snapshot that runs has yet to fill.
+    /// About how many blocks the snapshot that was begun will fill.
     pub(crate) fn blocks_wanted(&self) -> usize {
-        let Some(Running { to_visit, sections, .. }) = &self.running else { return 0 };
-        let full = to_visit.len() * self.record_bytes / BLOCK_BYTES;
+        let Some(Running { to_visit, keys, sections, .. }) = &self.running else { return 0 };
+        // Slots may be those of keys that are gone.
+        let records = to_visit.len().min(*keys);
+        let full = records * self.record_bytes / BLOCK_BYTES;
         // The last block of each group is not filled.
-        full + to_visit.len().min(sections.len())
+        full + records.min(sections.len())
     }
 
     /// Gives the snapshot that runs empty blocks of [`BLOCK_BYTES`] to write into, before it allocates any.
@@ -147,7 +157,7 @@ impl Pages {
     pub(crate) fn next_slot(&mut self) -> Option<u32> {
         match &mut self.running.as_mut()?.to_visit {
             Visit::All(slots) => slots.next(),
-            Visit::Listed(slots) => slots.next(),
+            Visit::Listed(slots) => slots.pop(),
         }
     }
 
@@ -170,18 +180,20 @@ impl Pages {
     /// The snapshot, if one runs and has looked at every slot. Its sections are numbered from `first_group`.
     pub(crate) fn finish(&mut self, first_group: u16) -> Option<KeyedSnapshot> {
         let is_done = self.running.as_ref()?.to_visit.len() == 0;
-        let Running { kind, watermark, sections, .. } = self.running.take_if(|_| is_done)?;
+        let Running { kind, watermark, mut sections, blocks: mut spare_blocks, .. } =
+            self.running.take_if(|_| is_done)?;
         self.waiting_from = self.copied;
+        spare_blocks.extend(sections.iter_mut().filter_map(SectionWriter::spare_block));
         let sections = (first_group..).zip(sections);
         let sections: Vec<Section> = sections.flat_map(|(group, section)| section.finish(KeyGroup(group))).collect();
         let records: usize = sections.iter().map(|section| section.records as usize).sum();
         let bytes: usize = sections.iter().map(|section| section.bytes.len()).sum();
         self.record_bytes = bytes.checked_div(records).unwrap_or(self.record_bytes);
-        Some(KeyedSnapshot { kind, watermark, sections })
+        Some(KeyedSnapshot { kind, watermark, sections, spare_blocks })
     }
 
     /// Begins a new page; returns the slots that changed on the old one.
-    fn turn(&mut self) -> Vec<u32> {
+    fn turn(&mut self) -> SlotList {
         self.copied += 2;
         self.is_listing = true;
         std::mem::take(&mut self.changed_slots)
@@ -194,29 +206,31 @@ mod tests {
 
     #[test]
     fn a_snapshot_wants_what_its_records_take_and_one_more_for_each_group_that_it_may_have() {
-        let wanted = |slots| {
+        let wanted = |keys, slots| {
             let mut pages = Pages::new();
-            pages.begin(SnapshotKind::Full, Watermark::NONE, slots, 4);
+            pages.begin(SnapshotKind::Full, Watermark::NONE, keys, slots, 4);
             pages.blocks_wanted()
         };
-        assert_eq!([0, 1, 4, 100].map(&wanted), [0, 1, 4, 4]);
-        assert_eq!(wanted(100_000), 100_000 * USUAL_RECORD_BYTES / BLOCK_BYTES + 4);
+        assert_eq!([0, 1, 4, 100].map(|keys| wanted(keys as usize, keys)), [0, 1, 4, 4]);
+        assert_eq!(wanted(100_000, 100_000), 100_000 * USUAL_RECORD_BYTES / BLOCK_BYTES + 4);
+        assert_eq!(wanted(2, 100_000), 2, "slots of keys that are gone are not copied");
         assert_eq!(Pages::new().blocks_wanted(), 0);
     }
 
     #[test]
-    fn blocks_that_were_lent_are_written_into_and_the_next_snapshot_knows_how_long_records_are() {
+    fn blocks_that_were_lent_are_written_into_or_come_back_and_the_next_snapshot_knows_how_long_records_are() {
         let mut pages = Pages::new();
-        pages.begin(SnapshotKind::Full, Watermark::NONE, 2, 1);
-        let lent = Vec::with_capacity(BLOCK_BYTES);
-        let place = lent.as_ptr();
-        pages.lend(vec![lent]);
+        pages.begin(SnapshotKind::Full, Watermark::NONE, 2, 2, 1);
+        let lent = [(); 3].map(|()| Vec::with_capacity(BLOCK_BYTES));
+        let place = lent[2].as_ptr();
+        pages.lend(lent.into());
         while pages.next_slot().is_some() {
             pages.copy(0, |section| section.record(1, 999).extend([7; 999]));
         }
         let snapshot = pages.finish(0).expect("all slots were looked at");
         assert_eq!(snapshot.sections[0].bytes.as_ptr(), place);
-        pages.begin(SnapshotKind::Full, Watermark::NONE, 10_000, 1);
+        assert_eq!(snapshot.spare_blocks.len(), 2, "whoever lent them gets back what was not needed");
+        pages.begin(SnapshotKind::Full, Watermark::NONE, 10_000, 10_000, 1);
         assert_eq!(pages.blocks_wanted(), 10_000 * 999 / BLOCK_BYTES + 1);
     }
 }

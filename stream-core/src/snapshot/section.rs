@@ -5,6 +5,9 @@
 use super::{BLOCK_BYTES, DecodeSnapshotError, Section};
 use crate::key_group::KeyGroup;
 
+/// A section with more bytes than this has little room left: the next record may begin another one.
+const NEARLY_FULL: usize = BLOCK_BYTES - BLOCK_BYTES / 16;
+
 /// The records of one key group while they are being written.
 #[derive(Debug, Default)]
 pub(crate) struct SectionWriter {
@@ -31,9 +34,11 @@ pub(crate) struct SectionReader<'a> {
 }
 
 impl SectionWriter {
-    /// Takes an empty block for the next section out of those that were lent, unless it has one.
+    /// To be called before a record. Takes an empty block out of those that were lent if the record may begin a section; no sooner, since
+    /// other groups want one too.
     pub(crate) fn take_block(&mut self, lent: &mut Vec<Vec<u8>>) {
-        if self.next.is_none() {
+        let may_begin = self.last.records == 0 || self.last.bytes.len() > NEARLY_FULL;
+        if may_begin && self.next.is_none() {
             self.next = lent.pop();
         }
     }
@@ -58,6 +63,11 @@ impl SectionWriter {
     #[cfg(test)]
     pub(crate) fn records(&self) -> u64 {
         self.full.iter().chain([&self.last]).map(|written| written.records).sum()
+    }
+
+    /// Gives back a block that no record went into.
+    pub(crate) fn spare_block(&mut self) -> Option<Vec<u8>> {
+        self.next.take()
     }
 
     /// The sections, none of which is empty.
@@ -209,6 +219,18 @@ mod tests {
         let sections: Vec<Section> = writer.finish(KeyGroup(3)).collect();
         let found: Vec<*const u8> = sections.iter().map(|section| section.bytes.as_ptr()).collect();
         assert_eq!((&found[..2], sections.len()), (&places[..], 3));
+    }
+
+    #[test]
+    fn a_block_is_left_to_other_groups_until_the_section_may_be_full() {
+        let mut lent: Vec<Vec<u8>> = (0..3).map(|_| Vec::with_capacity(BLOCK_BYTES)).collect();
+        let mut writer = SectionWriter::default();
+        for (length, left) in [(10, 2), (NEARLY_FULL, 2), (10, 1), (10, 1)] {
+            writer.take_block(&mut lent);
+            write(&mut writer, &vec![7; length]);
+            assert_eq!(lent.len(), left, "before a record of {length} bytes");
+        }
+        assert!(writer.spare_block().is_some() && writer.spare_block().is_none());
     }
 
     #[test]

@@ -37,14 +37,8 @@ pub(crate) fn head(key: &[u8]) -> &[u8] {
 /// What both kinds of windows have under the same names.
 macro_rules! delegated {
     () => {
-        fn new(config: Self::Config, range: KeyGroupRange, max_parallelism: MaxParallelism) -> Self {
-            Self::new(config, range, max_parallelism)
-        }
         fn advance(&mut self, watermark: Watermark, fired: &mut Vec<Row>) {
             self.advance(watermark, |of| fired.push(format!("{of:?}")));
-        }
-        fn state(&self) -> Vec<Row> {
-            self.iter().map(|of| format!("{of:?}")).collect()
         }
         fn watermark(&self) -> Watermark {
             self.watermark()
@@ -70,8 +64,22 @@ macro_rules! delegated {
 impl Windows for session::Windows {
     type Config = session::Config;
 
+    /// Of every form that keys have in memory: whole, with a tail that others have too, and long.
     fn key(number: u8) -> (Vec<u8>, KeyHash) {
-        (vec![number], hash_key(&[number]))
+        let tail = [&[][..], &[7; 40], &[8; 40]][usize::from(number % 3)];
+        let key = [&[number], tail].concat();
+        let hash = hash_key(&key);
+        (key, hash)
+    }
+
+    fn new(config: Self::Config, range: KeyGroupRange, max_parallelism: MaxParallelism) -> Self {
+        Self::new(config, range, max_parallelism).sharing_tails(|key| if key.ends_with(&[8]) { key.len() } else { 1 })
+    }
+
+    fn state(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        self.for_each(|of| rows.push(format!("{of:?}")));
+        rows
     }
 
     fn add(&mut self, event: KeyedEvent<'_>, fired: &mut Vec<Row>) -> Added {
@@ -86,6 +94,14 @@ impl Windows for tumbling::Windows {
 
     fn key(number: u8) -> (Vec<u8>, KeyHash) {
         (vec![number % 3, number], hash_key(&[number % 3]))
+    }
+
+    fn new(config: Self::Config, range: KeyGroupRange, max_parallelism: MaxParallelism) -> Self {
+        Self::new(config, range, max_parallelism)
+    }
+
+    fn state(&self) -> Vec<Row> {
+        self.iter().map(|of| format!("{of:?}")).collect()
     }
 
     fn add(&mut self, event: KeyedEvent<'_>, fired: &mut Vec<Row>) -> Added {

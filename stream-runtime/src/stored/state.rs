@@ -50,7 +50,7 @@ pub(super) fn read(mut payload: &[u8], range: KeyGroupRange) -> Result<KeyedSnap
             sections.push(Section { group, records, bytes: bytes.to_vec() });
         }
     }
-    payload.is_empty().then_some(KeyedSnapshot { kind, watermark, sections }).ok_or(BROKEN)
+    payload.is_empty().then_some(KeyedSnapshot { kind, watermark, sections, spare_blocks: Vec::new() }).ok_or(BROKEN)
 }
 
 fn take<const N: usize>(payload: &mut &[u8]) -> Result<[u8; N], StoredError> {

@@ -23,6 +23,7 @@ fn snapshot() -> KeyedSnapshot {
         kind: SnapshotKind::Delta,
         watermark: Watermark(-5),
         sections: vec![section(0, 1, b"one"), section(3, 2, b"two, three"), section(127, 0, b"")],
+        spare_blocks: Vec::new(),
     }
 }
 

@@ -27,9 +27,9 @@ impl Blocks {
         blocks
     }
 
-    /// Takes back what was written. What is of another size was never lent.
-    pub(super) fn give_back(&self, written: impl Iterator<Item = Vec<u8>>) {
-        let blocks = written.filter(|block| block.capacity() == BLOCK_BYTES).map(|mut block| {
+    /// Takes back what was written, or not needed. What is of another size was never lent.
+    pub(super) fn give_back(&self, blocks: impl Iterator<Item = Vec<u8>>) {
+        let blocks = blocks.filter(|block| block.capacity() == BLOCK_BYTES).map(|mut block| {
             block.clear();
             block
         });

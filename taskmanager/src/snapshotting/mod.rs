@@ -105,6 +105,15 @@ impl JobFiles {
         self.snapshotting.tasks.spawn_blocking_on(prepare, &self.snapshotting.runtime);
     }
 
+    /// Takes back memory that was not needed, in the background: freeing much of it takes long.
+    pub(crate) fn give_back_blocks(&self, blocks: Vec<Vec<u8>>) {
+        if !blocks.is_empty() {
+            let pool = Arc::clone(&self.snapshotting.blocks);
+            let give_back = move || pool.give_back(blocks.into_iter());
+            self.snapshotting.tasks.spawn_blocking_on(give_back, &self.snapshotting.runtime);
+        }
+    }
+
     /// Stores rows that an attempt gathered since epoch `after`; answers with [`Letter::Stored`].
     pub(crate) fn store_rows(
         &self,

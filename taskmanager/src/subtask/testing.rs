@@ -179,7 +179,7 @@ pub(crate) struct Echo {
     pub(crate) slices: u64,
     /// It copies nothing before it was lent so many blocks.
     blocks_wanted: usize,
-    lent: usize,
+    lent: Vec<Vec<u8>>,
 }
 
 impl Echo {
@@ -208,20 +208,21 @@ impl Operator for Echo {
     fn begin_snapshot(&mut self, kind: SnapshotKind) {
         self.snapshot = Some((kind, std::mem::take(&mut self.changed)));
         self.slices = SLICES * MAX_STEPS as u64;
-        self.lent = 0;
+        self.lent.clear();
     }
     fn blocks_wanted(&self) -> usize {
         self.blocks_wanted
     }
     fn lend(&mut self, blocks: Vec<Vec<u8>>) {
         assert!(blocks.iter().all(|block| block.is_empty() && block.capacity() == BLOCK_BYTES));
-        self.lent += blocks.len();
+        self.lent.extend(blocks);
     }
     fn continue_snapshot(&mut self, _keys: usize) -> Option<KeyedSnapshot> {
-        assert_eq!(self.lent, self.blocks_wanted, "memory comes before the copy");
+        assert_eq!(self.lent.len(), self.blocks_wanted, "memory comes before the copy");
         self.slices = self.slices.saturating_sub(1);
         let (kind, sections) = self.snapshot.take_if(|_| self.slices == 0)?;
-        Some(KeyedSnapshot { kind, watermark: self.watermark.unwrap_or(Watermark::NONE), sections })
+        let (watermark, spare_blocks) = (self.watermark.unwrap_or(Watermark::NONE), std::mem::take(&mut self.lent));
+        Some(KeyedSnapshot { kind, watermark, sections, spare_blocks })
     }
     fn restore(&mut self, _watermark: Watermark, newest_first: &[&Section]) -> Result<(), DecodeSnapshotError> {
         self.events += newest_first.len() as u64;

@@ -128,7 +128,7 @@ impl Operator for Counting {
             section.bytes.extend_from_slice(format!("{key}={count}\n").as_bytes());
         }
         let sections = sections.into_values().collect();
-        self.snapshot = Some(KeyedSnapshot { kind, watermark: self.watermark, sections });
+        self.snapshot = Some(KeyedSnapshot { kind, watermark: self.watermark, sections, spare_blocks: Vec::new() });
     }
 
     fn continue_snapshot(&mut self, _keys: usize) -> Option<KeyedSnapshot> {

@@ -3,43 +3,50 @@
 //! Only the part of the store that knows a key's windows can write its record, so it stands between the pages and the slots:
 //! every change comes by here first, and a slice of the slots is looked through whenever the owner has time.
 
-use super::{Mark, SessionRef, Store, places_of_key};
-use crate::key_group::KeyHash;
+use super::{Entry, Store, of_key};
 use crate::session::record;
+use crate::snapshot::pages::Mark;
 use crate::snapshot::{KeyedSnapshot, SnapshotKind};
 use crate::watermark::Watermark;
+
+/// So many keys looked at take as long as giving a block back.
+const KEYS_A_BLOCK: usize = 16;
 
 impl Store {
     /// To be called before an event changes a key, given the key's first window.
     #[inline]
-    pub(in crate::session) fn will_change(&mut self, first: SessionRef) {
-        if self.get(first).mark != self.pages.changed() {
-            self.copy_if_waiting(first.index);
-            self.mark_changed(first.index);
+    pub(in crate::session) fn will_change(&mut self, first: u32) {
+        if self.slab[first].mark != self.pages.changed() {
+            self.copy_if_waiting(first);
+            self.mark_changed(first);
         }
     }
 
     /// To be called before a window fires. That makes its key no changed one: the watermark says the same.
-    pub(in crate::session) fn will_fire(&mut self, session: SessionRef) {
+    pub(in crate::session) fn will_fire(&mut self, place: u32) {
         if self.pages.is_snapshot_running() {
-            let first = self.first_of(session);
-            self.copy_if_waiting(first.index);
+            self.copy_if_waiting(self.first_of(place));
         }
     }
 
     pub(in crate::session) fn begin_snapshot(&mut self, kind: SnapshotKind, watermark: Watermark) {
-        let slots = u32::try_from(self.entries.len()).expect("fewer than 2^32 windows fit in memory");
-        self.pages.begin(kind, watermark, slots, self.range.len());
+        let slots = u32::try_from(self.slab.places()).expect("fewer than 2^32 windows fit in memory");
+        self.pages.begin(kind, watermark, self.len(), slots, self.range.len());
+        self.find_too_large();
     }
 
     pub(in crate::session) fn continue_snapshot(&mut self, keys: usize) -> Option<KeyedSnapshot> {
+        if !self.pages.is_snapshot_running() {
+            return None;
+        }
+        let is_tidy = self.tidy(keys.div_ceil(KEYS_A_BLOCK));
         for _ in 0..keys {
             let Some(slot) = self.pages.next_slot() else { break };
-            if self.entries[slot as usize].is_first {
+            if self.slab.get(slot).is_some_and(Entry::is_first) {
                 self.copy_if_waiting(slot);
             }
         }
-        self.pages.finish(self.range.start)
+        if is_tidy { self.pages.finish(self.range.start) } else { None }
     }
 
     /// What is inserted until [`Self::end_restore`] is no change.
@@ -53,28 +60,30 @@ impl Store {
 
     /// To be called before anything that the record of the key says is changed, given the place of its first window.
     pub(super) fn copy_if_waiting(&mut self, first: u32) {
-        let entry = &self.entries[first as usize];
-        if self.pages.is_waiting(entry.mark) {
-            let group = self.group(KeyHash(entry.hash));
-            let windows = places_of_key(&self.entries, first);
-            let mark = match &self.told {
-                None => {
-                    let spans = windows.map(|place| self.entries[place as usize].span);
-                    self.pages.copy(group, |section| record::write(section, &entry.key, spans))
-                }
+        let Entry { mark, group, .. } = self.slab[first];
+        if self.pages.is_waiting(mark) {
+            let Store { slab, whole, keys, told, pages, .. } = self;
+            let key = keys.get(&slab[first].key);
+            let span = |place: u32| match slab[place].is_whole_elsewhere() {
+                true => whole[&place].span,
+                false => slab[place].window().span,
+            };
+            let windows = of_key(slab, first);
+            let mark = match told {
+                None => pages.copy(group.into(), |section| record::write(section, key, windows.map(span))),
                 Some(told) => {
-                    let windows = windows.map(|place| (self.entries[place as usize].span, told.id(place)));
-                    self.pages.copy(group, |section| record::write_with_ids(section, &entry.key, windows))
+                    let windows = windows.map(|place| (span(place), told.id(place)));
+                    pages.copy(group.into(), |section| record::write_with_ids(section, key, windows))
                 }
             };
-            self.entries[first as usize].mark = mark;
+            self.slab[first].mark = mark;
         }
     }
 
     /// The key whose first window is at `first` changed on this page.
     pub(super) fn mark_changed(&mut self, first: u32) {
         let changed = self.pages.changed();
-        let mark = &mut self.entries[first as usize].mark;
+        let mark = &mut self.slab[first].mark;
         if *mark != changed {
             *mark = changed;
             self.pages.list(first);
@@ -86,7 +95,7 @@ impl Store {
         if mark == self.pages.changed() {
             self.mark_changed(next);
         } else {
-            self.entries[next as usize].mark = mark;
+            self.slab[next].mark = mark;
         }
     }
 }
@@ -96,7 +105,7 @@ mod tests {
     use super::*;
     use crate::key_group::{KeyGroupRange, MaxParallelism, hash_key};
     use crate::session::Span;
-    use crate::session::store::Entry;
+    use crate::session::store::{NO_TIMER, Window};
 
     const KEYS: u32 = 10_000;
 
@@ -115,10 +124,13 @@ mod tests {
 
         fn open(&mut self, key: u32) {
             let key = key.to_be_bytes();
-            self.0.insert(hash_key(&key), &key, Entry::new(Span { start: 0, end: 5, count: 1, reported: 0 }));
+            let span = Span { start: 0, end: 5, count: 1, reported: 0 };
+            let window = Window { span, timer_at: NO_TIMER, has_fired: false };
+            let place = self.0.insert(hash_key(&key), &key, None);
+            self.0.put(place, &window);
         }
 
-        fn find(&self, key: u32) -> SessionRef {
+        fn find(&self, key: u32) -> u32 {
             let key = key.to_be_bytes();
             self.0.first(hash_key(&key), &key).expect("it is open")
         }

@@ -9,7 +9,7 @@ use crate::watermark::Watermark;
 impl Store {
     pub(in crate::tumbling) fn begin_snapshot(&mut self, kind: SnapshotKind, watermark: Watermark) {
         let slots = u32::try_from(self.entries.len()).expect("fewer than 2^32 counts fit in memory");
-        self.pages.begin(kind, watermark, slots, self.range.len());
+        self.pages.begin(kind, watermark, self.len(), slots, self.range.len());
     }
 
     pub(in crate::tumbling) fn continue_snapshot(&mut self, keys: usize) -> Option<KeyedSnapshot> {

@@ -148,7 +148,11 @@ impl Snapshots {
                 operator.lend(blocks);
                 Stage::Copying(cut)
             }
-            other => other,
+            other => {
+                // It was given up meanwhile.
+                self.give_back(blocks);
+                other
+            }
         };
     }
 
@@ -188,7 +192,8 @@ impl Snapshots {
         }
     }
 
-    fn store(&mut self, snapshot: KeyedSnapshot) {
+    fn store(&mut self, mut snapshot: KeyedSnapshot) {
+        self.give_back(std::mem::take(&mut snapshot.spare_blocks));
         let Stage::Copying(mut cut) = std::mem::replace(&mut self.stage, Stage::Idle) else { return };
         cut.copied = self.clock.monotonic();
         // An operator may take a full one unasked.
@@ -201,6 +206,12 @@ impl Snapshots {
         self.last_ticket += 1;
         files.store_state(cut.checkpoint, self.subtask, snapshot, self.last_ticket, Arc::clone(&self.mailbox));
         self.stage = Stage::Storing(cut, self.last_ticket);
+    }
+
+    fn give_back(&self, blocks: Vec<Vec<u8>>) {
+        if let Some(files) = &self.files {
+            files.give_back_blocks(blocks);
+        }
     }
 
     fn acknowledge(&self, cut: Cut, written_bytes: u64) {
