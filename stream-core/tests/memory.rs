@@ -59,12 +59,15 @@ fn checkpoint(windows: &mut Windows) -> usize {
     }
 }
 
+/// The time of each session's event.
+type Times<'a> = &'a dyn Fn(u32) -> i64;
+
 // One test, because what is counted is the process's.
 #[test]
 fn two_checkpoints_after_all_sessions_have_closed_memory_and_snapshots_are_what_they_were_before_the_first() {
     let told = || no_windows().telling_changes(1, Restored::Told);
     let (spread, at_once) = (|number: u32| i64::from(number) / 2, |_: u32| 0_i64);
-    let cases: [(&str, Windows, &dyn Fn(u32) -> i64); 3] =
+    let cases: [(&str, Windows, Times<'_>); 3] =
         [("spread", no_windows(), &spread), ("at once", no_windows(), &at_once), ("told", told(), &spread)];
     for (case, mut windows, time) in cases {
         let before = [checkpoint(&mut windows), checkpoint(&mut windows)];
