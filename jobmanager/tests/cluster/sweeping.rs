@@ -51,7 +51,8 @@ impl Stage {
         for _ in 0..next.restore.as_ref().unwrap().pending.len() {
             cluster.taskmanager.next_complete().await;
         }
-        let complete = cluster.savepoint(&self.id, &next).await;
+        // The first checkpoint behind a failure comes by itself.
+        let complete = cluster.taskmanager.checkpoint(&next).await;
         (next, complete)
     }
 
