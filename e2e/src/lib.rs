@@ -32,4 +32,5 @@ pub mod telemetry_tools;
 pub mod tmux;
 pub mod traffic;
 pub mod usage;
+pub mod verdict;
 pub mod visitors;

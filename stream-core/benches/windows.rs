@@ -83,19 +83,7 @@ fn head_bytes(key: &[u8]) -> usize {
 
 #[divan::bench(args = [1_000, 100_000])]
 fn session_windows(bencher: Bencher<'_, '_>, keys: u64) {
-    let batches = batches(keys, |key| key);
-    let max = MaxParallelism::DEFAULT;
-    let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0, limits: Limits::NONE };
-    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
-        let windows = Windows::new(config, KeyGroupRange { start: 0, end: max.get() }, max);
-        let mut windows = windows.sharing_tails(head_bytes);
-        let mut sessions = 0_u64;
-        for batch in &batches {
-            sessions += add_batch(&mut windows, batch);
-        }
-        windows.advance(Watermark::END, |_| sessions += 1);
-        sessions
-    });
+    add_and_close(bencher, &batches(keys, |key| key));
 }
 
 /// The same, where nine events in ten are of one key: what its subtask has to do for each of them.
@@ -110,13 +98,18 @@ fn session_windows_of_a_hot_key(bencher: Bencher<'_, '_>, keys: u64) {
         }
         *batch = hot;
     }
+    add_and_close(bencher, &batches);
+}
+
+/// All batches into windows that have none yet, which are closed at the end.
+fn add_and_close(bencher: Bencher<'_, '_>, batches: &[EventBatch]) {
     let max = MaxParallelism::DEFAULT;
     let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0, limits: Limits::NONE };
     bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
         let windows = Windows::new(config, KeyGroupRange { start: 0, end: max.get() }, max);
         let mut windows = windows.sharing_tails(head_bytes);
         let mut sessions = 0_u64;
-        for batch in &batches {
+        for batch in batches {
             sessions += add_batch(&mut windows, batch);
         }
         windows.advance(Watermark::END, |_| sessions += 1);

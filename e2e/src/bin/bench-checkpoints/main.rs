@@ -14,25 +14,18 @@ use anyhow::Result;
 use clap::Parser;
 use e2e::form::Form;
 use e2e::interrupted::Interrupted;
+use e2e::verdict;
 use localcluster::machine;
 
 use args::Args;
 use report::Report;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    match tokio::runtime::Runtime::new().map_err(Into::into).and_then(|runtime| runtime.block_on(measure(&args))) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    verdict::exit(measure(&Args::parse()))
 }
 
-/// Whether all is as it should be.
-async fn measure(args: &Args) -> Result<bool> {
+/// What is not as it should be.
+async fn measure(args: &Args) -> Result<Vec<String>> {
     let interrupted = Interrupted::listen();
     let mut runs = Vec::new();
     for sessions in &args.sessions {
@@ -46,7 +39,5 @@ async fn measure(args: &Args) -> Result<bool> {
     if args.docs {
         docs::write(&report)?;
     }
-    let complaints = report.complaints();
-    complaints.iter().for_each(|complaint| eprintln!("error: {complaint}"));
-    Ok(complaints.is_empty())
+    Ok(report.complaints())
 }
