@@ -127,3 +127,20 @@ fn empty_file_gives_a_header_and_success() {
     let ended = jobctl_with(&["run", "sessionize", "--source", "file:e.jsonl"], &[], b"", folder.path());
     assert_eq!((ended.code, ended.stdout), (0, format!("{HEADER}\n")));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn job_that_holds_little_does_without_huge_pages() {
+    use std::process::Stdio;
+    use std::time::{Duration, Instant};
+
+    let mut job = program::command(&["run", "sessionize", "--source", "stdin:"]);
+    let mut job = job.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let (status, until) = (format!("/proc/{}/status", job.id()), Instant::now() + Duration::from_secs(10));
+    while !std::fs::read_to_string(&status).unwrap().contains("THP_enabled:\t0") {
+        assert!(Instant::now() < until, "it takes huge pages");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(job.stdin.take());
+    assert!(job.wait().unwrap().success());
+}
