@@ -127,3 +127,21 @@ fn empty_file_gives_a_header_and_success() {
     let ended = jobctl_with(&["run", "sessionize", "--source", "file:e.jsonl"], &[], b"", folder.path());
     assert_eq!((ended.code, ended.stdout), (0, format!("{HEADER}\n")));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn job_that_holds_little_does_without_huge_pages() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::Stdio;
+
+    let mut job = program::command(&["run", "sessionize", "--source", "stdin:", "--checkpoint-interval", "100ms"]);
+    let mut job = job.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // It runs as soon as it shows its first epoch, which has no rows yet.
+    let (mut line, mut stdout) = (String::new(), BufReader::new(job.stdout.take().unwrap()));
+    stdout.read_line(&mut line).unwrap();
+    assert_eq!(line.trim_end(), HEADER);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", job.id())).unwrap();
+    assert!(status.contains("THP_enabled:\t0"), "{status}");
+    drop(job.stdin.take());
+    assert!(job.wait().unwrap().success());
+}
