@@ -51,8 +51,8 @@ mod tests {
     fn the_section_has_all_tables_and_what_they_were_measured_on() {
         let args = Args::parse_from(["bench-scaling"]);
         let section = section(&report(&args, 40.0, Ok(bytes())));
-        assert_eq!(section.matches("---:").count(), 2 + 1 + 5 + 2 + 9, "{section}");
-        assert!(section.contains("| web | 4 | 75 % | 830 | 830 (830–830) | +0.0 % |"), "{section}");
+        assert_eq!(section.matches("---:").count(), 3 + 1 + 7 + 2 + 10, "{section}");
+        assert!(section.contains("| web | 4 | 4 | 500 | 75 % | 834 | 834 (834–834) | +0.0 % |"), "{section}");
         assert!(section.contains("* commit: abc\n"), "{section}");
     }
 }

@@ -1,6 +1,7 @@
 //! A cluster with two kinds of traffic in its topics, and the job that reads them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -23,15 +24,42 @@ use crate::args::Args;
 use crate::run::{Run, Runs, median};
 use crate::stages::Threads;
 
-/// Subtasks of source and window, in however many taskmanagers; partitions, too, so that each source has one.
-pub(crate) const PARALLELISM: u8 = 4;
-/// Into how many taskmanagers they are put.
-pub(crate) const TASKMANAGERS: [u8; 3] = [1, 2, 4];
+/// Where subtasks run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Layout {
+    /// Processes, which share the subtasks evenly.
+    pub(crate) taskmanagers: u8,
+    /// Subtasks of source and window.
+    pub(crate) parallelism: u8,
+}
+
+impl Layout {
+    pub(crate) const fn new(taskmanagers: u8, parallelism: u8) -> Layout {
+        Layout { taskmanagers, parallelism }
+    }
+
+    /// What is fitted: nothing goes over a socket, batches are of two sizes.
+    pub(crate) const ALONE: [Layout; 2] = [Layout::new(1, 4), Layout::new(1, 16)];
+    /// And what is predicted.
+    pub(crate) const ALL: [Layout; 5] =
+        [Layout::ALONE[0], Layout::new(2, 4), Layout::new(4, 4), Layout::ALONE[1], Layout::new(4, 16)];
+}
+
+/// The most taskmanagers of [`Layout::ALL`].
+pub(crate) const TASKMANAGERS: u8 = 4;
+/// Of each topic; each source has as many as any other.
+const PARTITIONS: u8 = 16;
 const CHECKPOINT_INTERVAL: &str = "10s";
 /// Short beside a run: what a thread took since the last look before it ends is counted as the rest's.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A run that takes longer hangs.
 const RUN_LIMIT: Duration = Duration::from_secs(300);
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "parallelism {}, taskmanagers: {}", self.parallelism, self.taskmanagers)
+    }
+}
 
 /// What a topic holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,13 +87,13 @@ impl Kind {
 
     pub(crate) fn plan(self, args: &Args) -> Plan {
         let shape = if self == Kind::HighCardinality { traffic::Shape::HighCardinality } else { traffic::Shape::Web };
-        let events = if self == Kind::Nothing { PARALLELISM.into() } else { args.events.get() };
+        let events = if self == Kind::Nothing { PARTITIONS.into() } else { args.events.get() };
         Plan { events, seed: args.seed, ips: args.ips.get(), shape }
     }
 }
 
-/// All runs, by what was read and by how many taskmanagers.
-pub(crate) type Series = BTreeMap<(Kind, u8), Runs>;
+/// All runs, by what was read and where.
+pub(crate) type Series = BTreeMap<(Kind, Layout), Runs>;
 
 /// What parts of the work cost alone, in ns of CPU for each event of the web traffic.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,7 +125,7 @@ impl<'a> Subject<'a> {
     /// The same; with networks, if asked for.
     pub(crate) fn start_with(args: &'a Args, interrupted: &'a Interrupted, has_networks: bool) -> Result<Subject<'a>> {
         let shape = Shape {
-            taskmanagers: PARALLELISM.into(),
+            taskmanagers: TASKMANAGERS.into(),
             slots: 1,
             broker: Choice::Devbroker,
             has_networks,
@@ -112,7 +140,7 @@ impl<'a> Subject<'a> {
             eprintln!("making and loading the topic `{}`", kind.name());
             let file = subject.file(kind);
             traffic::generate(&kind.plan(args), &file)?;
-            subject.cluster.load(kind.name(), PARALLELISM.into(), &file)?;
+            subject.cluster.load(kind.name(), PARTITIONS.into(), &file)?;
             if kind != Kind::Web {
                 fs::remove_file(&file)?;
             }
@@ -141,15 +169,15 @@ impl<'a> Subject<'a> {
         Ok(Limits { consume_ns, scan_ns: (scan_ns - read_ns).max(0.0) })
     }
 
-    /// Every kind in every number of taskmanagers, in turn.
+    /// Every kind in every layout, in turn.
     pub(crate) async fn runs(&mut self) -> Result<Series> {
         let mut series = Series::new();
         for number in 0..self.args.runs.get() {
-            for taskmanagers in TASKMANAGERS {
+            for layout in Layout::ALL {
                 for kind in Kind::ALL {
-                    eprintln!("run {}: {}, {taskmanagers} taskmanagers", number + 1, kind.name());
-                    let run = self.run(kind, taskmanagers).await?;
-                    series.entry((kind, taskmanagers)).or_default().0.push(run);
+                    eprintln!("run {}: {}, {layout}", number + 1, kind.name());
+                    let run = self.run(kind, layout).await?;
+                    series.entry((kind, layout)).or_default().0.push(run);
                 }
             }
         }
@@ -157,8 +185,8 @@ impl<'a> Subject<'a> {
     }
 
     /// Reads a topic to its end, in processes of their own, and looks at the result.
-    pub(crate) async fn run(&mut self, kind: Kind, taskmanagers: u8) -> Result<Run> {
-        self.begin_anew(taskmanagers)?;
+    pub(crate) async fn run(&mut self, kind: Kind, layout: Layout) -> Result<Run> {
+        self.begin_anew(layout)?;
         self.runs += 1;
         let database = format!("run_{}", self.runs);
         let ours = self.cluster.create_database(&database).await?;
@@ -168,7 +196,7 @@ impl<'a> Subject<'a> {
         before.look(&pids[1..]);
         let cpu_before = self.cpu()?;
         let clock = Deadline::after(RUN_LIMIT);
-        let mut submit = self.submit(&job, kind)?;
+        let mut submit = self.submit(&job, kind, layout)?;
         while submit.0.try_wait()?.is_none() {
             self.interrupted.check()?;
             ensure!(!clock.has_passed(), "a run takes longer than {} s", RUN_LIMIT.as_secs());
@@ -186,16 +214,17 @@ impl<'a> Subject<'a> {
     }
 
     /// A jobmanager and taskmanagers that have done nothing yet.
-    fn begin_anew(&mut self, taskmanagers: u8) -> Result<()> {
+    fn begin_anew(&mut self, layout: Layout) -> Result<()> {
+        let Layout { taskmanagers, parallelism } = layout;
         // The taskmanagers first: their jobmanager is to see them leave.
         self.cluster.taskmanagers.iter_mut().for_each(Member::stop);
         self.cluster.jobmanager.restart()?;
-        self.cluster.replace_taskmanagers(taskmanagers.into(), u32::from(PARALLELISM / taskmanagers))?;
+        self.cluster.replace_taskmanagers(taskmanagers.into(), u32::from(parallelism / taskmanagers))?;
         self.cluster.wait_for_taskmanagers()
     }
 
-    fn submit(&self, job: &Job, kind: Kind) -> Result<Submitted> {
-        let parallelism = PARALLELISM.to_string();
+    fn submit(&self, job: &Job, kind: Kind, layout: Layout) -> Result<Submitted> {
+        let parallelism = layout.parallelism.to_string();
         let args = [
             &["submit", "sessionize", "--name", &job.name, "--gap", "5m", "--until", "latest", "--wait"][..],
             &["--checkpoint-interval", CHECKPOINT_INTERVAL, "--parallelism", &parallelism],

@@ -6,10 +6,12 @@ use e2e::networks::{Networks, Traffic, Wire};
 
 use crate::args::Args;
 use crate::model::{Line, remote_share};
-use crate::subject::{Kind, PARALLELISM, Subject, TASKMANAGERS};
+use crate::subject::{Kind, Layout, Subject, TASKMANAGERS};
 
 /// Of the run that is slowed down.
-pub(crate) const LIMITED: u8 = 2;
+pub(crate) const LIMITED: Layout = Layout::new(2, 4);
+/// Of those whose bytes are counted.
+const COUNTED: [Layout; 3] = [Layout::new(1, 4), LIMITED, Layout::new(4, 4)];
 /// The exchange's wires, in the order of the namespaces.
 type Sent = Vec<u64>;
 
@@ -50,12 +52,13 @@ pub(crate) async fn measure(args: &Args, interrupted: &Interrupted) -> Result<By
     let mut subject = Subject::start_with(args, interrupted, true)?;
     let events = args.events.get() as f64;
     let (mut exchange, mut ends) = (Vec::new(), Vec::new());
-    for taskmanagers in TASKMANAGERS {
-        let run = of_run(&mut subject, Kind::Web, taskmanagers).await?;
+    for layout in COUNTED {
+        let taskmanagers = layout.taskmanagers;
+        let run = of_run(&mut subject, Kind::Web, layout).await?;
         let all: u64 = run.exchange.iter().sum();
         if taskmanagers == 1 {
             ensure!(all < 100_000, "{all} bytes between taskmanagers, of which there is one");
-            let other = of_run(&mut subject, Kind::HighCardinality, 1).await?;
+            let other = of_run(&mut subject, Kind::HighCardinality, layout).await?;
             ends = [run, other].map(|run| (run.sessions as f64 / events, run.out)).to_vec();
         } else {
             exchange.push((taskmanagers, all as f64 / (events * remote_share(taskmanagers.into()))));
@@ -93,10 +96,10 @@ async fn limited(subject: &mut Subject<'_>, args: &Args) -> Result<Limited> {
     Ok(Limited::Measured { predicted, measured: per_s(&slow) })
 }
 
-async fn of_run(subject: &mut Subject<'_>, kind: Kind, taskmanagers: u8) -> Result<OfRun> {
-    eprintln!("on wires: {}, {taskmanagers} taskmanagers", kind.name());
+async fn of_run(subject: &mut Subject<'_>, kind: Kind, layout: Layout) -> Result<OfRun> {
+    eprintln!("on wires: {}, {layout}", kind.name());
     let before = counters(subject)?;
-    let run = subject.run(kind, taskmanagers).await?;
+    let run = subject.run(kind, layout).await?;
     let after = counters(subject)?;
     let mut out = Traffic::default();
     let mut exchange = Sent::new();
@@ -111,5 +114,5 @@ async fn of_run(subject: &mut Subject<'_>, kind: Kind, taskmanagers: u8) -> Resu
 fn counters(subject: &Subject<'_>) -> Result<Vec<[Traffic; 2]>> {
     let networks = subject.cluster.networks.as_ref().context("it was started with them")?;
     let of = |number| Ok([networks.traffic(Wire::Out, number)?, networks.traffic(Wire::Exchange, number)?]);
-    (1..=PARALLELISM).map(of).collect()
+    (1..=TASKMANAGERS).map(of).collect()
 }
