@@ -8,7 +8,7 @@ use e2e::form::Form;
 /// Measures what each stage costs an event and a session, what an event costs more that goes over a socket, and how many bytes go over which
 /// wire; and says what that makes of more machines than are here.
 ///
-/// The job (`sessionize`, Kafka to Postgres, exactly once, parallelism 4) reads two kinds of traffic, in 1, 2 and 4 taskmanagers in turn. Then
+/// The job (`sessionize`, Kafka to Postgres, exactly once, parallelism 4 and 16) reads two kinds of traffic, in 1, 2 and 4 taskmanagers in turn. Then
 /// taskmanagers are put into network namespaces of their own (Linux, root), where bytes are counted, and bandwidth is limited.
 #[derive(Debug, Parser)]
 #[command(

@@ -1,7 +1,8 @@
 //! `make bench-scaling`: what each stage costs an event, and what that says of more machines than are here, checked where it can be.
 //!
 //! The same job at the same parallelism runs in 1, 2 and 4 taskmanagers: then none, half and three quarters of the events go over a socket. What
-//! that costs is predicted from the runs in one taskmanager and from a channel measured alone, and compared with what the system charged.
+//! that costs is predicted from the runs in one taskmanager and from a channel measured alone, and compared with what the system charged
+//! (`model.rs`). It is to run on a machine that has nothing else to do: the size of batches follows from how fast events are read.
 
 mod args;
 mod docs;
