@@ -353,7 +353,9 @@ impl Check {
     }
 
     fn error_percent(&self) -> f64 {
-        100.0 * (self.predicted_ns / self.measured_ns.max(f64::MIN_POSITIVE) - 1.0)
+        let percent = 100.0 * (self.predicted_ns / self.measured_ns.max(f64::MIN_POSITIVE) - 1.0);
+        // Rounding must not leave a zero below zero.
+        if percent.abs() < 0.05 { 0.0 } else { percent }
     }
 }
 
