@@ -8,9 +8,11 @@ use stream_core::event_batch::KeyedEvent;
 use stream_core::key_group::hash_key;
 use stream_core::operator::{Decoded, Decoder, Left, Refusal, SplitRecords};
 use stream_core::origin::Origin;
-use stream_core::time::EventTime;
+use stream_core::time::{EventTime, millis};
 use web_event::event_time::to_timestamp;
 use web_event::json::Projection;
+
+use crate::pipeline::GAP;
 
 /// A longer record is bad, unread.
 const MAX_RECORD_BYTES: usize = 1 << 20;
@@ -79,7 +81,8 @@ impl Decoder for BidDecoder {
             }
             let key = bid.bidder.to_be_bytes();
             let origin = Origin { split, offset: record.offset };
-            out.event(KeyedEvent { hash: hash_key(&key), time: bid.time, count: 1, key: &key, origin });
+            let event = KeyedEvent { hash: hash_key(&key), time: bid.time, count: 1, key: &key, origin };
+            out.session_event(event, millis(GAP));
             decoded.events += 1;
             decoded.latest = decoded.latest.max(Some(bid.time));
         }

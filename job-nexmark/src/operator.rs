@@ -29,9 +29,9 @@ impl SessionsOperator {
 
 impl Operator for SessionsOperator {
     fn on_events(&mut self, events: &EventBatch, out: &mut Collector) -> Result<(), Refusal> {
-        for event in events.iter() {
-            if self.windows.add(event, |fired| write_row(fired, out)) == Added::Late {
-                self.late += u64::from(event.count);
+        for together in events.together(self.windows.may_be_together()) {
+            if self.windows.add_together(&together, |fired| write_row(fired, out)) == Added::Late {
+                self.late += u64::from(together.event.count);
             }
         }
         Ok(())

@@ -16,6 +16,8 @@ use crate::key::Key;
 pub struct EventDecoder {
     intake: Intake<3>,
     key: Vec<u8>,
+    /// See [`EventDecoder::putting_together`].
+    gap_ms: Option<i64>,
 }
 
 impl EventDecoder {
@@ -26,17 +28,26 @@ impl EventDecoder {
 
     /// The same, which does this with bad records.
     pub(crate) fn keeping(dead_letters: DeadLetters) -> Self {
-        EventDecoder { intake: Intake::new(["ip", "host", "event_time"], dead_letters), key: Vec::new() }
+        EventDecoder { intake: Intake::new(["ip", "host", "event_time"], dead_letters), key: Vec::new(), gap_ms: None }
+    }
+
+    /// The same, which puts events of one key together that are within the gap, if there is one.
+    pub fn putting_together(self, gap_ms: Option<i64>) -> Self {
+        EventDecoder { gap_ms, ..self }
     }
 }
 
 impl Decoder for EventDecoder {
     fn decode(&mut self, records: SplitRecords<'_>, out: &mut Collector) -> Result<Decoded, Refusal> {
-        let EventDecoder { intake, key } = self;
+        let EventDecoder { intake, key, gap_ms } = self;
         intake.decode(records, out, |event, out| {
             let WebEvent { fields: [ip, host, _], time, origin } = event;
             Key { ip, host }.encode(key);
-            out.event(KeyedEvent { hash: hash_key(key), time, count: 1, key, origin });
+            let event = KeyedEvent { hash: hash_key(key), time, count: 1, key, origin };
+            match *gap_ms {
+                Some(gap_ms) => out.session_event(event, gap_ms),
+                None => out.event(event),
+            }
         })
     }
 }

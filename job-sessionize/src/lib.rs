@@ -54,8 +54,9 @@ impl JobDefinition for Sessionize {
     }
 
     fn decoder(&self, options: &str, context: &DecoderContext<'_>) -> Result<Box<dyn Decoder>, OptionsError> {
-        let dead_letters = side_tables::dead_letters(read(options)?, context.job_id, context.source.name());
-        Ok(Box::new(EventDecoder::keeping(dead_letters)))
+        let options = read(options)?;
+        let dead_letters = side_tables::dead_letters(options, context.job_id, context.source.name());
+        Ok(Box::new(EventDecoder::keeping(dead_letters).putting_together(options.puts_together_within_ms())))
     }
 
     fn operator(&self, options: &str, context: &OperatorContext<'_>) -> Result<Box<dyn Operator>, OptionsError> {

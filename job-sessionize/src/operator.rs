@@ -73,17 +73,17 @@ impl Operator for SessionOperator {
             let Key { ip, host } = Key::decode(event.key).expect("every key was encoded by this job's decoder");
             late_events.on_late(event, Visit { ip, host }, watermark, out)
         };
-        let (mut events, mut looked_up) = (events.iter(), Vec::new());
+        let (mut events, mut looked_up) = (events.together(windows.may_be_together()), Vec::new());
         while windows.look_up(&mut events, &mut looked_up) {
             for looked_up in &looked_up {
                 if windows.add_looked_up(looked_up, |fired| rows.write(fired, out)) == Added::Late {
-                    on_late(&looked_up.event, windows.watermark(), out)?;
+                    on_late(&looked_up.events.event, windows.watermark(), out)?;
                 }
             }
         }
-        for event in events {
-            if windows.add(event, |fired| rows.write(fired, out)) == Added::Late {
-                on_late(&event, windows.watermark(), out)?;
+        for events in events {
+            if windows.add_together(&events, |fired| rows.write(fired, out)) == Added::Late {
+                on_late(&events.event, windows.watermark(), out)?;
             }
         }
         Ok(())

@@ -208,6 +208,12 @@ impl Options {
         session::Config { gap_ms, allowed_lateness_ms, limits }
     }
 
+    /// Up to what distance the source puts events of one key together. With limits the windows would take them apart again: the order of
+    /// events decides where a session is parted.
+    pub(crate) fn puts_together_within_ms(self) -> Option<i64> {
+        (self.limits == Limits::NONE).then_some(self.gap_ms)
+    }
+
     /// Which of Flink's two forms of the job this is.
     pub fn form(self) -> Form {
         if self.allowed_lateness_ms == 0 { Form::Sql } else { Form::DataStream }

@@ -120,16 +120,16 @@ fn add_and_close(bencher: Bencher<'_, '_>, batches: &[EventBatch]) {
 /// As the job does it: the events of a batch, and then a watermark; how many sessions fired.
 fn add_batch(windows: &mut Windows, batch: &EventBatch) -> u64 {
     let (mut sessions, mut latest) = (0, i64::MIN);
-    let (mut events, mut looked_up) = (batch.iter(), Vec::new());
+    let (mut events, mut looked_up) = (batch.together(windows.may_be_together()), Vec::new());
     while windows.look_up(&mut events, &mut looked_up) {
         for looked_up in &looked_up {
-            latest = latest.max(looked_up.event.time.0);
+            latest = latest.max(looked_up.events.last.0);
             windows.add_looked_up(looked_up, |_| {});
         }
     }
-    for event in events {
-        latest = latest.max(event.time.0);
-        windows.add(event, |_| {});
+    for events in events {
+        latest = latest.max(events.last.0);
+        windows.add_together(&events, |_| {});
     }
     windows.advance(Watermark(latest - 15_000), |_| sessions += 1);
     sessions
@@ -157,6 +157,34 @@ fn session_windows_telling_changes(bencher: Bencher<'_, '_>, keys: u64) {
             }
         }
         told
+    });
+}
+
+/// Nine of ten events are of one key: from the hashed key to its session, with events put together or not.
+#[divan::bench(args = [false, true])]
+fn hot_key(bencher: Bencher<'_, '_>, puts_together: bool) {
+    let mut traffic = traffic(10_000);
+    let hot = traffic[0].0.clone();
+    traffic.iter_mut().enumerate().filter(|(index, _)| index % 10 > 0).for_each(|(_, (key, _))| key.clone_from(&hot));
+    let max = MaxParallelism::DEFAULT;
+    let config = Config { gap_ms: GAP_MS, allowed_lateness_ms: 0, limits: Limits::NONE };
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
+        let mut collector = Collector::new(max, 1);
+        let mut windows = Windows::new(config, KeyGroupRange { start: 0, end: max.get() }, max);
+        let mut sessions = 0_u64;
+        for (key, time) in &traffic {
+            let (key, time, origin) = (key.as_bytes(), EventTime(*time), Origin::default());
+            let event = KeyedEvent { hash: hash_key(key), time, count: 1, key, origin };
+            match puts_together {
+                true => collector.session_event(event, GAP_MS),
+                false => collector.event(event),
+            }
+            for (_, batch) in collector.take_full() {
+                sessions += add_batch(&mut windows, &batch);
+            }
+        }
+        windows.advance(Watermark::END, |_| sessions += 1);
+        sessions
     });
 }
 

@@ -1,10 +1,13 @@
 //! Where a job's code puts what it makes: keyed events, routed to the subtask that owns their key, or result rows.
 
+mod recent;
+
 use crate::event_batch::{EventBatch, KeyedEvent};
 use crate::ids::{SubtaskIndex, TableIndex};
-use crate::key_group::MaxParallelism;
+use crate::key_group::{KeyHash, MaxParallelism};
 use crate::row::{RowBatch, RowWriter};
 use crate::table::{RowCounts, TableBatches};
+use recent::Recent;
 
 /// Gathers output by target subtask until the edge takes it. Full batches are set aside as they fill, so that one
 /// large input cannot make one huge batch.
@@ -12,6 +15,8 @@ use crate::table::{RowCounts, TableBatches};
 pub struct Collector {
     max_parallelism: MaxParallelism,
     open: Vec<EventBatch>,
+    /// Of each open batch, once a session's event came.
+    recent: Vec<Recent>,
     full: Vec<(SubtaskIndex, EventBatch)>,
     rows: TableBatches,
     full_rows: Vec<RowBatch>,
@@ -27,7 +32,7 @@ pub struct Mark {
     open: Vec<usize>,
 }
 
-/// Entries in a full batch: enough that the cost of handing it on vanishes, few enough to stay in the caches.
+/// Events in a full batch: enough that the cost of handing it on vanishes, few enough to stay in the caches.
 pub const BATCH_EVENTS: usize = 2048;
 /// Bytes in a full batch, for keys that are long.
 pub const BATCH_BYTES: usize = 256 * 1024;
@@ -44,6 +49,7 @@ impl Collector {
         Collector {
             max_parallelism,
             open,
+            recent: Vec::new(),
             full: Vec::new(),
             rows: TableBatches::default(),
             full_rows: Vec::new(),
@@ -52,7 +58,9 @@ impl Collector {
     }
 
     /// Where it is now, for [`Collector::events_since`]. Allocates: not for every record.
-    pub fn mark(&self) -> Mark {
+    pub fn mark(&mut self) -> Mark {
+        // An event that shared an entry from before would not be seen.
+        self.recent.iter_mut().for_each(Recent::forget);
         Mark { full: self.full.len(), open: self.open.iter().map(EventBatch::len).collect() }
     }
 
@@ -61,26 +69,83 @@ impl Collector {
         let filled = self.full.get(mark.full..).unwrap_or_default();
         (0_u32..).map(SubtaskIndex).zip(self.open.iter().zip(&mark.open)).flat_map(move |(target, (open, &before))| {
             let filled = filled.iter().filter(move |(of, _)| *of == target).map(|(_, batch)| batch);
-            filled.chain([open]).flat_map(EventBatch::iter).skip(before).map(move |event| (target, event))
+            // Of the first batch only those behind the mark.
+            let firsts = std::iter::once(before).chain(std::iter::repeat(0));
+            let batches = filled.chain([open]).zip(firsts);
+            batches.flat_map(|(batch, first)| batch.iter_behind(first)).map(move |event| (target, event))
         })
     }
 
     /// Adds an event for the subtask that owns its key.
+    #[inline]
     pub fn event(&mut self, event: KeyedEvent<'_>) {
-        let targets = u32::try_from(self.open.len()).expect("as many as a 32-bit parallelism");
-        let target = match targets {
-            1 => SubtaskIndex(0),
-            _ => event.hash.key_group(self.max_parallelism).subtask(self.max_parallelism, targets),
-        };
-        let batch = &mut self.open[target.0 as usize];
-        batch.push(event);
-        if batch.len() >= BATCH_EVENTS || batch.bytes() >= BATCH_BYTES {
-            // Room at once: columns that double as they fill are copied as often again as they are written. But not for what
-            // one huge event made.
-            let is_usual = batch.bytes() < 2 * BATCH_BYTES;
-            let next = if is_usual { batch.another() } else { EventBatch::default() };
-            self.full.push((target, std::mem::replace(batch, next)));
+        let target = self.target(event.hash);
+        let batch = &mut self.open[target];
+        if let Some(recent) = self.recent.get_mut(target) {
+            recent.note(event.hash, batch.len());
         }
+        batch.push(event);
+        self.set_aside_if_full(target);
+    }
+
+    /// The same, of a job whose operator adds it to a session window of this gap, and takes events of one key together where it can
+    /// ([`EventBatch::together`]): so it shares the entry of the event of its key before it, if they are within the gap.
+    #[inline]
+    pub fn session_event(&mut self, event: KeyedEvent<'_>, gap_ms: i64) {
+        let target = self.target(event.hash);
+        let batch = &mut self.open[target];
+        match self.recent.get_mut(target) {
+            Some(recent) if recent.is_on() => {
+                if !batch.try_follow(recent.entry(event.hash), &event, gap_ms) {
+                    recent.note(event.hash, batch.len());
+                    batch.push(event);
+                }
+            }
+            Some(_) => batch.push(event),
+            None => self.begin_looking(target, event),
+        }
+        self.set_aside_if_full(target);
+    }
+
+    /// The first event of a session. What came before it has no place in the table, and so nothing follows it.
+    #[cold]
+    fn begin_looking(&mut self, target: usize, event: KeyedEvent<'_>) {
+        self.recent.resize_with(self.open.len(), Recent::new);
+        self.recent[target].note(event.hash, self.open[target].len());
+        self.open[target].push(event);
+    }
+
+    #[inline]
+    fn target(&self, hash: KeyHash) -> usize {
+        match self.open.len() {
+            1 => 0,
+            targets => {
+                let targets = u32::try_from(targets).expect("as many as a 32-bit parallelism");
+                hash.key_group(self.max_parallelism).subtask(self.max_parallelism, targets).0 as usize
+            }
+        }
+    }
+
+    #[inline]
+    fn set_aside_if_full(&mut self, target: usize) {
+        let batch = &self.open[target];
+        if batch.len() + batch.followers() >= BATCH_EVENTS || batch.bytes() >= BATCH_BYTES {
+            self.set_aside(target);
+        }
+    }
+
+    #[cold]
+    fn set_aside(&mut self, target: usize) {
+        let batch = &mut self.open[target];
+        if let Some(recent) = self.recent.get_mut(target) {
+            recent.on_batch(batch.len() + batch.followers(), batch.followers());
+        }
+        // Room at once: columns that double as they fill are copied as often again as they are written. But not for what
+        // one huge event made.
+        let is_usual = batch.bytes() < 2 * BATCH_BYTES;
+        let next = if is_usual { batch.another() } else { EventBatch::default() };
+        let full = std::mem::replace(batch, next);
+        self.full.push((SubtaskIndex(u32::try_from(target).expect("as many as a 32-bit parallelism")), full));
     }
 
     /// Begins a row of `columns` fields for a table.
@@ -118,6 +183,9 @@ impl Collector {
 
     /// Takes every batch that holds anything, full ones first.
     pub fn take_all(&mut self) -> impl Iterator<Item = (SubtaskIndex, EventBatch)> + '_ {
+        for (recent, batch) in self.recent.iter_mut().zip(&self.open) {
+            recent.on_batch(batch.len() + batch.followers(), batch.followers());
+        }
         let open = (0_u32..).zip(&mut self.open).filter(|(_, batch)| !batch.is_empty());
         self.full.drain(..).chain(open.map(|(target, batch)| (SubtaskIndex(target), std::mem::take(batch))))
     }
@@ -143,124 +211,4 @@ impl Collector {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::key_group::hash_key;
-    use crate::origin::Origin;
-    use crate::time::EventTime;
-
-    #[test]
-    fn rows_come_in_batches_or_all_at_once() {
-        let mut collector = Collector::new(MaxParallelism::DEFAULT, 1);
-        let write = |collector: &mut Collector| {
-            for n in 0..20_000 {
-                collector.row(TableIndex::RESULT, 2).bigint(n).text(Some("some text"));
-            }
-        };
-        write(&mut collector);
-        let bytes = collector.row_bytes();
-        let batches: Vec<_> = collector.take_row_batches().collect();
-        assert!(batches.len() > 1 && batches.iter().all(|rows| rows.as_bytes().len() < BATCH_BYTES + 64));
-        write(&mut collector);
-        let all = collector.take_rows(TableIndex::RESULT).expect("rows");
-        assert_eq!((all.rows(), all.as_bytes().len(), collector.row_bytes()), (20_000, bytes, 0));
-        assert_eq!(all.as_bytes(), batches.iter().flat_map(|rows| rows.as_bytes()).copied().collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn rows_of_several_tables_stay_apart() {
-        let mut collector = Collector::new(MaxParallelism::DEFAULT, 1);
-        collector.row(TableIndex(2), 1).bigint(1);
-        collector.row(TableIndex::RESULT, 1).bigint(2);
-        collector.row(TableIndex(2), 1).bigint(3);
-        let mut passed = RowBatch::of(TableIndex(1));
-        collector.pass_on(passed.clone());
-        passed.row(1).bigint(4);
-        collector.pass_on(passed);
-        let taken: Vec<_> = collector.take_row_batches().map(|rows| (rows.table().0, rows.rows())).collect();
-        assert_eq!(taken, [(1, 1), (0, 1), (2, 2)]);
-        assert_eq!(collector.row_bytes(), 0);
-    }
-
-    #[test]
-    fn flood_of_side_rows_is_sampled_until_the_next_barrier() {
-        let mut collector = Collector::new(MaxParallelism::DEFAULT, 1);
-        let mut offer = |offered: u64| {
-            let kept = (0..offered).filter(|_| {
-                let row = collector.side_row(TableIndex(1), 1);
-                row.is_some_and(|mut row| {
-                    row.bigint(1);
-                    true
-                })
-            });
-            let kept = kept.count() as u64;
-            collector.on_barrier();
-            kept
-        };
-        assert_eq!(offer(SIDE_ROWS), SIDE_ROWS);
-        assert_eq!(offer(SIDE_ROWS + 5 * SIDE_ROW_OF), SIDE_ROWS + 5);
-    }
-
-    #[test]
-    fn events_since_a_mark_are_all_that_came_later_even_where_batches_filled() {
-        let mut collector = Collector::new(MaxParallelism::DEFAULT, 3);
-        let add = |collector: &mut Collector, keys: std::ops::Range<usize>| {
-            for key in keys {
-                let (text, origin) = (format!("key-{key}"), Origin::default());
-                let (hash, key) = (hash_key(text.as_bytes()), text.as_bytes());
-                collector.event(KeyedEvent { hash, time: EventTime(0), count: 1, key, origin });
-            }
-        };
-        for later in [1, 3 * BATCH_EVENTS, 7 * BATCH_EVENTS] {
-            add(&mut collector, 0..5000);
-            let mark = collector.mark();
-            assert_eq!(collector.events_since(&mark).count(), 0);
-            add(&mut collector, 10_000..10_000 + later);
-            let since: Vec<_> = collector.events_since(&mark).map(|(_, event)| event.key.to_vec()).collect();
-            assert_eq!(since.len(), later);
-            assert!(since.iter().all(|key| key.len() > b"key-9999".len()), "one came before");
-            for (target, batch) in collector.take_all() {
-                let owner = |event: KeyedEvent<'_>| {
-                    event.hash.key_group(MaxParallelism::DEFAULT).subtask(MaxParallelism::DEFAULT, 3)
-                };
-                assert!(batch.iter().all(|event| owner(event) == target));
-            }
-        }
-    }
-
-    #[test]
-    fn every_event_goes_to_the_owner_of_its_key_and_none_is_lost() {
-        let max = MaxParallelism::DEFAULT;
-        let mut collector = Collector::new(max, 3);
-        let keys: Vec<String> = (0..10_000).map(|key| format!("key-{key}")).collect();
-        for key in &keys {
-            collector.event(KeyedEvent {
-                hash: hash_key(key.as_bytes()),
-                time: EventTime(0),
-                count: 1,
-                key: key.as_bytes(),
-                origin: Origin::default(),
-            });
-        }
-        let full = collector.take_full().count();
-        assert!(full >= 3, "{full} full batches were set aside");
-        let mut collector = Collector::new(max, 3);
-        for key in &keys {
-            collector.event(KeyedEvent {
-                hash: hash_key(key.as_bytes()),
-                time: EventTime(0),
-                count: 1,
-                key: key.as_bytes(),
-                origin: Origin::default(),
-            });
-        }
-        let mut seen = 0;
-        for (target, batch) in collector.take_all() {
-            seen += batch.len();
-            assert!(batch.len() <= BATCH_EVENTS);
-            assert!(batch.iter().all(|event| event.hash.key_group(max).subtask(max, 3) == target));
-        }
-        assert_eq!(seen, keys.len());
-        assert_eq!(collector.take_all().count(), 0);
-    }
-}
+mod tests;

@@ -15,6 +15,9 @@ use crate::table::{RowCounts, TableBatches};
 /// The bytes of rows in a chunk: large enough that a store's price for an object vanishes, small enough to be copied at once.
 pub const CHUNK_BYTES: usize = 4 << 20;
 
+/// The bytes of rows that are worth a chunk of their own where chunks stay in memory: copying them together would touch as much memory again.
+const KEPT_BYTES: usize = 64 << 10;
+
 /// The rows that are not published yet.
 #[derive(Debug, Default)]
 pub struct Epochs {
@@ -104,11 +107,17 @@ impl Epochs {
     }
 
     /// Takes rows in; whether there is a chunk more to be stored.
-    pub fn gather(&mut self, rows: &RowBatch) -> bool {
+    pub fn gather(&mut self, rows: RowBatch) -> bool {
         self.unpublished_bytes += rows.as_bytes().len() as u64;
         self.unstored_bytes += rows.as_bytes().len() as u64;
+        if !self.is_stored && rows.as_bytes().len() >= KEPT_BYTES {
+            // Behind what came before.
+            self.open.extend(self.gathered.take(rows.table()).map(Chunk::new));
+            self.open.push(Chunk::new(rows));
+            return false;
+        }
         let gathered = self.gathered.of(rows.table());
-        gathered.append(rows);
+        gathered.append(&rows);
         let is_full = gathered.as_bytes().len() >= CHUNK_BYTES;
         if is_full {
             self.open.extend(self.gathered.take(rows.table()).map(Chunk::new));
@@ -264,3 +273,6 @@ impl Chunk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,14 +38,20 @@ impl Origins {
         Origins { runs: Vec::new(), distances: Vec::with_capacity(entries) }
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, origin: Origin) {
         let of_last_run = self.runs.last().filter(|run| run.split == origin.split);
-        let distance = of_last_run.and_then(|run| u32::try_from(origin.offset.checked_sub(run.base)?).ok());
-        if distance.is_none() {
-            let first = u32::try_from(self.distances.len()).expect("a batch is flushed before 4 Gi entries");
-            self.runs.push(Run { first, split: origin.split, base: origin.offset });
-        }
-        self.distances.push(distance.unwrap_or(0));
+        // An offset before the run's comes to more than any distance.
+        let distance = of_last_run.map_or(u64::MAX, |run| origin.offset.wrapping_sub(run.base));
+        let distance = u32::try_from(distance).unwrap_or_else(|_| self.begin_run(origin));
+        self.distances.push(distance);
+    }
+
+    #[cold]
+    fn begin_run(&mut self, origin: Origin) -> u32 {
+        let first = u32::try_from(self.distances.len()).expect("a batch is flushed before 4 Gi entries");
+        self.runs.push(Run { first, split: origin.split, base: origin.offset });
+        0
     }
 
     pub(crate) fn clear(&mut self) {

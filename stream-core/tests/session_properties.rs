@@ -1,9 +1,11 @@
 //! Session windows against two naive oracles.
 //!
-//! 1. [`Model`]: Flink's measured rules written down literally over plain lists. Any sequence of events and watermarks, late
+//! 1. [`session_model`]: Flink's measured rules written down literally over plain lists. Any sequence of events and watermarks, late
 //!    ones included, with and without allowed lateness, must give the same rows at the same steps.
 //! 2. [`batch_sessions`]: sort by time, split at the gap. Any arrival order within the watermark's delay, any spreading over
 //!    splits, any cut into batches and any parallelism must give the same rows.
+
+mod session_model;
 
 use std::collections::BTreeMap;
 
@@ -17,7 +19,7 @@ use stream_core::session::{Added, Config, Fired, Limits, Windows};
 use stream_core::time::EventTime;
 use stream_core::watermark::{Progress, SplitWatermarks, Valve, Watermark};
 
-type Row = (Vec<u8>, i64, i64, u64);
+use session_model::{Model, Row};
 
 const DELAY_MS: i64 = 15;
 
@@ -25,44 +27,6 @@ const DELAY_MS: i64 = 15;
 enum Step {
     Event { key: u8, time: i64 },
     Watermark(i64),
-}
-
-/// The rules of a session window, as literally as they can be written.
-struct Model {
-    config: Config,
-    watermark: i64,
-    windows: Vec<Row>,
-}
-
-impl Model {
-    /// The rows that an event fires at once, or `None` if it is late.
-    fn event(&mut self, key: &[u8], time: i64) -> Option<Vec<Row>> {
-        let mut joined = (key.to_vec(), time, time + self.config.gap_ms, 1);
-        let touches = |w: &Row, joined: &Row| w.0 == joined.0 && w.1 <= joined.2 && w.2 >= joined.1;
-        let own = joined.clone();
-        for window in self.windows.iter().filter(|w| touches(w, &own)) {
-            joined = (joined.0, joined.1.min(window.1), joined.2.max(window.2), joined.3 + window.3);
-        }
-        if joined.2 - 1 + self.config.allowed_lateness_ms <= self.watermark {
-            return None;
-        }
-        self.windows.retain(|w| !touches(w, &own));
-        self.windows.push(joined.clone());
-        Some(if joined.2 - 1 <= self.watermark { vec![joined] } else { vec![] })
-    }
-
-    fn watermark(&mut self, watermark: i64) -> Vec<Row> {
-        if watermark <= self.watermark {
-            return vec![];
-        }
-        let old = std::mem::replace(&mut self.watermark, watermark);
-        let mut fired: Vec<Row> =
-            self.windows.iter().filter(|w| old < w.2 - 1 && w.2 - 1 <= watermark).cloned().collect();
-        fired.sort_by(|a, b| (a.2, &a.0).cmp(&(b.2, &b.0)));
-        let lateness = self.config.allowed_lateness_ms;
-        self.windows.retain(|w| (w.2 - 1).saturating_add(lateness) > watermark);
-        fired
-    }
 }
 
 fn owned(fired: Fired<'_>) -> Row {
@@ -95,7 +59,7 @@ proptest! {
         allowed_lateness_ms in prop_oneof![Just(0_i64), 0_i64..100],
     ) {
         let config = Config { gap_ms, allowed_lateness_ms, limits: Limits::NONE };
-        let mut model = Model { config, watermark: i64::MIN, windows: vec![] };
+        let mut model = Model::new(config);
         let mut windows = all_keys(config);
         let (mut accepted, mut fired_before) = (0, 0);
         for step in steps.into_iter().chain([Step::Watermark(i64::MAX)]) {

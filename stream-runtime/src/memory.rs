@@ -1,7 +1,12 @@
 //! What the process takes of the machine's memory.
 //!
-//! The allocator asks for huge pages, since state that is touched at random is a good deal faster in them. Of a process that holds next to
-//! nothing they make several megabytes more: a page of 2 MiB counts as a whole as soon as one byte of it is touched.
+//! The allocator asks for huge pages, since much state that is touched at random is faster in them. For a process that holds little they
+//! are a loss: a page of 2 MiB counts as a whole, and is zeroed as a whole, as soon as one byte of it is touched.
+
+/// Resident memory from which huge pages pay. A job that reads a file at full speed and has 50,000 sessions open takes some 100 MB without
+/// them; with them it takes half as much again, and the kernel a fifth of its time to zero that. State of this size outgrows
+/// every cache of translations. What was touched before is joined into huge pages by the kernel (`khugepaged`) in time.
+pub const HUGE_PAGES_FROM_BYTES: u64 = 192 << 20;
 
 /// Whether huge pages are held back from this process until it has something to hold.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,6 +18,13 @@ impl HugePages {
     /// Holds them back from now on. Who forbade them before did so for good.
     pub fn hold_back() -> Self {
         HugePages { are_held_back: set_huge_pages_disabled(true) }
+    }
+
+    /// Allows them once so many bytes are resident that they pay.
+    pub fn allow_for(&mut self, resident_bytes: u64) {
+        if resident_bytes >= HUGE_PAGES_FROM_BYTES {
+            self.allow();
+        }
     }
 
     /// From now on there is something to hold.
@@ -62,6 +74,11 @@ mod tests {
         HugePages::hold_back().allow();
         assert_eq!(are_disabled(), Ok(true), "another had forbidden them");
         huge_pages.allow();
+        assert_eq!(are_disabled(), Ok(false));
+        huge_pages = HugePages::hold_back();
+        huge_pages.allow_for(HUGE_PAGES_FROM_BYTES - 1);
+        assert_eq!(are_disabled(), Ok(true), "they do not pay yet");
+        huge_pages.allow_for(HUGE_PAGES_FROM_BYTES);
         assert_eq!(are_disabled(), Ok(false));
     }
 

@@ -35,7 +35,7 @@ pub struct Options {
     pub shutdown_timeout: Duration,
     /// What this process logs about its jobs, which the jobmanager is told; none unless set.
     pub logs: Arc<RecentLogs>,
-    /// Allowed with the first deployment, if they are held back until then.
+    /// Allowed once there is much to hold, if they are held back until then.
     pub huge_pages: HugePages,
 }
 

@@ -373,8 +373,9 @@ impl Service {
             let tasks = running.all_counters();
             tasks.map(move |(subtask, counters)| (TaskRef { job_id, attempt, subtask }, counters))
         });
-        let heartbeat =
-            Report::Heartbeat { tasks: tasks.collect(), rss_bytes: stream_runtime::memory::resident_bytes() };
+        let rss_bytes = stream_runtime::memory::resident_bytes();
+        let heartbeat = Report::Heartbeat { tasks: tasks.collect(), rss_bytes };
+        self.options.huge_pages.allow_for(rss_bytes);
         // One that finds no room is not missed: the next is never far.
         let _ = self.link.send_if_there_is_room(heartbeat);
         self.telling_logs.tell(&self.link);

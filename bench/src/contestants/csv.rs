@@ -24,8 +24,10 @@ pub(crate) struct Csv {
 /// How it is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
-    /// One, with so many subtasks.
+    /// One, with so many subtasks, of one file: one subtask reads it all.
     Parallelism(u16),
+    /// One with two subtasks of two files, so that both read.
+    TwoFiles,
     /// Two side by side, each with one subtask and all of the events: what two cores could do at most.
     TwoCopies,
 }
@@ -33,7 +35,14 @@ pub(crate) enum How {
 impl Csv {
     pub(crate) fn new(shape: Shape, how: How) -> Csv {
         let (name, what) = match how {
-            How::Parallelism(count) => (format!("csv-p{count}"), format!("ours, file to CSV, parallelism {count}")),
+            How::Parallelism(1) => ("csv-p1".to_owned(), "ours, file to CSV, parallelism 1".to_owned()),
+            How::Parallelism(count) => (
+                format!("csv-p{count}-one-file"),
+                format!("ours, one file to CSV, parallelism {count}: one subtask reads it all"),
+            ),
+            How::TwoFiles => {
+                ("csv-p2".to_owned(), "ours, the same events in two files to CSV, parallelism 2: both read".to_owned())
+            }
             How::TwoCopies => ("csv-two-copies".to_owned(), "ours, two of parallelism 1 side by side".to_owned()),
         };
         Csv { name: format!("{}/{name}", shape.name()), what, shape, how }
@@ -42,16 +51,21 @@ impl Csv {
     fn commands(&self, data: &Data, dir: &Path) -> Result<Vec<Command>> {
         let (copies, parallelism) = match self.how {
             How::Parallelism(count) => (1, count),
+            How::TwoFiles => (1, 2),
             How::TwoCopies => (2, 1),
         };
-        let source = format!("file:{}", data.events.display());
+        let source = match self.how {
+            How::TwoFiles => data.halves()?.map(|half| half.display().to_string()).join(","),
+            How::Parallelism(_) | How::TwoCopies => data.events.display().to_string(),
+        };
+        let source = format!("file:{source}");
         let command = |copy: usize| {
             let sink = format!("csv:{}", dir.join(result(copy)).display());
             let parallelism = parallelism.to_string();
             let args = ["run", "sessionize", "--gap", "5m", "--parallelism", &parallelism, "--source", &source];
             programs::command("jobctl", &[&args[..], &["--sink", &sink]].concat(), &[])
         };
-        (0..copies).map(command).collect()
+        (0..copies).map(command).collect::<Result<_>>()
     }
 }
 
@@ -70,7 +84,11 @@ impl Contestant for Csv {
 
     fn prepare(&mut self, stage: &mut Stage<'_>) -> Result<Ready> {
         programs::path("jobctl")?;
-        stage.data(self.shape).map(|_| Ready::Yes)
+        let data = stage.data(self.shape)?;
+        if self.how == How::TwoFiles {
+            data.halves()?;
+        }
+        Ok(Ready::Yes)
     }
 
     fn run(&mut self, stage: &mut Stage<'_>) -> Result<Run> {

@@ -35,7 +35,7 @@ impl Job {
             watermarks.add_split();
         }
         Job {
-            decoder: EventDecoder::new(),
+            decoder: EventDecoder::new().putting_together(Some(gap_ms)),
             decoded: Collector::new(max_parallelism, parallelism),
             splits: watermarks,
             windows: (0..parallelism).map(window).collect(),

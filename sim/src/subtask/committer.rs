@@ -95,7 +95,7 @@ impl Committer {
         while let Some((input, item)) = self.inputs.pop() {
             let aligned = match item {
                 Item::Rows(rows) => {
-                    self.epochs.gather(&rows);
+                    self.epochs.gather(rows);
                     None
                 }
                 Item::Progress(_) => None,

@@ -14,7 +14,7 @@ use stream_core::time::EventTime;
 use stream_core::watermark::{Progress, Watermark};
 
 use super::Context;
-use crate::input::{DELAY_MS, key_bytes};
+use crate::input::{DELAY_MS, GAP_MS, key_bytes};
 use crate::invariants::Invariant;
 use crate::mail::{Item, Report};
 
@@ -110,13 +110,9 @@ impl Source {
                 continue;
             };
             let (key, time) = (key_bytes(key), EventTime(time));
-            self.collector.event(KeyedEvent {
-                hash: hash_key(&key),
-                time,
-                count: 1,
-                key: &key,
-                origin: Origin::default(),
-            });
+            let origin = Origin::default();
+            self.collector
+                .session_event(KeyedEvent { hash: hash_key(&key), time, count: 1, key: &key, origin }, GAP_MS);
             decoded.events += 1;
             decoded.latest = decoded.latest.max(Some(time));
         }

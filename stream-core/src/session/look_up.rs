@@ -5,7 +5,7 @@
 //! enough to each other in the program: they are looked up together before any of them is changed.
 
 use super::{Added, Fired, Windows};
-use crate::event_batch::KeyedEvent;
+use crate::event_batch::Together;
 
 /// Events that are looked up at once: what they touch stays in the first cache.
 const AT_ONCE: usize = 64;
@@ -13,11 +13,11 @@ const AT_ONCE: usize = 64;
 /// Fewer windows are in a cache anyway.
 const WORTH_IT: usize = 1 << 14;
 
-/// An event, and where its key's first window was if there was any. That is no more than a hint: an event before may change it.
+/// An event, or several that may be added together, and where their key's first window was if there was any. That is no more than a hint: an event before may change it.
 #[derive(Clone, Copy, Debug)]
 pub struct LookedUp<'a> {
-    /// The event.
-    pub event: KeyedEvent<'a>,
+    /// The event, or the events.
+    pub events: Together<'a>,
     first: Option<u32>,
 }
 
@@ -29,26 +29,30 @@ impl Windows {
     /// If a key's group is not of this subtask's range: it was routed wrongly.
     pub fn look_up<'a>(
         &self,
-        events: &mut impl Iterator<Item = KeyedEvent<'a>>,
+        events: &mut impl Iterator<Item = Together<'a>>,
         looked_up: &mut Vec<LookedUp<'a>>,
     ) -> bool {
         looked_up.clear();
         if self.store.len() >= WORTH_IT {
-            let look_up = |event: KeyedEvent<'a>| LookedUp { event, first: self.store.first(event.hash, event.key) };
+            let look_up = |events: Together<'a>| LookedUp {
+                events,
+                first: self.store.first(events.event.hash, events.event.key),
+            };
             looked_up.extend(events.by_ref().take(AT_ONCE).map(look_up));
         }
         !looked_up.is_empty()
     }
 
-    /// The same as [`Windows::add`].
+    /// The same as [`Windows::add_together`].
     ///
     /// # Panics
     /// If the key's group is not of this subtask's range: it was routed wrongly.
-    pub fn add_looked_up(&mut self, event: &LookedUp<'_>, fire: impl FnMut(Fired<'_>)) -> Added {
-        let LookedUp { event, first } = *event;
+    pub fn add_looked_up(&mut self, looked_up: &LookedUp<'_>, fire: impl FnMut(Fired<'_>)) -> Added {
+        let LookedUp { events, first } = looked_up;
+        let Together { event, .. } = events;
         let first = first.filter(|&first| self.store.is_first(first, event.hash, event.key));
         let first = first.or_else(|| self.store.first(event.hash, event.key));
-        self.add_to(first, event, fire)
+        self.add_to(first, events, fire)
     }
 }
 
@@ -57,6 +61,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::event_batch::KeyedEvent;
     use crate::key_group::{KeyGroupRange, MaxParallelism, hash_key};
     use crate::origin::Origin;
     use crate::session::{Config, Limits};
@@ -105,7 +110,7 @@ mod tests {
                 let keys: Vec<([u8; 1], i64)> = events.iter().map(|&(key, time)| ([key], time)).collect();
                 let expected: Vec<_> = keys.iter().map(|(key, time)| add(&mut one_by_one, key, *time)).collect();
                 let (mut actual, mut looked_up) = (Vec::new(), Vec::new());
-                let mut rest = keys.iter().map(|(key, time)| event(key, *time));
+                let mut rest = keys.iter().map(|(key, time)| Together::alone(event(key, *time)));
                 while together.look_up(&mut rest, &mut looked_up) {
                     for event in &looked_up {
                         let mut fired = Vec::new();
@@ -113,7 +118,7 @@ mod tests {
                         actual.push((added, fired));
                     }
                 }
-                actual.extend(rest.map(|event| add(&mut together, event.key, event.time.0)));
+                actual.extend(rest.map(|of| add(&mut together, of.event.key, of.event.time.0)));
                 prop_assert_eq!(actual, expected);
                 one_by_one.advance(Watermark(*watermark), |_| ());
                 together.advance(Watermark(*watermark), |_| ());

@@ -33,8 +33,9 @@ mod record;
 mod restore;
 mod span;
 mod store;
+mod together;
 
-use crate::event_batch::KeyedEvent;
+use crate::event_batch::{KeyedEvent, Together};
 use crate::key_group::{KeyGroupRange, MaxParallelism};
 use crate::time::EventTime;
 use crate::timers::Timers;
@@ -133,13 +134,14 @@ impl Windows {
     /// If the key's group is not of this subtask's range: it was routed wrongly.
     pub fn add(&mut self, event: KeyedEvent<'_>, fire: impl FnMut(Fired<'_>)) -> Added {
         let first = self.store.first(event.hash, event.key);
-        self.add_to(first, event, fire)
+        self.add_to(first, &Together::alone(event), fire)
     }
 
-    /// Adds an event of the key whose first window is `first`.
-    fn add_to(&mut self, first: Option<u32>, event: KeyedEvent<'_>, mut fire: impl FnMut(Fired<'_>)) -> Added {
+    /// Adds events of the key whose first window is `first`.
+    fn add_to(&mut self, first: Option<u32>, events: &Together<'_>, mut fire: impl FnMut(Fired<'_>)) -> Added {
+        let Together { event, last } = events;
         let (start, count) = (event.time.0, u64::from(event.count));
-        let mut joined = Span { start, end: start.saturating_add(self.config.gap_ms), count, reported: 0 };
+        let mut joined = Span { start, end: last.0.saturating_add(self.config.gap_ms), count, reported: 0 };
         let is_limited = self.config.limits != Limits::NONE;
         let keeper = match first {
             None => None,
@@ -214,7 +216,7 @@ impl Windows {
     }
 
     /// Joins `joined` with every window of the event's key that it overlaps or touches; returns the one that is to hold
-    /// the result, with the others gone. At most two can be: windows in state are further apart than the gap.
+    /// the result, with the others gone. Of one event at most two can be: windows in state are further apart than the gap.
     fn join(&mut self, first: u32, joined: &mut Span) -> Option<Keeper> {
         let mut keeper: Option<Keeper> = None;
         let mut next = Some(first);

@@ -116,7 +116,10 @@ impl Service {
         let holder = Holder { job_id: deployment.job_id, attempt: deployment.attempt };
         let slots: Vec<u32> = deployment.tasks.values().map(|task| task.slot).collect();
         self.slots.take(&slots, holder)?;
-        self.options.huge_pages.allow();
+        if !deployment.restore.operators.is_empty() {
+            // State is about to come in at once. All other state grows: heartbeats look at how large it is.
+            self.options.huge_pages.allow();
+        }
         match Attempt::start(deployment, definition, &self.environment) {
             Ok(attempt) => {
                 self.attempts.insert((holder.job_id, holder.attempt), attempt);

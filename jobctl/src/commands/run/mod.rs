@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use proto::v1;
 use stream_runtime::clock::{Clock as _, SystemClock};
+use stream_runtime::memory::HugePages;
 use stream_runtime::shutdown::cancel_on_signal;
 use tokio_util::sync::CancellationToken;
 
@@ -28,20 +29,21 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 const RUNTIME_TIMEOUT: Duration = Duration::from_millis(100);
 
 pub(in crate::commands) fn run(context: &Context, request: JobRequest) -> Result<Exit, Failure> {
+    let huge_pages = HugePages::hold_back();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::failed("cannot start the cluster", &error))?;
-    let result = runtime.block_on(run_embedded(context.clock, request));
+    let result = runtime.block_on(run_embedded(context.clock, request, huge_pages));
     runtime.shutdown_timeout(RUNTIME_TIMEOUT);
     result
 }
 
-async fn run_embedded(clock: SystemClock, request: JobRequest) -> Result<Exit, Failure> {
+async fn run_embedded(clock: SystemClock, request: JobRequest, huge_pages: HugePages) -> Result<Exit, Failure> {
     let started = clock.monotonic();
     let interrupted = CancellationToken::new();
     let slots = request.pipeline.parallelism;
-    let mut embedded = Embedded::start(slots, clock).await?;
+    let mut embedded = Embedded::start(slots, clock, huge_pages).await?;
     let job = follow(&mut embedded, &request, &interrupted, clock);
     let last = tokio::select! {
         biased;

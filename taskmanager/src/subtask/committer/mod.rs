@@ -174,7 +174,7 @@ impl Subtask for Committer {
         match self.gate.try_pop()? {
             Input::Empty => return Ok(Step::AwaitingInput),
             Input::Closed => return Ok(Step::Closed),
-            Input::Message(channel, Message::Rows(rows)) => self.on_rows(channel, &rows),
+            Input::Message(channel, Message::Rows(rows)) => self.on_rows(channel, rows),
             Input::Message(channel, Message::Progress(progress)) => self.on_progress(channel, progress),
             Input::Message(channel, Message::Barrier(barrier)) => {
                 let aligned = self.aligner.on_barrier(channel, barrier);
@@ -220,7 +220,7 @@ impl Committer {
         Ok(())
     }
 
-    fn on_rows(&mut self, channel: usize, rows: &RowBatch) {
+    fn on_rows(&mut self, channel: usize, rows: RowBatch) {
         if rows.table() == TableIndex::RESULT {
             self.due.on_rows(channel, rows.rows());
             self.counters.add_in(rows.rows(), rows.as_bytes().len() as u64);

@@ -337,7 +337,7 @@ fn stored_rows_stay_in_memory_within_a_budget_only() {
     let bytes = rows.as_bytes().len() as u64;
     let mut epochs = Epochs::new(true, bytes, Vec::new());
     for checkpoint in [1, 2] {
-        epochs.gather(&rows);
+        epochs.gather(rows.clone());
         epochs.seal(barrier(checkpoint, checkpoint - 1));
         assert_eq!((epochs.unstored_bytes(), epochs.take_acknowledged()), (bytes, vec![]));
         for (ticket, _) in epochs.take_unstored() {
