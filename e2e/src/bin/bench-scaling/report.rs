@@ -439,7 +439,7 @@ pub(crate) mod tests {
     fn the_report_says_what_was_predicted_and_how_to_measure_it_again() {
         let args = Args::parse_from(["bench-scaling", "--seed", "7"]);
         let text = report(&args, 40.0, Ok(bytes())).to_text();
-        assert!(text.contains("75 %            834      834 (834–834)           +0.0 %\n"), "{text}");
+        assert!(text.contains("75 %            834      834 (834–834)          +0.0 %\n"), "{text}");
         assert!(text.contains("all                                       600          1000        2000\n"), "{text}");
         assert!(text.contains("predict 210,000 events a second; it was 200,000 (+5.0 %)"), "{text}");
         assert!(text.contains("--machines 1,2,4,10,16 --cores 8 --seed 7'"), "{text}");
