@@ -199,6 +199,10 @@ bench-checkpoints: build ## pause, size and duration of checkpoints with 200 k a
 bench-recovery: build ## kill -9 of a taskmanager at full load with 5 M open sessions: until something new is published (ARGS='--sessions 500000 --kills 3')
 	@$(BIN)/bench-recovery $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+.PHONY: bench-scaling
+bench-scaling: build ## cost of an event by stage, in 1, 2 and 4 taskmanagers, bytes on each wire, and what that says of more machines (ARGS=--docs)
+	@$(BIN)/bench-scaling $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: bench-state
 bench-state: ## bytes for each open session, and what an incremental snapshot takes of them; SESSIONS=10000000
 	@cargo bench --quiet --package stream-core --bench memory -- $(SESSIONS)

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use e2e::page;
 use e2e::plot::{self, Bar};
 
 use crate::contestant::Unit;
@@ -12,8 +13,8 @@ use crate::report::{COLUMNS, Entry, Report};
 
 const PAGE: &str = "docs/performance.md";
 const PLOTS: &str = "docs/bench";
-const BEGIN: &str = "<!-- make bench: begin -->";
-const END: &str = "<!-- make bench: end -->";
+/// In the markers of the section.
+const NAME: &str = "make bench";
 
 /// Writes both anew.
 ///
@@ -31,18 +32,8 @@ pub(crate) fn write(report: &Report) -> Result<()> {
             plots.push(place);
         }
     }
-    let page = replaced(&page, &section(report, &plots))?;
+    let page = page::replaced(&page, NAME, &section(report, &plots)).with_context(|| format!("`{PAGE}`"))?;
     fs::write(PAGE, page).with_context(|| format!("cannot write `{PAGE}`"))
-}
-
-/// The page with another text between the markers.
-fn replaced(page: &str, section: &str) -> Result<String> {
-    let parts = || {
-        let (before, rest) = page.split_once(BEGIN)?;
-        Some((before, rest.split_once(END)?.1))
-    };
-    let (before, behind) = parts().with_context(|| format!("`{PAGE}` lacks `{BEGIN}` or, behind it, `{END}`"))?;
-    Ok(format!("{before}{BEGIN}\n{section}{END}{behind}"))
 }
 
 fn section(report: &Report, plots: &[&str]) -> String {
@@ -96,21 +87,12 @@ fn bars(report: &Report, place: &str) -> Vec<Bar> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::report::tests::report;
 
     #[test]
-    fn only_what_is_between_the_markers_is_replaced() {
-        let page = format!("# A\n\n{BEGIN}\nold\n{END}\n\n# B\n");
-        assert_eq!(replaced(&page, "new\n").unwrap(), format!("# A\n\n{BEGIN}\nnew\n{END}\n\n# B\n"));
-        assert!(replaced("# A", "new").is_err());
-        assert!(replaced(&format!("{END}{BEGIN}"), "new").is_err());
-    }
-
-    #[test]
     fn the_page_of_this_repository_has_the_markers() {
-        assert!(replaced(include_str!("../../docs/performance.md"), "").is_ok());
+        assert!(page::replaced(include_str!("../../docs/performance.md"), NAME, "").is_ok());
     }
 
     #[test]

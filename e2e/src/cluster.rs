@@ -1,6 +1,7 @@
 //! A whole cluster for one test: broker, Postgres, jobmanager, taskmanagers, each a process of its own.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use connectors::postgres::Client;
 use localcluster::deadline::Deadline;
+use localcluster::devbroker_process::Devbroker;
 use localcluster::ports;
 use localcluster::postgres::Postgres;
 use localcluster::process::Launch;
@@ -15,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::broker::{Broker, Choice};
 use crate::member::Member;
+use crate::networks::{Networks, Wire};
 use crate::object_server::ObjectServer;
 use crate::programs::{self, Said};
 use crate::small_disk::SmallDisk;
@@ -42,6 +45,8 @@ pub struct Shape {
     pub unpublished_budget: Option<u64>,
     /// Its broker.
     pub broker: Choice,
+    /// Whether each taskmanager has a network of its own; the broker is then devbroker.
+    pub has_networks: bool,
     /// Whether its Postgres writes through to the disk, as a user's does; for measuring.
     pub has_durable_postgres: bool,
 }
@@ -56,6 +61,7 @@ impl Shape {
         checkpoints_in_s3: false,
         unpublished_budget: None,
         broker: Choice::Best,
+        has_networks: false,
         has_durable_postgres: false,
     };
 }
@@ -77,6 +83,8 @@ pub struct Cluster {
     pub checkpoint_disk: Option<SmallDisk>,
     /// Where checkpoints are, if that is S3.
     pub object_server: Option<ObjectServer>,
+    /// Those of its taskmanagers, if each has its own.
+    pub networks: Option<Networks>,
     shape: Shape,
     dir: TempDir,
 }
@@ -99,12 +107,17 @@ impl Cluster {
         let disk = shape.checkpoint_disk_mib.map(|mib| SmallDisk::mount(&dir.path().join(CHECKPOINTS), mib));
         let checkpoint_disk = disk.transpose()?;
         let object_server = shape.checkpoints_in_s3.then(|| ObjectServer::start(dir.path())).transpose()?;
-        let broker = Broker::start_as(shape.broker, dir.path())?;
+        let networks = shape.has_networks.then(|| Networks::make(u8::try_from(shape.taskmanagers)?)).transpose()?;
+        let host = networks.as_ref().map_or(Ipv4Addr::LOCALHOST, Networks::host);
+        let broker = match &networks {
+            Some(_) => Broker::Devbroker(Devbroker::start_at(&programs::path("devbroker")?, dir.path(), host)?),
+            None => Broker::start_as(shape.broker, dir.path())?,
+        };
         let postgres = match shape.has_durable_postgres {
             true => Postgres::start_durable(dir.path())?,
             false => Postgres::start(dir.path())?,
         };
-        let rpc_address = format!("127.0.0.1:{}", ports::free()?);
+        let rpc_address = format!("{host}:{}", ports::free()?);
         let jobmanager = Member::start(jobmanager(shape, object_server.as_ref(), dir.path(), &rpc_address)?)?;
         let taskmanagers = Vec::new();
         let mut cluster = Cluster {
@@ -115,6 +128,7 @@ impl Cluster {
             broker,
             checkpoint_disk,
             object_server,
+            networks,
             shape,
             dir,
         };
@@ -253,7 +267,10 @@ impl Cluster {
             .args(["--jobmanager", &self.rpc_address])
             .args(["--id", &format!("tm-{number}"), "--slots", &slots.to_string()]);
         launch.env = store_env(self.object_server.as_ref());
-        Ok(launch)
+        let Some(networks) = &self.networks else { return Ok(launch) };
+        let number = u8::try_from(number)?;
+        let exchange = format!("{}:0", networks.address(Wire::Exchange, number));
+        Ok(networks.within(number, launch.args(["--exchange-address", &exchange])))
     }
 
     /// Waits until the jobmanager knows every taskmanager.

@@ -1,12 +1,13 @@
-//! Ctrl-C: the processes of a cluster are in groups of their own, and must be stopped by us.
+//! Ctrl-C and SIGTERM: the processes of a cluster are in groups of their own, and must be stopped by us.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, ensure};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-/// Whether Ctrl-C was pressed.
+/// Whether Ctrl-C was pressed, or SIGTERM came.
 #[derive(Debug)]
 pub struct Interrupted {
     flag: Arc<AtomicBool>,
@@ -20,7 +21,17 @@ impl Interrupted {
         let mut listener = JoinSet::new();
         let its_flag = Arc::clone(&flag);
         listener.spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
+            let terminated = async {
+                match signal(SignalKind::terminate()) {
+                    Ok(mut terminate) => terminate.recv().await.is_some(),
+                    Err(_) => std::future::pending().await,
+                }
+            };
+            let is_so = tokio::select! {
+                pressed = tokio::signal::ctrl_c() => pressed.is_ok(),
+                terminated = terminated => terminated,
+            };
+            if is_so {
                 its_flag.store(true, Ordering::Relaxed);
             }
         });

@@ -31,7 +31,7 @@ pub enum Weather {
     Closed,
 }
 
-/// A proxy on a port of 127.0.0.1, in a thread of its own; ends, with all its connections, when dropped.
+/// A proxy, in a thread of its own; ends, with all its connections, when dropped.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
@@ -58,7 +58,15 @@ impl Proxy {
     /// # Errors
     /// If there is no free port or no thread.
     pub fn start(target: u16) -> Result<Proxy> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port for the proxy")?;
+        Proxy::start_at(Ipv4Addr::LOCALHOST, target)
+    }
+
+    /// As [`Proxy::start`], on another address of this machine.
+    ///
+    /// # Errors
+    /// If it has no such address, or there is no free port or no thread.
+    pub fn start_at(address: Ipv4Addr, target: u16) -> Result<Proxy> {
+        let listener = std::net::TcpListener::bind((address, 0)).context("no free port for the proxy")?;
         listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();
         let (state, seen) = watch::channel(State::default());
@@ -72,7 +80,7 @@ impl Proxy {
         Ok(Proxy { port, state: Some(state), thread: Some(thread) })
     }
 
-    /// Its port on 127.0.0.1.
+    /// Its port.
     pub fn port(&self) -> u16 {
         self.port
     }

@@ -1,5 +1,6 @@
 //! Our small development broker as a process of its own: how it is started, and one that lives as long as a value.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +14,11 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// How the broker is started on `port` of 127.0.0.1 with its data in `dir`.
 #[must_use]
 pub fn launch(binary: &Path, port: u16, dir: &Path, log: &Path) -> Launch {
-    Launch::new(binary, log).args(["--listen".to_owned(), format!("127.0.0.1:{port}"), "--dir".to_owned()]).args([dir])
+    launch_at(binary, Ipv4Addr::LOCALHOST, port, dir, log)
+}
+
+fn launch_at(binary: &Path, listen: Ipv4Addr, port: u16, dir: &Path, log: &Path) -> Launch {
+    Launch::new(binary, log).args(["--listen".to_owned(), format!("{listen}:{port}"), "--dir".to_owned()]).args([dir])
 }
 
 /// Why there is no broker.
@@ -40,6 +45,7 @@ pub enum Error {
 pub struct Devbroker {
     child: OwnedChild,
     launch: Launch,
+    host: Ipv4Addr,
     port: u16,
 }
 
@@ -49,9 +55,20 @@ impl Devbroker {
     /// # Errors
     /// See [`Error`].
     pub fn start(binary: &Path, dir: &Path) -> Result<Devbroker, Error> {
+        Devbroker::start_at(binary, dir, Ipv4Addr::LOCALHOST)
+    }
+
+    /// As [`Devbroker::start`], where clients connect to another address of this machine.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn start_at(binary: &Path, dir: &Path, host: Ipv4Addr) -> Result<Devbroker, Error> {
         let port = ports::free().map_err(Error::NoPort)?;
-        let launch = launch(binary, port, &dir.join("devbroker"), &dir.join("devbroker.log"));
-        let mut broker = Devbroker { child: OwnedChild::start(&launch)?, launch, port };
+        // On every address, since it is also asked on this machine whether it is ready.
+        let listen = if host == Ipv4Addr::LOCALHOST { host } else { Ipv4Addr::UNSPECIFIED };
+        let launch = launch_at(binary, listen, port, &dir.join("devbroker"), &dir.join("devbroker.log"))
+            .args(["--advertise".to_owned(), format!("{host}:{port}")]);
+        let mut broker = Devbroker { child: OwnedChild::start(&launch)?, launch, host, port };
         broker.wait_until_ready()?;
         Ok(broker)
     }
@@ -59,7 +76,7 @@ impl Devbroker {
     /// Where clients connect.
     #[must_use]
     pub fn bootstrap_servers(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.host, self.port)
     }
 
     /// `kill -9`. [`Devbroker::restart`] brings it back with its data.

@@ -47,6 +47,19 @@ impl Table {
         }
         text
     }
+
+    /// The same as Markdown has it.
+    #[must_use]
+    pub fn to_markdown(&self) -> String {
+        let line = |cells: &mut dyn Iterator<Item = &str>| format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
+        let marks = |(_, align): &(&str, Align)| if *align == Align::Left { "---" } else { "---:" };
+        let mut text = line(&mut self.columns.iter().map(|&(name, _)| name));
+        text += &line(&mut self.columns.iter().map(marks));
+        for row in &self.rows {
+            text += &line(&mut row.iter().map(String::as_str));
+        }
+        text
+    }
 }
 
 /// `text` with blanks up to `width` characters.
@@ -68,5 +81,9 @@ mod tests {
         table.row(["jobmanager".into(), "7".into(), "a.log".into()]);
         table.row(["kafka".into(), "120".into(), String::new()]);
         assert_eq!(table.render(), "NAME         MB  LOG\njobmanager    7  a.log\nkafka       120\n");
+        assert_eq!(
+            table.to_markdown(),
+            "| NAME | MB | LOG |\n| --- | ---: | --- |\n| jobmanager | 7 | a.log |\n| kafka | 120 |  |\n"
+        );
     }
 }

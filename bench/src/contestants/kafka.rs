@@ -149,12 +149,14 @@ impl ToPostgres {
         ToPostgres { name, what, topic: Topic::web(), parallelism, taskmanagers: 1, is_default: true }
     }
 
-    /// In so many processes, which share the subtasks evenly: what an event costs more where it goes over a socket.
+    /// In so many processes, which share the subtasks evenly: what an event costs more where it goes over a socket. Each source has one
+    /// partition.
     pub(crate) fn spread(parallelism: u32, taskmanagers: u32) -> ToPostgres {
         let one = ToPostgres::new(parallelism);
         ToPostgres {
             name: format!("{}-tm{taskmanagers}", one.name),
             what: format!("{}, {taskmanagers} taskmanagers", one.what),
+            topic: Topic::of_partitions(parallelism),
             taskmanagers,
             is_default: false,
             ..one

@@ -1,4 +1,6 @@
-//! For `benches/exchange.rs`, and for nobody else: one channel between two subtasks, driven as subtasks drive it.
+//! For `benches/exchange.rs` and `make bench-scaling`, and for nobody else: one channel between two subtasks, driven as subtasks drive it.
+
+pub mod cost;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +24,13 @@ use crate::exchange::remote::RemoteChannel;
 const WAIT: Duration = Duration::from_millis(50);
 
 /// The upstream subtask's end.
-pub struct SendingEnd(Outputs);
+struct SendingEnd(Outputs);
 
 /// The downstream subtask's end.
-pub struct ReceivingEnd(Arc<Gate>);
+struct ReceivingEnd(Arc<Gate>);
 
 /// A channel within a process.
-pub fn local(channel_bytes: usize) -> (SendingEnd, ReceivingEnd) {
+fn local(channel_bytes: usize) -> (SendingEnd, ReceivingEnd) {
     let gate = Arc::new(Gate::new(1, channel_bytes));
     (SendingEnd(Outputs::new(vec![Sender::Local(Arc::clone(&gate), 0)])), ReceivingEnd(gate))
 }
@@ -37,7 +39,7 @@ pub fn local(channel_bytes: usize) -> (SendingEnd, ReceivingEnd) {
 ///
 /// # Errors
 /// If no port can be had.
-pub fn over_grpc(
+fn over_grpc(
     channel_bytes: usize,
     sending: &Handle,
     receiving: &Handle,
@@ -77,7 +79,7 @@ impl SendingEnd {
     ///
     /// # Panics
     /// If the channel breaks.
-    pub fn send(&mut self, batch: EventBatch) {
+    fn send(&mut self, batch: EventBatch) {
         self.0.send(0, Message::Events(batch));
         self.flush();
     }
@@ -86,7 +88,7 @@ impl SendingEnd {
     ///
     /// # Panics
     /// If the channel breaks.
-    pub fn finish(mut self) {
+    fn finish(mut self) {
         self.0.send_end();
         self.flush();
         while !self.0.are_delivered() {
@@ -106,7 +108,7 @@ impl ReceivingEnd {
     ///
     /// # Panics
     /// If the channel breaks.
-    pub fn receive(&self) -> Option<EventBatch> {
+    fn receive(&self) -> Option<EventBatch> {
         loop {
             match self.0.try_pop().expect("nothing breaks the channel") {
                 Input::Message(_, Message::Events(batch)) => return Some(batch),
