@@ -3,6 +3,8 @@
 //! The rule by which nothing is there twice, and why, is [`stream_core::outlet`]'s. Tests: beside the code, and
 //! `e2e/tests/clusters/outlets.rs` on real systems, with processes that die between the two.
 
+use std::sync::Arc;
+
 use stream_core::checkpoint::SealedEpoch;
 use stream_core::ids::TableIndex;
 use stream_core::row::RowBatch;
@@ -89,7 +91,7 @@ struct OfTable<'a> {
 }
 
 impl RowChunks for OfTable<'_> {
-    fn next_chunk(&mut self) -> Result<Option<RowBatch>, StoreError> {
+    fn next_chunk(&mut self) -> Result<Option<Arc<RowBatch>>, StoreError> {
         let (sealed, table) = (self.epoch.rows.of(self.table), self.table);
         // Nothing is read of an epoch that has none, nor behind the last.
         while self.found < sealed {
@@ -129,7 +131,7 @@ struct OfOthers<'a> {
 }
 
 impl RowChunks for OfOthers<'_> {
-    fn next_chunk(&mut self) -> Result<Option<RowBatch>, StoreError> {
+    fn next_chunk(&mut self) -> Result<Option<Arc<RowBatch>>, StoreError> {
         while let Some(chunk) = self.rows.next_chunk()? {
             if !self.outlets.contains(&chunk.table()) {
                 return Ok(Some(chunk));

@@ -1,5 +1,7 @@
 //! The stored rows of an epoch, as every publisher reads them.
 
+use std::sync::Arc;
+
 use stream_core::checkpoint::SealedEpoch;
 use stream_core::row::{DecodeRowError, RowBatch};
 use stream_core::table::RowCounts;
@@ -23,7 +25,7 @@ impl<'a> EpochRows<'a> {
     ///
     /// # Errors
     /// If a piece cannot be read, or rows are missing.
-    pub(crate) fn next(&mut self) -> Result<Option<RowBatch>, PublishError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Arc<RowBatch>>, PublishError> {
         if self.epoch.rows.total() == 0 {
             return Ok(None);
         }

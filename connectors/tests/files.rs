@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use connectors::RealConnectors;
@@ -278,13 +279,13 @@ impl Chunks {
 }
 
 impl RowChunks for Chunks {
-    fn next_chunk(&mut self) -> Result<Option<RowBatch>, StoreError> {
+    fn next_chunk(&mut self) -> Result<Option<Arc<RowBatch>>, StoreError> {
         match self.chunks.pop_front() {
             None if self.is_broken => Err(StoreError::new(StoreErrorKind::Unavailable, "the store is away")),
             None => Ok(None),
             Some(next) => {
                 self.given.push(next.clone());
-                Ok(Some(next))
+                Ok(Some(Arc::new(next)))
             }
         }
     }

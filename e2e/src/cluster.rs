@@ -212,9 +212,21 @@ impl Cluster {
     /// # Errors
     /// If the broker refuses.
     pub fn load(&self, topic: &str, partitions: u32, file: &Path) -> Result<()> {
+        self.load_with(topic, partitions, file, &[])
+    }
+
+    /// The same, with so many records in each batch that is produced.
+    ///
+    /// # Errors
+    /// As [`Cluster::load`].
+    pub fn load_in_batches(&self, topic: &str, partitions: u32, records: u16, file: &Path) -> Result<()> {
+        self.load_with(topic, partitions, file, &["--batch", &records.to_string()])
+    }
+
+    fn load_with(&self, topic: &str, partitions: u32, file: &Path, more: &[&str]) -> Result<()> {
         let (kafka, partitions) = (self.broker.bootstrap_servers(), partitions.to_string());
         let file = file.to_str().context("a path that is text")?;
-        let args = ["load", file, "--topic", topic, "--create", &partitions];
+        let args = [&["load", file, "--topic", topic, "--create", &partitions], more].concat();
         programs::run("localcluster", &args, &[("KAFKA_URL", &kafka)])?.ok().map(drop)
     }
 

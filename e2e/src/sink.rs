@@ -187,7 +187,7 @@ impl Chunks {
 }
 
 impl RowChunks for Chunks {
-    fn next_chunk(&mut self) -> Result<Option<RowBatch>, StoreError> {
+    fn next_chunk(&mut self) -> Result<Option<Arc<RowBatch>>, StoreError> {
         if self.chunks.len() == 1
             && let Some(step) = self.before_last.take()
         {
@@ -196,7 +196,7 @@ impl RowChunks for Chunks {
         }
         let next = self.chunks.pop_front();
         self.given.extend(next.clone());
-        Ok(next)
+        Ok(next.map(Arc::new))
     }
 
     fn rewind(&mut self) {

@@ -1,5 +1,6 @@
 //! A file of JSON lines into a topic: line i to partition i mod N, so that each partition keeps the file's order.
 
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,20 +50,37 @@ pub struct Progress {
 
 /// Sends every line of `path` (`.gz` and `.zst` are unpacked) and waits until the broker has them all. Blocks.
 ///
+/// With `batch`, so many lines of a partition are sent in a row, as one batch of records: otherwise a batch has what comes within some
+/// milliseconds, which is little where there are many partitions, and little makes each record dear to whoever reads it.
+///
 /// # Errors
 /// If the file cannot be read or the broker does not take it; what was sent before stays in the topic.
-pub fn load(path: &Path, topic: &Topic, on_progress: &mut dyn FnMut(Progress)) -> Result<Progress, Error> {
+pub fn load(
+    path: &Path,
+    topic: &Topic,
+    batch: Option<NonZeroU16>,
+    on_progress: &mut dyn FnMut(Progress),
+) -> Result<Progress, Error> {
     let mut reader = Reader::open(&file::splits(&path.to_string_lossy())?);
-    let producer = topic.producer()?;
+    let producer = match batch {
+        Some(records) => topic.producer_in_batches(records)?,
+        None => topic.producer()?,
+    };
     let mut sending = Sending {
         producer: &producer,
         partitions: topic.partitions(),
+        in_a_row: batch.map_or(1, |records| usize::from(records.get())),
+        text: Vec::new(),
+        ends: Vec::new(),
         progress: Progress::default(),
         finished: false,
         failure: None,
     };
     while !sending.finished {
         reader.poll(POLL_WAIT, &mut sending)?;
+        if sending.finished {
+            sending.send();
+        }
         if let Some(failure) = sending.failure.take() {
             return Err(failure.into());
         }
@@ -79,9 +97,33 @@ pub fn load(path: &Path, topic: &Topic, on_progress: &mut dyn FnMut(Progress)) -
 struct Sending<'a> {
     producer: &'a Producer,
     partitions: &'a [i32],
+    /// Lines of a partition that are sent one after the other.
+    in_a_row: usize,
+    /// Lines that are to be sent, so many of each partition at most.
+    text: Vec<u8>,
+    /// Where each of them ends.
+    ends: Vec<usize>,
     progress: Progress,
     finished: bool,
     failure: Option<kafka::Error>,
+}
+
+impl Sending<'_> {
+    /// Sends the lines that were gathered, partition by partition.
+    fn send(&mut self) {
+        let Sending { producer, partitions, text, ends, .. } = self;
+        'sending: for (place, &partition) in partitions.iter().enumerate() {
+            for line in (place..ends.len()).step_by(partitions.len()) {
+                let from = line.checked_sub(1).map_or(0, |before| ends[before]);
+                if let Err(failure) = producer.send(Some(partition), &text[from..ends[line]]) {
+                    self.failure = Some(failure);
+                    break 'sending;
+                }
+            }
+        }
+        self.text.clear();
+        self.ends.clear();
+    }
 }
 
 impl SourceVisitor for Sending<'_> {
@@ -90,9 +132,12 @@ impl SourceVisitor for Sending<'_> {
             if self.failure.is_some() {
                 break;
             }
-            let turn = usize::try_from(self.progress.lines).unwrap_or(usize::MAX) % self.partitions.len().max(1);
-            self.failure = self.producer.send(self.partitions.get(turn).copied(), line).err();
+            self.text.extend_from_slice(line);
+            self.ends.push(self.text.len());
             self.progress.lines += 1;
+            if self.ends.len() >= self.partitions.len() * self.in_a_row {
+                self.send();
+            }
         }
         self.progress.bytes = next_offset;
         records.len()

@@ -1,5 +1,7 @@
 //! The topic that events go into: looked up or created, and a producer for it.
 
+use std::num::NonZeroU16;
+
 use connectors::kafka::{self, Admin, ClientSettings, Producer, SettingsError};
 use stream_core::secret::Secret;
 
@@ -102,6 +104,14 @@ impl Topic {
     /// If the settings cannot be used.
     pub fn producer(&self) -> Result<Producer, Error> {
         Ok(Producer::new(&self.client, &self.name)?)
+    }
+
+    /// A producer into it with so many records in each batch: [`Producer::in_batches`].
+    ///
+    /// # Errors
+    /// If the settings cannot be used.
+    pub fn producer_in_batches(&self, records: NonZeroU16) -> Result<Producer, Error> {
+        Ok(Producer::in_batches(&self.client, &self.name, records)?)
     }
 }
 

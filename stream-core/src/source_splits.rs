@@ -104,8 +104,12 @@ impl SourceSplits {
 
     /// Looks how far each split may be read, for the sake of the others.
     pub fn align(&mut self) {
+        let slowest = self.slowest_with_events();
         let SourceSplits { watermarks, splits, alignment, .. } = self;
-        alignment.align(paces(watermarks, splits));
+        match slowest {
+            Some(slowest) => alignment.align(std::iter::once(slowest)),
+            None => alignment.align(paces(watermarks, splits)),
+        }
     }
 
     /// From which event time on records of a split are to be left for later.
@@ -128,8 +132,19 @@ impl SourceSplits {
 
     /// How far the slowest split is, if others are to be told.
     pub fn news(&mut self) -> Option<Watermark> {
+        let slowest = self.slowest_with_events();
         let SourceSplits { watermarks, splits, alignment, .. } = self;
-        alignment.news(paces(watermarks, splits))
+        match slowest {
+            Some(slowest) => alignment.news(std::iter::once(slowest)),
+            None => alignment.news(paces(watermarks, splits)),
+        }
+    }
+
+    /// The slowest of those that are waited for, where each of them has had events: it stands for all then, and a thousand need not be
+    /// looked at for each few records of one.
+    fn slowest_with_events(&mut self) -> Option<Pace> {
+        let watermark = self.watermarks.least().filter(|&least| least > Watermark::NONE)?;
+        Some(Pace { watermark, is_waited_for: true, is_at_end: false })
     }
 
     /// Those of `splits` that are not among them yet, each once.

@@ -42,6 +42,8 @@ pub enum Progress {
 pub struct SplitWatermarks {
     delay_ms: i64,
     splits: Vec<SplitState>,
+    /// The least watermark of the active splits, if it is known: there may be a thousand of them, and mostly it is another that moves.
+    least: Option<Option<Watermark>>,
     combined: Watermark,
 }
 
@@ -61,7 +63,7 @@ enum Activity {
 impl SplitWatermarks {
     /// No splits yet; watermarks will run `delay_ms` behind the highest event time of each.
     pub fn new(delay_ms: i64) -> Self {
-        SplitWatermarks { delay_ms, splits: Vec::new(), combined: Watermark::NONE }
+        SplitWatermarks { delay_ms, splits: Vec::new(), least: None, combined: Watermark::NONE }
     }
 
     /// Adds a split and returns its number. It holds everything back until its first event, as in Flink.
@@ -74,20 +76,26 @@ impl SplitWatermarks {
     pub fn add_split_at(&mut self, watermark: Option<Watermark>) -> usize {
         let watermark = watermark.unwrap_or(Watermark::NONE);
         self.splits.push(SplitState { watermark, activity: Activity::Active });
+        self.least = None;
         self.splits.len() - 1
     }
 
     /// A split delivered events, the latest of them at `latest`. An idle split counts again at once.
     pub fn observe(&mut self, split: usize, latest: EventTime) {
         let state = &mut self.splits[split];
-        state.watermark = state.watermark.max(Watermark(latest.0.saturating_sub(self.delay_ms)));
+        let (watermark, was_active) = (state.watermark, state.activity == Activity::Active);
+        state.watermark = watermark.max(Watermark(latest.0.saturating_sub(self.delay_ms)));
         state.activity = Activity::Active;
+        if !was_active || self.least == Some(Some(watermark)) {
+            self.least = None;
+        }
     }
 
     /// A split has had nothing to deliver for the idle timeout: it no longer holds the others back.
     pub fn mark_idle(&mut self, split: usize) {
         if self.splits[split].activity == Activity::Active {
             self.splits[split].activity = Activity::Idle;
+            self.least = None;
         }
     }
 
@@ -95,12 +103,14 @@ impl SplitWatermarks {
     pub fn mark_active(&mut self, split: usize) {
         if self.splits[split].activity == Activity::Idle {
             self.splits[split].activity = Activity::Active;
+            self.least = None;
         }
     }
 
     /// A bounded split has ended and stops counting.
     pub fn finish(&mut self, split: usize) {
         self.splits[split].activity = Activity::Finished;
+        self.least = None;
     }
 
     /// Whether every split has ended; true where there is none.
@@ -134,10 +144,15 @@ impl SplitWatermarks {
         self.splits.iter().map(|split| split.watermark).max().unwrap_or_default()
     }
 
+    /// The least watermark of the active splits; `None` if no split is active.
+    pub fn least(&mut self) -> Option<Watermark> {
+        let active = self.splits.iter().filter(|split| split.activity == Activity::Active);
+        *self.least.get_or_insert_with(|| active.map(|split| split.watermark).min())
+    }
+
     /// The least watermark of the active splits, never less than it was; idle if no split is active.
     pub fn progress(&mut self) -> Progress {
-        let active = self.splits.iter().filter(|split| split.activity == Activity::Active);
-        match active.map(|split| split.watermark).min() {
+        match self.least() {
             None => Progress::Idle(Watermark::NONE),
             Some(least) => {
                 self.combined = self.combined.max(least);
@@ -236,6 +251,8 @@ impl Valve {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const IDLE: Progress = Progress::Idle(Watermark::NONE);
@@ -356,5 +373,31 @@ mod tests {
         let mut valve = Valve::restored(2, Watermark(100), Watermark::NONE);
         assert_eq!(valve.on_progress(0, active(500)), None);
         assert_eq!(valve.on_progress(1, IDLE), Some(active(500)), "an idle input holds nobody back");
+    }
+
+    proptest! {
+        /// What is kept of the least is what looking at every split finds, whatever happens to them and whenever it is asked for.
+        #[test]
+        fn least_is_that_of_all_active_splits(
+            steps in proptest::collection::vec((0_usize..5, 0_u8..7, -20_i64..20, any::<bool>()), 1..200)
+        ) {
+            let mut splits = SplitWatermarks::new(0);
+            (0..4).for_each(|_| _ = splits.add_split());
+            for (split, step, time, is_asked) in steps {
+                let split = split.min(splits.splits.len() - 1);
+                match step {
+                    0..3 => splits.observe(split, EventTime(time)),
+                    3 => splits.mark_idle(split),
+                    4 => splits.mark_active(split),
+                    5 => splits.finish(split),
+                    _ => _ = splits.add_split_at(Some(Watermark(time))),
+                }
+                if is_asked {
+                    let active = splits.splits.iter().filter(|split| split.activity == Activity::Active);
+                    let least = active.map(|split| split.watermark).min();
+                    prop_assert_eq!(splits.least(), least);
+                }
+            }
+        }
     }
 }

@@ -169,11 +169,11 @@ pub trait Publisher: Send {
 
 /// The rows of an epoch, a piece at a time.
 pub trait RowChunks {
-    /// The next piece; `None` behind the last.
+    /// The next piece; `None` behind the last. Shared, since it is kept until it is published.
     ///
     /// # Errors
     /// If a stored piece cannot be read back.
-    fn next_chunk(&mut self) -> Result<Option<RowBatch>, StoreError>;
+    fn next_chunk(&mut self) -> Result<Option<Arc<RowBatch>>, StoreError>;
 
     /// Begins anew with the first piece.
     fn rewind(&mut self);

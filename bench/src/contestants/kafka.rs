@@ -22,6 +22,9 @@ use crate::reference::{self, Digest};
 use crate::stage::Stage;
 use crate::usage;
 
+/// Records in each batch of these topics, some 45 kB. A producer that is left to itself sends what comes within 5 ms: the more partitions,
+/// the fewer records in each batch, and then it is batches that are compared.
+pub(crate) const BATCH_RECORDS: u16 = 100;
 /// The topics by whose number of partitions the cost of an event is compared.
 pub(crate) const PARTITION_COUNTS: [u32; 3] = [1, 30, 1000];
 /// The job's table.
@@ -37,6 +40,8 @@ const FETCH: &str = "FETCH 50000 FROM rows";
 pub(crate) struct Topic {
     pub(crate) name: String,
     partitions: u32,
+    /// Records in each batch, unless it is left to the producer.
+    batch: Option<u16>,
     /// Whether those who read it run without being asked for.
     pub(crate) is_default: bool,
 }
@@ -44,12 +49,12 @@ pub(crate) struct Topic {
 impl Topic {
     /// That of `kafka/…`.
     pub(crate) fn web() -> Topic {
-        Topic { name: "web".to_owned(), partitions: PARTITIONS.unsigned_abs(), is_default: true }
+        Topic { name: "web".to_owned(), partitions: PARTITIONS.unsigned_abs(), batch: None, is_default: true }
     }
 
     /// One of `partitions/…`.
     pub(crate) fn of_partitions(partitions: u32) -> Topic {
-        Topic { name: format!("web-{partitions}"), partitions, is_default: false }
+        Topic { name: format!("web-{partitions}"), partitions, batch: Some(BATCH_RECORDS), is_default: false }
     }
 }
 
@@ -76,7 +81,11 @@ impl Loaded {
         let loaded = stage.kafka.as_mut().context("it was started")?;
         if loaded.topics.insert(topic.name.clone()) {
             stage.bar.say(&format!("loading the topic `{}`", topic.name));
-            loaded.cluster.load(&topic.name, topic.partitions, &data.events)?;
+            let Topic { name, partitions, .. } = topic;
+            match topic.batch {
+                Some(records) => loaded.cluster.load_in_batches(name, *partitions, records, &data.events)?,
+                None => loaded.cluster.load(name, *partitions, &data.events)?,
+            }
         }
         Ok(Ready::Yes)
     }
@@ -167,7 +176,9 @@ impl ToPostgres {
     pub(crate) fn of_partitions(partitions: u32) -> ToPostgres {
         ToPostgres {
             name: format!("partitions/to-postgres-{partitions}"),
-            what: format!("ours, Kafka to Postgres, parallelism 1, partitions: {partitions}"),
+            what: format!(
+                "ours, Kafka to Postgres, parallelism 1, partitions: {partitions}, {BATCH_RECORDS} records a batch"
+            ),
             topic: Topic::of_partitions(partitions),
             is_default: false,
             ..ToPostgres::new(1)

@@ -7,7 +7,7 @@ use connectors::postgres::Client;
 use localcluster::program;
 
 use crate::contestant::{Contestant, Ready, Run, Unit};
-use crate::contestants::kafka::{self, Loaded, Topic};
+use crate::contestants::kafka::{self, BATCH_RECORDS, Loaded, Topic};
 use crate::data::Shape;
 use crate::reference;
 use crate::stage::Stage;
@@ -97,7 +97,9 @@ impl Consume {
 
     /// Of a topic with so many partitions.
     pub(crate) fn of_partitions(partitions: u32) -> Consume {
-        let what = format!("limit: librdkafka's batch queue, messages are counted, partitions: {partitions}");
+        let what = format!(
+            "limit: librdkafka's batch queue, messages are counted, partitions: {partitions}, {BATCH_RECORDS} records a batch"
+        );
         let name = format!("partitions/limit-consume-{partitions}");
         Consume { name, what, topic: Topic::of_partitions(partitions) }
     }

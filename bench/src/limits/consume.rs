@@ -67,12 +67,21 @@ pub(super) fn all(bootstrap: &str, topic: &str) -> Result<u64> {
 fn assign(consumer: &BaseConsumer, topic: &str) -> Result<BTreeMap<i32, i64>> {
     let metadata = consumer.fetch_metadata(Some(topic), BROKER_LIMIT)?;
     let partitions = metadata.topics().first().context("no such topic")?.partitions();
+    // The product asks for all of them at once, too.
+    let asked = |edge: Offset| -> Result<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition_offset(topic, partition.id(), edge)?;
+        }
+        Ok(consumer.offsets_for_times(list, BROKER_LIMIT)?)
+    };
+    let (firsts, ends) = (asked(Offset::Beginning)?.to_topic_map(), asked(Offset::End)?.to_topic_map());
     let (mut list, mut left) = (TopicPartitionList::new(), BTreeMap::new());
-    for partition in partitions.iter().map(|partition| partition.id()) {
-        let (low, high) = consumer.fetch_watermarks(topic, partition, BROKER_LIMIT)?;
-        list.add_partition_offset(topic, partition, Offset::Offset(low))?;
-        if high > low {
-            left.insert(partition, high);
+    for ((name, partition), end) in ends {
+        let first = firsts.get(&(name, partition)).copied().context("asked for")?;
+        list.add_partition_offset(topic, partition, first)?;
+        if first != end {
+            left.insert(partition, end.to_raw().context("an offset")?);
         }
     }
     consumer.assign(&list)?;

@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use stream_core::checkpoint::SealedEpoch;
 use stream_core::ids::CheckpointId;
@@ -14,9 +14,8 @@ use stream_runtime::connector::{ConnectorError, PublishError, Published, Publish
 
 use super::error::{Action, Error};
 use super::publisher::publish_error;
-use super::table_text::BUFFER_BYTES;
-use super::text::{Format, RowText};
-use crate::rows::{EpochRows, misfit};
+use super::text::{BUFFER_BYTES, Format, RowText};
+use crate::rows::EpochRows;
 
 /// A publisher of CSV to standard output.
 pub fn stdout(columns: &[Column]) -> Box<dyn Publisher> {
@@ -60,19 +59,25 @@ impl DirectPublisher {
     }
 
     fn hand_on(&mut self) -> Result<(), Error> {
-        let written = match &mut self.output {
+        self.output.write(&self.path, &mut self.text)
+    }
+}
+
+impl Output {
+    /// Writes a text to what is called `path`, and clears it.
+    fn write(&mut self, path: &Path, text: &mut Vec<u8>) -> Result<(), Error> {
+        let written = match self {
             Output::Stdout => {
                 let mut stdout = io::stdout().lock();
-                stdout.write_all(&self.text).and_then(|()| stdout.flush())
+                stdout.write_all(text).and_then(|()| stdout.flush())
             }
-            Output::File(Some(file)) => file.write_all(&self.text),
-            Output::File(file) => OpenOptions::new()
-                .write(true)
-                .open(&self.path)
-                .and_then(|opened| file.insert(opened).write_all(&self.text)),
+            Output::File(Some(file)) => file.write_all(text),
+            Output::File(file) => {
+                OpenOptions::new().write(true).open(path).and_then(|opened| file.insert(opened).write_all(text))
+            }
         };
-        self.text.clear();
-        written.map_err(|error| Error::io(Action::Write, &self.path, error))
+        text.clear();
+        written.map_err(|error| Error::io(Action::Write, path, error))
     }
 }
 
@@ -84,10 +89,8 @@ impl Publisher for DirectPublisher {
         self.begin();
         let mut rows = EpochRows::new(epoch, rows);
         while let Some(chunk) = rows.next()? {
-            self.rows.rows(&chunk, &mut self.text).map_err(misfit)?;
-            if self.text.len() >= BUFFER_BYTES {
-                self.hand_on().map_err(publish_error)?;
-            }
+            let DirectPublisher { output, path, rows, text, .. } = self;
+            rows.rows(&chunk, text, &mut |text| output.write(path, text).map_err(publish_error))?;
         }
         self.hand_on().map_err(publish_error)?;
         self.last_epoch = epoch.epoch;

@@ -187,6 +187,7 @@ impl Register {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use std::collections::VecDeque;
+    use std::sync::Arc;
 
     use stream_core::checkpoint::Accounts;
     use stream_core::ids::Token;
@@ -202,8 +203,8 @@ mod tests {
     struct Rows(VecDeque<RowBatch>);
 
     impl RowChunks for Rows {
-        fn next_chunk(&mut self) -> Result<Option<RowBatch>, StoreError> {
-            Ok(self.0.pop_front())
+        fn next_chunk(&mut self) -> Result<Option<Arc<RowBatch>>, StoreError> {
+            Ok(self.0.pop_front().map(Arc::new))
         }
         fn rewind(&mut self) {}
     }

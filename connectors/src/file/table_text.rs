@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
+use std::sync::Arc;
 
 use stream_core::ids::{JobId, TableIndex};
 use stream_core::row::RowBatch;
@@ -12,10 +13,7 @@ use super::ledger::sync_folder;
 use super::place::Target;
 use super::publisher::publish_error;
 use super::text::RowText;
-use crate::rows::{EpochRows, misfit};
-
-/// Text gathered before it is written.
-pub(super) const BUFFER_BYTES: usize = 256 << 10;
+use crate::rows::EpochRows;
 
 /// Where a table's rows go.
 pub(super) struct TableText {
@@ -48,7 +46,7 @@ impl TableText {
         part: &mut File,
         end: &mut u64,
         table: TableIndex,
-        next: &mut Option<RowBatch>,
+        next: &mut Option<Arc<RowBatch>>,
         rows: &mut EpochRows<'_>,
     ) -> Result<(), PublishError> {
         self.cut_to(part, *end).map_err(publish_error)?;
@@ -58,18 +56,20 @@ impl TableText {
         if *end == 0 {
             row_text.header(text);
         }
+        let mut write = |text: &mut Vec<u8>| {
+            part.write_all(text).map_err(failed)?;
+            *end += text.len() as u64;
+            text.clear();
+            Ok(())
+        };
         while let Some(chunk) = next.take_if(|chunk| chunk.table() == table) {
-            row_text.rows(&chunk, text).map_err(misfit)?;
-            if text.len() >= BUFFER_BYTES {
-                part.write_all(text).map_err(failed)?;
-                *end += text.len() as u64;
-                text.clear();
-            }
+            row_text.rows(&chunk, text, &mut write)?;
+            // Given back before the next one is there, which may be as large.
+            drop(chunk);
             *next = rows.next()?;
         }
-        part.write_all(text).and_then(|()| part.sync_data()).map_err(failed)?;
-        *end += text.len() as u64;
-        Ok(())
+        write(text)?;
+        part.sync_data().map_err(failed)
     }
 
     /// Gives the text its final name, of which `bytes` count.

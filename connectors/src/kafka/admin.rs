@@ -66,9 +66,8 @@ impl Admin {
             Some(Err((_, code))) => return Err(self.failed("create a topic")(KafkaError::AdminOp(code))),
             Some(Ok(_)) | None => true,
         };
-        for partition in self.partitions_of_new(topic).await? {
-            self.watermarks(topic, partition).await?;
-        }
+        let (name, partitions) = (topic.to_owned(), self.partitions_of_new(topic).await?);
+        self.ask(move |lookup| lookup.all_watermarks(&name, &partitions)).await?;
         Ok(is_new)
     }
 
@@ -155,7 +154,7 @@ impl Admin {
         let topic = topic.to_owned();
         self.ask(move |lookup| {
             let partitions = lookup.partitions(&topic)?;
-            partitions.into_iter().map(|each| Ok((each, lookup.watermarks(&topic, each)?))).collect()
+            lookup.all_watermarks(&topic, &partitions)
         })
         .await
     }

@@ -26,14 +26,13 @@ pub fn discover(spec: &SourceSpec) -> Result<Vec<Split>, stream_runtime::connect
         StartPosition::Committed => lookup.committed(&topic, &partitions)?,
         StartPosition::At(time) => lookup.offsets_for_time(&topic, &partitions, time)?,
     };
-    let mut splits = Vec::with_capacity(partitions.len());
-    for partition in partitions {
-        let available = lookup.watermarks(&topic, partition)?;
+    let available = lookup.all_watermarks(&topic, &partitions)?;
+    let split = |(partition, available): (i32, Range<u64>)| {
         let id = split_name(&topic, partition);
         let start = start(spec.from, starts.get(&partition).copied(), &available, &id);
-        splits.push(Split { id, start, end: spec.is_bounded.then_some(available.end) });
-    }
-    Ok(splits)
+        Split { id, start, end: spec.is_bounded.then_some(available.end) }
+    };
+    Ok(available.into_iter().map(split).collect())
 }
 
 /// The name of a partition as a split.

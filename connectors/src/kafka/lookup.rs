@@ -89,6 +89,34 @@ impl Lookup {
         Ok(unsigned(low)..unsigned(high))
     }
 
+    /// The [`Lookup::watermarks`] of several partitions, by two requests to each broker and not to each partition.
+    ///
+    /// # Errors
+    /// As [`Lookup::partitions`].
+    pub fn all_watermarks(&self, topic: &str, partitions: &[i32]) -> Result<BTreeMap<i32, Range<u64>>, Error> {
+        if partitions.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        // In this order: what is deleted meanwhile was there before the end that is found.
+        let firsts = self.edge(topic, partitions, Offset::Beginning)?;
+        let ends = self.edge(topic, partitions, Offset::End)?;
+        Ok(firsts.into_iter().map(|(partition, first)| (partition, first..ends[&partition])).collect())
+    }
+
+    /// The first or the last offset of each of these partitions.
+    fn edge(&self, topic: &str, partitions: &[i32], edge: Offset) -> Result<Offsets, Error> {
+        // As times, the numbers that librdkafka has for them are what Kafka's request has for them (KIP-79).
+        let asked = list(topic, partitions, edge)?;
+        self.ask(topic, |within| {
+            let answer = self.consumer.offsets_for_times(asked.clone(), within)?;
+            answer.elements().iter().try_for_each(|each| each.error())?;
+            let offsets = known_offsets(&answer);
+            // One that has no leader is not asked for.
+            let is_whole = offsets.len() == partitions.len();
+            if is_whole { Ok(offsets) } else { Err(KafkaError::OffsetFetch(RDKafkaErrorCode::LeaderNotAvailable)) }
+        })
+    }
+
     /// For each partition the offset of the first record of at least this time; a partition without one is left out.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Messages into a topic, for tools and tests.
 
+use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -48,6 +49,19 @@ impl Producer {
     /// # Errors
     /// If the settings cannot be used.
     pub fn new(settings: &ClientSettings, topic: &str) -> Result<Self, Error> {
+        Self::with(settings, topic, &[])
+    }
+
+    /// A producer whose record batches have so many records each, if those of one partition are sent one after the other. What is
+    /// left of a batch waits for [`Producer::flush`], or for a second.
+    ///
+    /// # Errors
+    /// As [`Producer::new`].
+    pub fn in_batches(settings: &ClientSettings, topic: &str, records: NonZeroU16) -> Result<Self, Error> {
+        Self::with(settings, topic, &[("batch.num.messages", &records.to_string()), ("linger.ms", "1000")])
+    }
+
+    fn with(settings: &ClientSettings, topic: &str, more: &[(&str, &str)]) -> Result<Self, Error> {
         let brokers = settings.brokers().to_owned();
         let mut config = settings.client_config()?;
         config
@@ -55,6 +69,9 @@ impl Producer {
             .set("queue.buffering.max.messages", "200000")
             .set("enable.idempotence", "true")
             .set("message.timeout.ms", "30000");
+        for &(name, value) in more {
+            config.set(name, value);
+        }
         // A consumer's settings mean nothing here, and librdkafka says so each time.
         config.remove("group.id");
         let producer = config.create_with_context(Context::default());

@@ -3,6 +3,7 @@
 //! Records are handed on as slices of librdkafka's own memory, those of one partition together. An outage is waited for
 //! and said once when it begins and once when it is over; what waiting does not mend is an error.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
@@ -29,11 +30,18 @@ const FIRST_WITHIN: Duration = Duration::from_secs(5);
 /// client is what it counts for there.
 const DENSE: usize = 256;
 
+/// Of how many partitions the client is asked for the end at each poll; of the others it is at the next ones.
+const ENDS_AT_ONCE: usize = 32;
+
 /// The reader of a source subtask over some partitions of a topic.
 pub struct Reader {
     settings: TopicSettings,
     /// Before the queue, since they hold messages, and the client ends only once it has got them all back.
     partitions: Vec<Partition>,
+    /// Where among them each number is.
+    places: BTreeMap<i32, usize>,
+    /// The first whose end is asked for next.
+    next_end: usize,
     /// `None` until there is something to read.
     queue: Option<BatchQueue>,
     /// How many queues were to share the client's memory when it was opened.
@@ -58,6 +66,8 @@ impl Reader {
             queue: None,
             opened_for: 1,
             partitions: Vec::new(),
+            places: BTreeMap::new(),
+            next_end: 0,
             unfinished: 0,
             is_out: false,
             is_aligned,
@@ -69,7 +79,9 @@ impl Reader {
     fn add(&mut self, splits: &[Split]) -> Result<(), Error> {
         let known = self.partitions.len();
         for split in splits {
-            self.partitions.push(Partition::new(split, &self.settings.topic)?);
+            let partition = Partition::new(split, &self.settings.topic)?;
+            self.places.entry(partition.id).or_insert(self.partitions.len());
+            self.partitions.push(partition);
             self.unfinished += 1;
         }
         let is_reopened = self.has_to_share();
@@ -144,7 +156,7 @@ impl SourceReader for Reader {
 impl Reader {
     /// Receives a batch, unless there is still something to hand on; whether there was or is anything.
     fn receive(&mut self, max_wait: Duration, visitor: &dyn SourceVisitor) -> Result<bool, Error> {
-        let Reader { settings, queue, partitions, .. } = self;
+        let Reader { settings, queue, partitions, places, .. } = self;
         let Some(queue) = queue else { return Ok(false) };
         if partitions.iter().enumerate().any(|(index, partition)| partition.has_pending() && !visitor.is_held(index)) {
             return Ok(true);
@@ -168,7 +180,7 @@ impl Reader {
             received = true;
             // Those of one partition mostly come together.
             if partitions.get(index).is_none_or(|partition| partition.id != id) {
-                let Some(found) = partitions.iter().position(|partition| partition.id == id) else { continue };
+                let Some(&found) = places.get(&id) else { continue };
                 index = found;
             }
             partitions[index].receive(message);
@@ -285,8 +297,11 @@ impl Reader {
 
     fn tell_ends(&mut self, visitor: &mut dyn SourceVisitor) {
         let Some(queue) = &self.queue else { return };
+        let asked = self.next_end..self.next_end + ENDS_AT_ONCE;
+        self.next_end = if asked.end < self.partitions.len() { asked.end } else { 0 };
         for (index, partition) in self.partitions.iter_mut().enumerate().filter(|(_, p)| !p.is_finished()) {
-            let end = partition.end.or_else(|| queue.known_end(partition.id));
+            let known = || asked.contains(&index).then(|| queue.known_end(partition.id)).flatten();
+            let end = partition.end.or_else(known);
             if let Some(end) = end.filter(|_| end != partition.told_end) {
                 visitor.on_known_end(index, end);
                 partition.told_end = Some(end);

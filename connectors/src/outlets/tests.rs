@@ -30,7 +30,7 @@ struct MemorySink(World);
 
 struct MemoryOutlet(World);
 
-fn rows_of(chunks: &mut dyn FnMut() -> Result<Option<RowBatch>, PublishError>) -> Result<String, PublishError> {
+fn rows_of(chunks: &mut dyn FnMut() -> Result<Option<Arc<RowBatch>>, PublishError>) -> Result<String, PublishError> {
     let mut shown = Vec::new();
     while let Some(chunk) = chunks()? {
         shown.push(format!("{}x{}", chunk.table().0, chunk.rows()));
@@ -79,9 +79,9 @@ struct Chunks {
 }
 
 impl RowChunks for Chunks {
-    fn next_chunk(&mut self) -> Result<Option<RowBatch>, StoreError> {
+    fn next_chunk(&mut self) -> Result<Option<Arc<RowBatch>>, StoreError> {
         self.at += 1;
-        Ok(self.all.get(self.at - 1).cloned())
+        Ok(self.all.get(self.at - 1).cloned().map(Arc::new))
     }
 
     fn rewind(&mut self) {

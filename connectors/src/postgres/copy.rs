@@ -42,15 +42,26 @@ impl<'a> CopyIn<'a> {
     /// Begins one within the transaction of the connection.
     pub(super) async fn begin(connection: &'a mut PgConnection, statement: &str) -> Result<Self, sqlx::Error> {
         let copy = within(PIECE_WITHIN, connection.copy_in_raw(statement)).await?;
-        let mut gathered = Vec::with_capacity(2 * SEND_BYTES);
+        let mut gathered = Vec::with_capacity(SEND_BYTES + TRAILER.len());
         gathered.extend_from_slice(HEADER);
         Ok(CopyIn { copy: Some(copy), gathered })
     }
 
-    /// Sends rows, or gathers them.
+    /// Sends rows, or gathers them. What fills a piece goes from where it is: only what is left between two is copied.
     pub(super) async fn send(&mut self, rows: &RowBatch) -> Result<(), sqlx::Error> {
-        self.gathered.extend_from_slice(rows.as_bytes());
-        if self.gathered.len() < SEND_BYTES { Ok(()) } else { self.hand_on().await }
+        let room = SEND_BYTES - self.gathered.len();
+        let Some((rest, more)) = rows.as_bytes().split_at_checked(room) else {
+            self.gathered.extend_from_slice(rows.as_bytes());
+            return Ok(());
+        };
+        self.gathered.extend_from_slice(rest);
+        self.hand_on().await?;
+        let (pieces, left) = more.as_chunks::<SEND_BYTES>();
+        for piece in pieces {
+            self.send_piece(piece).await?;
+        }
+        self.gathered.extend_from_slice(left);
+        Ok(())
     }
 
     /// Sends the rest and waits until the server has taken all of it.
@@ -62,15 +73,20 @@ impl<'a> CopyIn<'a> {
     }
 
     async fn hand_on(&mut self) -> Result<(), sqlx::Error> {
-        let copy = self.copy.as_mut().ok_or_else(gone)?;
-        for piece in self.gathered.chunks(SEND_BYTES) {
-            let sent = within(PIECE_WITHIN, async { copy.send(piece).await.map(drop) }).await;
-            if let Err(error) = sent {
-                return Err(self.reason().await.unwrap_or(error));
-            }
-        }
+        let gathered = std::mem::take(&mut self.gathered);
+        self.send_piece(&gathered).await?;
+        self.gathered = gathered;
         self.gathered.clear();
         Ok(())
+    }
+
+    async fn send_piece(&mut self, piece: &[u8]) -> Result<(), sqlx::Error> {
+        let copy = self.copy.as_mut().ok_or_else(gone)?;
+        let sent = within(PIECE_WITHIN, async { copy.send(piece).await.map(drop) }).await;
+        match sent {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.reason().await.unwrap_or(error)),
+        }
     }
 
     /// The server may have said why before it closed the connection; that is worth more than "broken pipe".

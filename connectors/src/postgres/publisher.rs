@@ -3,6 +3,7 @@
 //! The ledger decides, not what this process remembers: after any error the connection is closed, and the next try reads
 //! the ledger on a fresh one before it sends anything.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
@@ -151,9 +152,9 @@ impl PostgresPublisher {
         connection: &mut PgConnection,
         place: &TableName,
         table: &Table,
-        first: RowBatch,
+        first: Arc<RowBatch>,
         rows: &mut EpochRows<'_>,
-    ) -> Result<Option<RowBatch>, SendError> {
+    ) -> Result<Option<Arc<RowBatch>>, SendError> {
         let runtime = self.runtime.clone();
         let index = first.table();
         let mut copy = runtime.block_on(CopyIn::begin(connection, &statement(place, &table.columns)))?;

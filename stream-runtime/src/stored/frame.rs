@@ -98,7 +98,6 @@ pub enum StoredError {
 pub(super) struct Framing {
     kind: Kind,
     codec: Codec,
-    table: TableIndex,
     written: u64,
     out: Out,
 }
@@ -115,12 +114,7 @@ impl Framing {
             Codec::Plain => Out::Plain(header),
             Codec::Zstd => Out::Zstd(zstd::Encoder::new(header, ZSTD_LEVEL).expect("the level is one there is")),
         };
-        Framing { kind, codec, table: TableIndex::RESULT, written: 0, out }
-    }
-
-    /// A file of rows for a table.
-    pub(super) fn of_rows(table: TableIndex, codec: Codec) -> Self {
-        Framing { table, ..Framing::new(Kind::Rows, codec) }
+        Framing { kind, codec, written: 0, out }
     }
 
     /// Makes the header lie about the length before compression.
@@ -131,21 +125,11 @@ impl Framing {
 
     /// The whole file.
     pub(super) fn finish(self) -> Vec<u8> {
-        let mut file = match self.out {
+        let file = match self.out {
             Out::Plain(file) => file,
             Out::Zstd(encoder) => encoder.finish().expect("memory takes every write"),
         };
-        let stored = (file.len() - HEADER) as u64;
-        file[..8].copy_from_slice(MAGIC);
-        file[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
-        file[12] = self.kind as u8;
-        file[13] = self.codec as u8;
-        file[TABLE_AT..TABLE_AT + 2].copy_from_slice(&self.table.0.to_le_bytes());
-        file[16..24].copy_from_slice(&self.written.to_le_bytes());
-        file[24..CHECKSUM_AT].copy_from_slice(&stored.to_le_bytes());
-        let checksum = checksum(&file);
-        file[CHECKSUM_AT..HEADER].copy_from_slice(&checksum.to_le_bytes());
-        file
+        seal(file, self.kind, self.codec, TableIndex::RESULT, self.written)
     }
 }
 
@@ -162,6 +146,29 @@ impl Write for Framing {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A file of rows for a table. They are there as a whole, and so are compressed at once: a stream would copy them through its window.
+pub(super) fn rows_file(table: TableIndex, rows: &[u8]) -> Vec<u8> {
+    let mut file = vec![0; HEADER + zstd::zstd_safe::compress_bound(rows.len())];
+    let written = zstd::bulk::compress_to_buffer(rows, &mut file[HEADER..], ZSTD_LEVEL);
+    file.truncate(HEADER + written.expect("there is room for what grows by compression"));
+    seal(file, Kind::Rows, Codec::Zstd, table, rows.len() as u64)
+}
+
+/// Fills the header in, in front of a payload that had so many bytes before compression.
+fn seal(mut file: Vec<u8>, kind: Kind, codec: Codec, table: TableIndex, written: u64) -> Vec<u8> {
+    let stored = (file.len() - HEADER) as u64;
+    file[..8].copy_from_slice(MAGIC);
+    file[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+    file[12] = kind as u8;
+    file[13] = codec as u8;
+    file[TABLE_AT..TABLE_AT + 2].copy_from_slice(&table.0.to_le_bytes());
+    file[16..24].copy_from_slice(&written.to_le_bytes());
+    file[24..CHECKSUM_AT].copy_from_slice(&stored.to_le_bytes());
+    let checksum = checksum(&file);
+    file[CHECKSUM_AT..HEADER].copy_from_slice(&checksum.to_le_bytes());
+    file
 }
 
 /// The payload of a file, as it was before compression. Everything is compared before any of it is decompressed, and no more

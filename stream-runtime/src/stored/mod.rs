@@ -21,8 +21,6 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::io::Write;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stream_core::checkpoint::{FORMAT_VERSION, FileRef, Manifest};
@@ -55,9 +53,7 @@ pub fn decode_state(file: &FileRef, bytes: &[u8], range: KeyGroupRange) -> Resul
 
 /// A file of rows.
 pub fn encode_rows(rows: &RowBatch) -> Vec<u8> {
-    let mut file = Framing::of_rows(rows.table(), Codec::Zstd);
-    file.write_all(rows.as_bytes()).expect("memory takes every write");
-    file.finish()
+    frame::rows_file(rows.table(), rows.as_bytes())
 }
 
 /// The rows of a file.

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use stream_core::checkpoint::{Accounts, Cut, SealedEpoch, SplitSnapshot};

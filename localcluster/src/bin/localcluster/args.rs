@@ -97,6 +97,9 @@ pub(crate) enum Command {
         /// Creates the topic with N partitions if it is not there
         #[arg(long, value_name = "N")]
         create: Option<NonZeroU16>,
+        /// Records in each batch that is produced [default: what comes within 5 ms]
+        #[arg(long, value_name = "N")]
+        batch: Option<NonZeroU16>,
     },
     /// Produces live synthetic traffic into the topic, until Ctrl-C
     #[command(after_help = "Example:\n  localcluster traffic --rate 5000 --duration 2m")]

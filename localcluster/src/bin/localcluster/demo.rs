@@ -35,9 +35,9 @@ pub(crate) fn demo(settings: &Settings, state: &StateDir) -> Result<()> {
     say("events");
     let topics = runtime.block_on(Topic::names(settings, state))?;
     let topic = runtime.block_on(Topic::open_or_create(settings, state, &demo::next_topic(&topics), PARTITIONS))?;
-    produce::load_one(&events, &topic)?;
+    produce::load_one(&events, &topic, None)?;
     // Later events on every partition: they move the watermark on, so that the last sessions close.
-    produce::load_one(&settings.project.join("demo/heartbeat.jsonl"), &topic)?;
+    produce::load_one(&settings.project.join("demo/heartbeat.jsonl"), &topic, None)?;
 
     say("job");
     let jobctl = Jobctl { settings, topic: topic.name() };

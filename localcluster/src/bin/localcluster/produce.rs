@@ -28,6 +28,7 @@ pub(crate) fn load(
     files: &[PathBuf],
     topic: &str,
     create: Option<NonZeroU16>,
+    batch: Option<NonZeroU16>,
 ) -> Result<()> {
     // A file that is not there should not be noticed after the first thousand lines of another one.
     for file in files {
@@ -40,13 +41,13 @@ pub(crate) fn load(
         }
         None => runtime.block_on(Topic::open(settings, state, topic))?,
     };
-    files.iter().try_for_each(|file| load_one(file, &topic))
+    files.iter().try_for_each(|file| load_one(file, &topic, batch))
 }
 
-pub(crate) fn load_one(file: &Path, topic: &Topic) -> Result<()> {
+pub(crate) fn load_one(file: &Path, topic: &Topic, batch: Option<NonZeroU16>) -> Result<()> {
     let bar = bar("{wide_bar} {bytes}/{total_bytes}  {msg} events");
     let started = Deadline::after(Duration::MAX);
-    let loaded = load_file(file, topic, &mut |progress| {
+    let loaded = load_file(file, topic, batch, &mut |progress| {
         bar.set_length(progress.of_bytes);
         bar.set_position(progress.bytes);
         bar.set_message(HumanCount(progress.lines).to_string());

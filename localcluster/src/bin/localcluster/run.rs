@@ -38,9 +38,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
                 traffic::generate(&traffic::Plan { events, seed, ips: ips.get(), shape: traffic::Shape::Web }, &out)?;
             println!("{events} events, {} MB, in {}", bytes / 1_000_000, out.display());
         }
-        Command::Load { files, topic, create } => {
+        Command::Load { files, topic, create, batch } => {
             let topic = topic.as_deref().unwrap_or(&settings.topic);
-            produce::load(&settings, &state, &files, topic, create)?;
+            produce::load(&settings, &state, &files, topic, create, batch)?;
         }
         Command::Traffic { rate, duration, seed, ips, topic } => {
             let live = traffic::Live { rate: rate.get(), duration, seed, ips: ips.get() };

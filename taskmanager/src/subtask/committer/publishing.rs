@@ -224,15 +224,15 @@ struct EpochRows<'a> {
 }
 
 impl RowChunks for EpochRows<'_> {
-    fn next_chunk(&mut self) -> Result<Option<RowBatch>, StoreError> {
+    fn next_chunk(&mut self) -> Result<Option<Arc<RowBatch>>, StoreError> {
         let Some(piece) = self.left.next() else { return Ok(None) };
         if let Some(rows) = &piece.rows {
-            return Ok(Some(RowBatch::clone(rows)));
+            return Ok(Some(Arc::clone(rows)));
         }
         let (Some(files), Some(file)) = (self.files, &piece.file) else {
             unreachable!("rows leave memory only once they are stored")
         };
-        files.read_rows(file, self.schemas).map(Some)
+        files.read_rows(file, self.schemas).map(|rows| Some(Arc::new(rows)))
     }
 
     fn rewind(&mut self) {
