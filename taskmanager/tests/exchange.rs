@@ -120,7 +120,7 @@ async fn second_stream_for_a_channel_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_fails_the_task_and_names_the_sender() {
     for (garbage, expected) in [
-        (Frame::Events(b"\x07garbage".as_slice().into()), "event batch has format `7`, this build reads `2`"),
+        (Frame::Events(b"\x07garbage".as_slice().into()), "event batch has format `7`, this build reads `3`"),
         (
             Frame::Rows(v1::Rows { table: 9, rows: b"x".as_slice().into() }),
             "rows came for table 9, which the sink does not have",

@@ -33,6 +33,8 @@ pub(super) struct Partition {
     pub(super) doubt: Option<Doubt>,
     /// Whether its queue is parted from that of the others.
     pub(super) is_apart: bool,
+    /// The bytes of what waits from which on down it is joined again.
+    join_at: usize,
     /// The next offset to be handed on.
     position: u64,
     /// Copies of what was received first, while it had to wait for others.
@@ -102,6 +104,7 @@ impl Partition {
             told_end: None,
             doubt: None,
             is_apart: false,
+            join_at: 0,
             position: split.start,
             held: VecDeque::new(),
             held_bytes: 0,
@@ -136,6 +139,17 @@ impl Partition {
             self.held.extend(copies);
         }
         (self.held_bytes, came)
+    }
+
+    /// Whether its queue is to be parted from that of the others, or to stay so, if `is_much` of it waits now.
+    ///
+    /// It is joined again once half of what waited then is handed on: there is still something while more is fetched, and as others are at
+    /// that point too, a fetch asks for many. If nothing were left, each of a thousand partitions would be waited for in its turn.
+    pub(super) fn has_to_be_apart(&mut self, is_much: bool) -> bool {
+        if is_much {
+            self.join_at = self.held_bytes / 2;
+        }
+        is_much || (self.is_apart && self.held_bytes > self.join_at)
     }
 
     /// The offset of the next message that is to be received.

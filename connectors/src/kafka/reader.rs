@@ -248,7 +248,7 @@ impl Reader {
     }
 
     /// Keeps copies of what waits for others ([`Held`](super::held::Held)), and parts the queues of those of which much waits, so that the
-    /// others go on being read. They are joined again once what was received of them before is handed on: so that stays bounded.
+    /// others go on being read. They are joined again once half of what was received of them before is handed on: so that stays bounded.
     fn part(&mut self, visitor: &dyn SourceVisitor) {
         let Reader { queue: Some(queue), partitions, .. } = self else { return };
         let most = queued_kib(partitions.len()) << 10;
@@ -257,7 +257,7 @@ impl Reader {
                 let (bytes, came) = partition.hold();
                 bytes >= most || came >= DENSE
             };
-            let is_apart = is_much || (partition.is_apart && partition.has_pending());
+            let is_apart = partition.has_to_be_apart(is_much);
             if is_apart != partition.is_apart {
                 partition.is_apart = is_apart;
                 queue.set_apart(partition.id, is_apart);
