@@ -31,7 +31,7 @@ pub(crate) struct Args {
     pub(crate) ips: NonZeroU32,
 
     /// What each taskmanager may send to others, in the run that is slowed down
-    #[arg(long, value_name = "MBIT/S", default_value = "50")]
+    #[arg(long, value_name = "MBIT/S", default_value = "15")]
     pub(crate) limit: NonZeroU32,
 
     /// How far a prediction may be off, in per cent

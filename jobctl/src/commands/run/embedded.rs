@@ -8,7 +8,6 @@ use std::time::Duration;
 use connectors::{RealConnectors, RealStores};
 use stream_runtime::clock::{Clock, SystemClock};
 use stream_runtime::connector::Connectors;
-use stream_runtime::memory::HugePages;
 use stream_runtime::store::Stores;
 use telemetry::Telemetry;
 use tokio::net::TcpListener;
@@ -40,7 +39,7 @@ pub(super) struct Embedded {
 
 impl Embedded {
     /// Starts the cluster on ports that the system chooses.
-    pub(super) async fn start(slots: NonZeroU32, clock: SystemClock, huge_pages: HugePages) -> Result<Self, Failure> {
+    pub(super) async fn start(slots: NonZeroU32, clock: SystemClock) -> Result<Self, Failure> {
         let connectors: Arc<dyn Connectors> = Arc::new(RealConnectors::new(Handle::current()));
         let stores: Arc<dyn Stores> = Arc::new(RealStores::from_env());
         let clock: Arc<dyn Clock> = Arc::new(clock);
@@ -60,7 +59,7 @@ impl Embedded {
             shutdown.clone(),
         );
         let taskmanager = taskmanager::start(
-            taskmanager::Options { huge_pages, ..taskmanager::Options::new(&address, slots.get(), exchange_address) },
+            taskmanager::Options::new(&address, slots.get(), exchange_address),
             taskmanager::Parts { jobs: jobs::registry(), connectors, stores, clock, telemetry: Telemetry::off() },
             exchange,
             shutdown.clone(),

@@ -29,21 +29,22 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 const RUNTIME_TIMEOUT: Duration = Duration::from_millis(100);
 
 pub(in crate::commands) fn run(context: &Context, request: JobRequest) -> Result<Exit, Failure> {
-    let huge_pages = HugePages::hold_back();
+    // It ends before they would have paid for being zeroed, however much it holds.
+    HugePages::hold_back();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::failed("cannot start the cluster", &error))?;
-    let result = runtime.block_on(run_embedded(context.clock, request, huge_pages));
+    let result = runtime.block_on(run_embedded(context.clock, request));
     runtime.shutdown_timeout(RUNTIME_TIMEOUT);
     result
 }
 
-async fn run_embedded(clock: SystemClock, request: JobRequest, huge_pages: HugePages) -> Result<Exit, Failure> {
+async fn run_embedded(clock: SystemClock, request: JobRequest) -> Result<Exit, Failure> {
     let started = clock.monotonic();
     let interrupted = CancellationToken::new();
     let slots = request.pipeline.parallelism;
-    let mut embedded = Embedded::start(slots, clock, huge_pages).await?;
+    let mut embedded = Embedded::start(slots, clock).await?;
     let job = follow(&mut embedded, &request, &interrupted, clock);
     let last = tokio::select! {
         biased;
